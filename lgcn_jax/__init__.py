@@ -1,0 +1,1 @@
+"""LightGCN with the enhanced loss, in JAX."""

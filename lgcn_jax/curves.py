@@ -1,0 +1,44 @@
+"""Pictures of a run: metrics and loss over epochs."""
+
+import json
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+plt.switch_backend("Agg")  # files only; no display is asked for
+
+
+def compare(lines: dict[str, dict[int, float]], title: str, path: Path) -> None:
+    """Writes one plot of several series {label: {epoch: value}} to `path` (PNG)."""
+    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    _draw(axes, lines, title)
+    _write(figure, path)
+
+
+def from_metrics(metrics: Path, path: Path) -> None:
+    """Writes the curves of a run, read from its metrics.jsonl, to `path` (PNG): recall, ndcg and the loss's terms."""
+    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    train = [row for row in rows if row["split"] == "train"]
+    evaluated = [row for row in rows if row["split"] != "train"]
+    names = [name for name in evaluated[0] if "@" in name]
+    figure, panels = plt.subplots(1, 3, figsize=(15, 4.5), layout="constrained")
+    for axes, metric in zip(panels, ("recall", "ndcg"), strict=False):
+        lines = {n: {r["epoch"]: r[n] for r in evaluated} for n in names if n.startswith(metric)}
+        _draw(axes, lines, f"{metric} ({evaluated[0]['split']} part)")
+    terms = {"loss": "total", "loss_ranking": "ranking", "loss_contrastive": "contrastive"}
+    _draw(panels[2], {label: {r["epoch"]: r[key] for r in train} for key, label in terms.items()}, "train loss")
+    _write(figure, path)
+
+
+def _draw(axes, lines: dict[str, dict[int, float]], title: str) -> None:
+    for label, series in lines.items():
+        marker = "o" if len(series) <= 25 else None
+        axes.plot(list(series), list(series.values()), label=label, marker=marker, markersize=3)
+    axes.set(title=title, xlabel="epoch")
+    axes.grid(alpha=0.3)
+    axes.legend()
+
+
+def _write(figure, path: Path) -> None:
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

@@ -1,0 +1,232 @@
+"""Names -> data sets: where the files of a named set lie, how they are fetched and verified, and what a path holds."""
+
+import difflib
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pooch
+import requests
+
+from lgcn_jax import interactions, reader, synthetic
+from lgcn_jax.config import Config
+from lgcn_jax.errors import InputError
+from lgcn_jax.interactions import Interactions
+
+ENVIRONMENT = "LGCN_JAX_DATA"
+_LIGHTGCN = "https://raw.githubusercontent.com/gusye1234/LightGCN-PyTorch/947ca2b3b1d2d3545b114145710cb06c4e57b3d2/data"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of a named set: its name, the digest that it must have (`sha256:...` or `git:...`) and how it is had."""
+
+    file: str
+    digest: str
+    fetch: Callable[["Source", Path, bool], None]
+
+
+@dataclass(frozen=True)
+class NamedSet:
+    """A published data set: a file for each part, or one file that is split here, and the format of all of them."""
+
+    format: str
+    train: Source
+    test: Source | None = None
+
+
+def load(config: Config, progress: bool = False) -> Interactions:
+    """The interactions that `config.dataset` names, split as the configuration says.
+
+    Raises:
+      InputError: unknown name, missing or damaged file, failed download, malformed content.
+    """
+    if config.dataset == "synthetic":
+        found = _synthetic(config)
+    elif config.dataset in NAMED:
+        found = _named(config, NAMED[config.dataset], progress)
+    elif config.dataset and Path(config.dataset).exists():
+        found = _from_path(config, Path(config.dataset))
+    else:
+        raise InputError("--dataset", repr(config.dataset), _expected(config.dataset))
+    if config.validation_fraction:
+        found = interactions.hold_out(found, config.validation_fraction, config.data_seed)
+    return found
+
+
+def _expected(name: str) -> str:
+    known = [*NAMED, "synthetic"]
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"one of {', '.join(known)}, or the path of a folder or file that exists{hint}"
+
+
+def _synthetic(config: Config) -> Interactions:
+    size = config.num_users, config.num_items, config.num_interactions
+    try:
+        pairs = synthetic.generate(*size, config.data_seed)
+    except ValueError:
+        found = config.num_interactions
+        raise InputError("--num_interactions", found, "at most half of num_users * num_items") from None
+    return interactions.divide("synthetic", pairs, config.test_fraction, config.data_seed)
+
+
+def _named(config: Config, named: NamedSet, progress: bool) -> Interactions:
+    train = reader.read(_locate(config, named.train, progress), named.format)
+    if named.test is None:
+        return interactions.divide(config.dataset, train, config.test_fraction, config.data_seed)
+    test = reader.read(_locate(config, named.test, progress), named.format)
+    return interactions.assemble(config.dataset, train, test)
+
+
+def _from_path(config: Config, path: Path) -> Interactions:
+    name = path.resolve().name
+    if not path.is_dir():
+        pairs = reader.read(path, config.format)
+        return interactions.divide(name, pairs, config.test_fraction, config.data_seed)
+    train, test, valid = (_part(path, part) for part in ("train", "test", "valid"))
+    if train is None or test is None:
+        found = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
+        raise InputError(path, found, "train.* and test.* (and, where there is one, valid.*)")
+    parts = [reader.read(part, config.format) if part else None for part in (train, test, valid)]
+    return interactions.assemble(name, *parts)
+
+
+def _part(folder: Path, part: str) -> Path | None:
+    candidates = sorted(folder.glob(f"{part}.*"))
+    if len(candidates) > 1:
+        raise InputError(folder, " and ".join(p.name for p in candidates), f"one file {part}.*")
+    return candidates[0] if candidates else None
+
+
+def _locate(config: Config, source: Source, progress: bool) -> Path:
+    """The verified file: under --data_dir, under the environment's folder, or fetched into --data_dir."""
+    folders = (
+        [Path(config.data_dir), Path(os.environ[ENVIRONMENT])] if ENVIRONMENT in os.environ else [Path(config.data_dir)]
+    )
+    for folder in folders:
+        path = folder / config.dataset / source.file
+        if path.exists():
+            _verify(path, source)
+            return path
+    path = Path(config.data_dir) / config.dataset / source.file
+    _download(config, source, path, progress)
+    return path
+
+
+def _download(config: Config, source: Source, path: Path, progress: bool) -> None:
+    """Fetches to a folder beside the target, verifies there, then renames: a broken download leaves nothing behind."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as folder:
+            arrived = Path(folder) / source.file
+            source.fetch(source, arrived, progress)
+            _verify(arrived, source, described_as=f"the download of {source.file}")
+            arrived.replace(path)
+    except (requests.RequestException, subprocess.CalledProcessError, OSError) as error:
+        reason = type(error).__name__
+        expected = f"the file there, under ${ENVIRONMENT}/{config.dataset}, or a network from which it can be fetched"
+        raise InputError(path, f"no such file, and fetching it failed ({reason})", expected) from None
+
+
+def _verify(path: Path, source: Source, described_as: str = "") -> None:
+    kind, _, expected = source.digest.partition(":")
+    try:
+        data = path.read_bytes()
+    except IsADirectoryError:
+        raise InputError(path, "a directory", "a file of interactions") from None
+    except OSError as error:
+        raise InputError(path, f"a file that cannot be read ({error.strerror})", "a readable file") from None
+    found = _DIGESTS[kind](data)
+    if found != expected:
+        raise InputError(described_as or path, f"{kind} {found}", f"{kind} {expected}, the published file")
+
+
+_DIGESTS = {
+    "sha256": lambda data: hashlib.sha256(data).hexdigest(),
+    "git": lambda data: hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest(),
+}
+
+
+def _from_url(name: str):
+    def fetch(source: Source, target: Path, progress: bool) -> None:
+        pooch.get_logger().setLevel("ERROR")
+        url = f"{_LIGHTGCN}/{name}/{source.file}"
+        pooch.HTTPDownloader(progressbar=progress)(url, str(target), None)
+
+    return fetch
+
+
+_RECBOLE = "recbole==1.2.1"
+_RECBOLE_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
+_RECBOLE_MEMBER = "recbole/dataset_example/ml-100k/ml-100k.inter"
+
+
+def _from_wheel(source: Source, target: Path, progress: bool) -> None:
+    """Takes the one member out of RecBole's wheel, which pip brings from wherever it is set up to find packages."""
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--disable-pip-version-check",
+    ]
+    command += ["--progress-bar", "on" if progress else "off", "--dest", str(target.parent), _RECBOLE]
+    subprocess.run(
+        command, check=True, stdout=sys.stderr if progress else subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wheel = next(target.parent.glob("*.whl"))
+    _verify(
+        wheel, Source(wheel.name, f"sha256:{_RECBOLE_SHA256}", _from_wheel), described_as="the wheel of " + _RECBOLE
+    )
+    with zipfile.ZipFile(wheel) as archive:
+        target.write_bytes(archive.read(_RECBOLE_MEMBER))
+
+
+def _lightgcn(name: str, file_format: str, train: tuple[str, str], test: tuple[str, str]) -> NamedSet:
+    fetch = _from_url(name)
+    return NamedSet(file_format, Source(*train, fetch), Source(*test, fetch))
+
+
+NAMED = {
+    "gowalla": _lightgcn(
+        "gowalla",
+        "adjacency",
+        ("train.txt", "sha256:7244696fdeb23911319cf7b689f2e15a3c4c92549c873a5677b44e3f13cc3e62"),
+        ("test.txt", "sha256:099a2a73924e4b754dc6efd730d764f492321b53c38eb93298850c83acf57be3"),
+    ),
+    "yelp2018": _lightgcn(
+        "yelp2018",
+        "adjacency",
+        ("train.txt", "sha256:1e9568725a9e833d0ac3bae01c94cd95367f73b3bb6104fd26b5f65ea5054093"),
+        ("test.txt", "sha256:9cd9b37926cd1447a06625ffa7914527573fb097c10cb0bbdb1d1b8ded3742fe"),
+    ),
+    "lastfm": _lightgcn(
+        "lastfm",
+        "pairs",
+        ("data1.txt", "sha256:c82af3228cbbda2f55a39244de09ed93292894f1d0d9f1908ebb57e27598fded"),
+        ("test1.txt", "sha256:de4417c0e6123284ce59a0934bcf5288ec1ec8774a18a1eef453c9952dfa48f9"),
+    ),
+    "amazon-book": _lightgcn(
+        "amazon-book",
+        "adjacency",
+        ("train.txt", "git:6ef55159c5f1fd7f6d86eb9ff290d0cc2854ac99"),
+        ("test.txt", "git:09e5da4e0bf46c751c4ba0f4375e414fd13512cd"),
+    ),
+    "ml-100k": NamedSet(
+        "pairs",
+        Source(
+            "ml-100k.inter",
+            "sha256:4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
+            _from_wheel,
+        ),
+    ),
+}

@@ -1,0 +1,208 @@
+"""Text files of interactions -> pairs of raw ids, in vectorised passes over the bytes; every error names its line.
+
+Two formats are read, plain or gzipped, with Windows or Unix line ends, with or without a byte-order mark:
+
+* adjacency list: `user item item ...`, separated by spaces (the LightGCN papers' text files);
+* pairs: `user item [weight] [timestamp] ...`, separated by tabs, commas or spaces, with an optional header, either
+  plain column names or RecBole's typed ones (`user_id:token`). Columns after the ids are left unread.
+"""
+
+import dataclasses
+import gzip
+import os
+import re
+import zlib
+
+import numpy as np
+
+from lgcn_jax.errors import InputError
+
+FORMATS = ("auto", "adjacency", "pairs")
+MAX_ID = np.iinfo(np.int32).max
+_USER_NAMES = ("user", "user_id", "userid", "uid")
+_ITEM_NAMES = ("item", "item_id", "itemid", "iid")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """What a file holds: `users`, `items` int32[n] raw ids, and `listed`, the raw ids of users whose line has no item.
+
+    `notes` counts what was met and handled on the way (empty lines, Windows line ends, ...).
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    listed: np.ndarray
+    notes: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fields:
+    """Every field of a text: `start` and `stop` byte offsets, `line` (from 0) and `column` (from 0), int64 each."""
+
+    text: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+    line: np.ndarray
+    column: np.ndarray
+
+    def __getitem__(self, keep) -> "_Fields":
+        return _Fields(self.text, self.start[keep], self.stop[keep], self.line[keep], self.column[keep])
+
+    def token(self, index: int) -> str:
+        return self.text[self.start[index] : self.stop[index]].tobytes().decode("utf-8", "replace")
+
+
+def read(path: str | os.PathLike, file_format: str = "auto") -> Pairs:
+    """Reads one file of interactions.
+
+    Args:
+      path: the file; gzip is recognised by its content.
+      file_format: 'adjacency', 'pairs', or 'auto': tabs, commas, a header or a number that is no integer mean
+        pairs, and so do two to four space-separated columns on every line with a user on more than one line.
+
+    Raises:
+      InputError: what stands in the file is not one of the formats; the message names file and line.
+    """
+    data, notes = _bytes(path)
+    data, notes = _normalised(path, data, notes)
+    delimiter = _delimiter(data)
+    fields = _split(data, delimiter)
+    if len(fields.start) == 0:
+        raise InputError(path, "no interaction", "at least one line 'user item ...'")
+    notes["empty lines"] = int(data.count(b"\n") + (not data.endswith(b"\n")) - len(np.unique(fields.line)))
+    fields, columns = _header(path, fields)
+    if file_format == "auto":
+        file_format = "pairs" if columns or delimiter != b" " or _looks_like_pairs(fields) else "adjacency"
+    if file_format == "adjacency":
+        return _adjacency(path, fields, notes)
+    return _pairs(path, fields, columns or (0, 1), notes)
+
+
+def _bytes(path) -> tuple[bytes, dict[str, int]]:
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+        if data[:2] == b"\x1f\x8b":
+            return gzip.decompress(data), {"gzip files": 1}
+        return data, {}
+    except FileNotFoundError:
+        raise InputError(path, "no such file", "a file of interactions") from None
+    except IsADirectoryError:
+        raise InputError(path, "a directory", "a file of interactions") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(path, f"a truncated or damaged gzip file ({error})", "a whole gzip file") from None
+    except OSError as error:
+        raise InputError(path, f"a file that cannot be read ({error.strerror})", "a readable file") from None
+
+
+def _normalised(path, data: bytes, notes: dict[str, int]) -> tuple[bytes, dict[str, int]]:
+    """Drops a byte-order mark and carriage returns, counting both; refuses bytes that no text file holds."""
+    if data.startswith(b"\xef\xbb\xbf"):
+        data, notes = data[3:], notes | {"byte-order marks": 1}
+    if windows := data.count(b"\r\n"):
+        data, notes = data.replace(b"\r\n", b"\n"), notes | {"Windows line ends": windows}
+    if junk := re.search(rb"[^\t\n\x20-\x7e\x80-\xff]", data):
+        line = data.count(b"\n", 0, junk.start()) + 1
+        raise InputError(f"{path}:{line}", f"the byte 0x{junk[0][0]:02x}", "text: 'user item ...'")
+    if not data.strip():
+        raise InputError(path, "an empty file", "at least one line 'user item ...'")
+    return data, notes
+
+
+def _delimiter(data: bytes) -> bytes:
+    """The field separator: a tab or comma of the first line that is not empty, else runs of spaces."""
+    first = data.lstrip(b" \n").partition(b"\n")[0]
+    return b"\t" if b"\t" in first else b"," if b"," in first else b" "
+
+
+def _split(data: bytes, delimiter: bytes) -> _Fields:
+    """All fields of all lines that are not empty, stripped of spaces; between delimiters a field may be empty."""
+    text = np.frombuffer(data if data.endswith(b"\n") else data + b"\n", np.uint8)
+    ends = np.flatnonzero((text == delimiter[0]) | (text == ord("\n")))
+    start, stop = np.concatenate([[0], ends[:-1] + 1]), ends.copy()
+    while (blank := (start < stop) & (text[np.minimum(start, len(text) - 1)] == ord(" "))).any():
+        start += blank
+    while (blank := (start < stop) & (text[stop - 1] == ord(" "))).any():
+        stop -= blank
+    newlines = np.flatnonzero(text == ord("\n"))
+    line = np.searchsorted(newlines, ends)  # the line break that ends the line itself counts as inside it
+    fields_of_line = np.bincount(line, minlength=len(newlines))
+    alone = fields_of_line[line] == 1
+    keep = (start < stop) | ((delimiter != b" ") & ~alone)
+    start, stop, line = start[keep], stop[keep], line[keep]
+    opens_line = np.concatenate([[True], line[1:] != line[:-1]]) if len(line) else np.zeros(0, bool)
+    first = np.flatnonzero(opens_line)
+    column = np.arange(len(line)) - np.repeat(first, np.diff(np.append(first, len(line))))
+    return _Fields(text, start, stop, line, column)
+
+
+def _header(path, fields: _Fields) -> tuple[_Fields, tuple[int, int] | None]:
+    """The fields without the header line, and the columns (user, item) that it names; None where there is no header."""
+    width = int(np.searchsorted(fields.line, fields.line[0], side="right"))
+    names = [fields.token(i).partition(":")[0].strip().lower() for i in range(width)]
+    users = [i for i, name in enumerate(names) if name in _USER_NAMES]
+    items = [i for i, name in enumerate(names) if name in _ITEM_NAMES]
+    if not users and not items:
+        return fields, None
+    if not users or not items:
+        where = f"{path}:{fields.line[0] + 1}"
+        raise InputError(where, f"a header of {names}", f"columns {_USER_NAMES[1]!r} and {_ITEM_NAMES[1]!r}")
+    if len(fields.line) == width:
+        raise InputError(path, "a header without an interaction", "at least one line 'user item ...'")
+    return fields[slice(width, None)], (users[0], items[0])
+
+
+def _looks_like_pairs(fields: _Fields) -> bool:
+    """Whether space-separated lines are pairs: 2 to 4 columns on each, and a user repeated or a number with a point."""
+    widths = np.bincount(fields.line)
+    widths = widths[widths > 0]
+    if not 2 <= widths[0] <= 4 or (widths != widths[0]).any():
+        return False
+    later = fields[fields.column >= 2]
+    if len(later.start) and not _integers(later)[1].all():
+        return True
+    users, valid = _integers(fields[fields.column == 0])
+    return bool(valid.all() and len(np.unique(users)) < len(users))
+
+
+def _adjacency(path, fields: _Fields, notes: dict[str, int]) -> Pairs:
+    ids = _ids(path, fields)
+    opens_line = fields.column == 0
+    user = ids[opens_line][np.cumsum(opens_line) - 1]
+    width = np.diff(np.append(np.flatnonzero(opens_line), len(ids)))
+    listed = ids[opens_line][width == 1]
+    return Pairs(user[~opens_line], ids[~opens_line], listed, notes)
+
+
+def _pairs(path, fields: _Fields, columns: tuple[int, int], notes: dict[str, int]) -> Pairs:
+    user, item = (fields[fields.column == column] for column in columns)
+    if len(user.line) != len(item.line) or len(user.line) != len(np.unique(fields.line)):
+        line = np.setxor1d(fields.line, np.intersect1d(user.line, item.line))[0]
+        found = int((fields.line == line).sum())
+        raise InputError(f"{path}:{line + 1}", f"{found} column(s)", f"at least {max(columns) + 1}: 'user item ...'")
+    return Pairs(_ids(path, user), _ids(path, item), np.zeros(0, np.int32), notes)
+
+
+def _integers(fields: _Fields) -> tuple[np.ndarray, np.ndarray]:
+    """Value of every field as int64 and whether it is a plain non-negative integer of at most 18 digits."""
+    length = fields.stop - fields.start
+    valid = (length > 0) & (length <= 18)
+    value = np.zeros(len(length), np.int64)
+    for place in range(min(int(length.max(initial=0)), 18)):
+        inside = place < length
+        digit = fields.text[np.where(inside, fields.start + place, 0)] - np.uint8(ord("0"))  # wraps below '0'
+        valid &= ~inside | (digit <= 9)
+        value = np.where(inside, value * 10 + digit, value)
+    return value, valid
+
+
+def _ids(path, fields: _Fields) -> np.ndarray:
+    """int32 ids of all fields, or an InputError that names the first field that is none."""
+    value, valid = _integers(fields)
+    wrong = np.flatnonzero(~valid | (value > MAX_ID))
+    if len(wrong):
+        token = fields.token(wrong[0])
+        found = repr(token if len(token) <= 40 else token[:37] + "...") if token else "an empty field"
+        raise InputError(f"{path}:{fields.line[wrong[0]] + 1}", found, f"an integer id from 0 to {MAX_ID}")
+    return value.astype(np.int32)

@@ -53,6 +53,9 @@ class Popularity:
         return jnp.broadcast_to(self.degree, (users.shape[0], self.degree.shape[0]))
 
 
+UNTRAINED = {"popularity": Popularity}
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Task:

@@ -73,13 +73,30 @@ class Result:
     seconds: float
     compile_seconds: float
 
-    @property
-    def parameters_sha256(self) -> str:
-        return table_sha256(table(self.state.params))
+    def to_json(self) -> dict[str, Any]:
+        """What result.json says of a completed run."""
+        return {
+            "status": "completed",
+            "epochs": self.last["epoch"],
+            "best": self.best,
+            "last": self.last,
+            "seconds": round(self.seconds, 3),
+            "compile_seconds": round(self.compile_seconds, 3),
+            "parameters_sha256": table_sha256(table(self.state.params)),
+        }
 
 
 class NonFiniteLossError(FloatingPointError):
     """The loss became infinite or not a number."""
+
+
+def check(config: Config, interactions: Interactions) -> None:
+    """Raises an InputError where the data set lacks what the settings ask for."""
+    if max(config.top_k) > interactions.num_items:
+        raise InputError("--top_k", max(config.top_k), f"at most {interactions.num_items}, the number of items")
+    if not interactions.part(config.eval_split).nnz:
+        hint = " (--validation_fraction makes one)" if config.eval_split == "valid" else ""
+        raise InputError("--eval_split", f"{config.eval_split}, which is empty", f"a part with a pair{hint}")
 
 
 def pose(config: Config, interactions: Interactions) -> Problem:
@@ -88,11 +105,7 @@ def pose(config: Config, interactions: Interactions) -> Problem:
     Raises:
       InputError: the data set lacks what the settings ask for.
     """
-    if max(config.top_k) > interactions.num_items:
-        raise InputError("--top_k", max(config.top_k), f"at most {interactions.num_items}, the number of items")
-    if not interactions.part(config.eval_split).nnz:
-        hint = " (--validation_fraction makes one)" if config.eval_split == "valid" else ""
-        raise InputError("--eval_split", config.eval_split, f"a part that is not empty{hint}")
+    check(config, interactions)
     try:
         sampler = sampling.build(config.sampler, interactions.train, interactions.num_items)
     except ValueError as error:

@@ -1,0 +1,301 @@
+"""The command line: flags in, text and exit status out. The only place that prints or exits.
+
+Libraries are imported where a command needs them, so that a mistyped flag is answered at once.
+"""
+
+import dataclasses
+import difflib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from absl import flags
+
+from lgcn_jax import config as configs
+from lgcn_jax.config import Config
+from lgcn_jax.errors import InputError
+
+DATA = (
+    "dataset",
+    "data_dir",
+    "format",
+    "test_fraction",
+    "validation_fraction",
+    "data_seed",
+    "num_users",
+    "num_items",
+    "num_interactions",
+)
+SETTINGS = tuple(field.name for field in dataclasses.fields(Config))
+OF_A_RUN = ("data_dir", "eval_split", "top_k", "propagation")  # what may be stated anew when a run is evaluated
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A command: its function, one line about it, the settings it takes as flags, and flags of its own.
+
+    Flags of its own are {name: (default, help)}; a default of False makes an on/off flag, any other a text.
+    """
+
+    function: Callable[[flags.FlagValues], int]
+    summary: str
+    settings: tuple[str, ...] = ()
+    own: dict[str, tuple[str | bool, str]] = dataclasses.field(default_factory=dict)
+
+
+def run() -> None:
+    """The console script: exits with the status of `main`."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one command; `arguments` are its name and flags.
+
+    Returns:
+      The exit status: 0; 1 where a run or check failed; 2 after one line on stderr where the input is at fault.
+    """
+    try:
+        if not arguments:
+            raise InputError("command", "nothing", f"one of {', '.join(COMMANDS)}")
+        if _HELP & set(arguments[:1]):
+            print(_usage())
+            return 0
+        command = _command(arguments[0])
+        if _HELP & set(arguments[1:]):
+            print(_usage_of(arguments[0], command))
+            return 0
+        return command.function(_parse(command, arguments))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def train(values: flags.FlagValues) -> int:
+    """Trains, fills the run folder, and prints the metrics beside the popularity baseline's."""
+    from lgcn_jax import datasets, training, workdir
+
+    config, folder, quiet = Config(**configs.given(values, SETTINGS)), _workdir(values), values["quiet"].value
+    interactions = datasets.load(config, progress=not quiet)
+    problem = training.pose(config, interactions)
+    environment = workdir.environment(config, interactions)
+    with workdir.RunFolder.create(folder, config, environment, values["overwrite"].value) as run_folder:
+        if not quiet:
+            print(_headline(interactions, config))
+        try:
+            result = _fit(problem, run_folder, quiet)
+        except training.NonFiniteLossError as error:
+            print(f"{error}; try a lower --learning_rate or --clip_norm", file=sys.stderr)
+            return 1
+        summary = result.to_json() | {"config": config.to_json(), "environment": environment}
+        if config.eval_split == "valid":
+            summary["test"] = _score_run(config, interactions, folder, "best", "test")
+        run_folder.finish(summary)
+    _print_scores(interactions, config, problem.task, summary)
+    print(f"wrote {folder / 'result.json'} and {folder / 'curves.png'}")
+    return 0
+
+
+def evaluate(values: flags.FlagValues) -> int:
+    """Scores a run's checkpoint, or an untrained model, and prints its metrics."""
+    from lgcn_jax import datasets, display
+    from lgcn_jax.evaluation import UNTRAINED, Task
+    from lgcn_jax.evaluation import evaluate as score
+    from lgcn_jax.training import check
+
+    model, split = values["model"].value, values["eval_split"].value or "test"
+    if bool(model) == bool(values["workdir"].value):
+        raise InputError("evaluate", "both" if model else "neither", "either --workdir or --model")
+    if not model:
+        return _evaluate_run(values, split)
+    if model not in UNTRAINED:
+        raise InputError("--model", repr(model), f"one of {', '.join(UNTRAINED)}")
+    config = Config(**configs.given(values, SETTINGS))
+    interactions = datasets.load(config, progress=True)
+    check(config, interactions)
+    scores = score(UNTRAINED[model].fit(interactions), Task.of(interactions, split), config.top_k)
+    print(display.table({f"{interactions.name}, {split} part": {}, model: scores}))
+    return 0
+
+
+def _evaluate_run(values: flags.FlagValues, split: str) -> int:
+    from lgcn_jax import datasets, display, training, workdir
+
+    folder, which = _workdir(values), values["checkpoint"].value
+    for name in set(DATA) - set(OF_A_RUN):
+        if values[name].present:
+            raise InputError(f"--{name}", values[name].value, "nothing beside --workdir, which has its own")
+    config = Config.from_json(folder / "config.json")
+    config = dataclasses.replace(config, **configs.given(values, OF_A_RUN), plateau_metric="", eval_split=split)
+    interactions = datasets.load(config, progress=True)
+    found, expected = interactions.content_hash(), workdir.read_json(folder / "environment.json")["dataset"]
+    if found != expected["content_sha256"]:
+        raise InputError(
+            f"--workdir={folder}", f"data of content {found}", f"{expected['content_sha256']}, as trained on"
+        )
+    training.check(config, interactions)
+    scores = _score_run(config, interactions, folder, which, split)
+    print(display.table({f"{interactions.name}, {split} part": {}, f"epoch {scores['epoch']} ({which})": scores}))
+    return 0
+
+
+def data(values: flags.FlagValues) -> int:
+    """Fetches, verifies and describes a data set."""
+    from lgcn_jax import datasets, display
+
+    interactions = datasets.load(Config(**configs.given(values, SETTINGS)), progress=True)
+    print(display.facts({"name": interactions.name} | interactions.summary()))
+    return 0
+
+
+def doctor(values: flags.FlagValues) -> int:
+    """Prints versions, devices and the chosen kernels, and checks the installation in about ten seconds."""
+    from lgcn_jax import display
+    from lgcn_jax import doctor as checks
+
+    print(display.facts(checks.versions() | checks.devices()))
+    failed = 0
+    for name, check in checks.CHECKS.items():
+        passed, finding = check()
+        print(f"{'ok    ' if passed else 'FAILED'}  {name}: {finding}", flush=True)
+        failed += not passed
+    return 1 if failed else 0
+
+
+COMMANDS = {
+    "train": Command(
+        train,
+        "trains a model and writes its run folder",
+        SETTINGS,
+        {
+            "workdir": ("", "the folder of the run"),
+            "overwrite": (False, "start anew in a folder that holds a run"),
+            "quiet": (False, "show no progress, only the final table"),
+        },
+    ),
+    "evaluate": Command(
+        evaluate,
+        "scores a run's checkpoint, or an untrained model",
+        (*DATA, "top_k", "eval_split", "propagation"),
+        {
+            "workdir": ("", "the folder of the run"),
+            "checkpoint": ("best", "which checkpoint: best, latest"),
+            "model": ("", "an untrained model instead of a run: popularity"),
+        },
+    ),
+    "data": Command(data, "fetches, verifies and describes a data set", DATA),
+    "doctor": Command(doctor, "shows versions, devices and kernels, and checks the installation"),
+}
+_HELP = {"help", "-h", "-help", "--help", "--helpshort", "--helpfull"}
+
+
+def _fit(problem, run_folder, quiet: bool):
+    """`training.fit` with the run folder and the terminal listening."""
+    from lgcn_jax import display, training
+    from lgcn_jax.checkpoint import Checkpoints
+
+    config = problem.config
+    with (
+        display.Display(config, quiet) as shown,
+        Checkpoints(run_folder.path / "checkpoints", config.watched) as checkpoints,
+    ):
+
+        def log(row: dict) -> None:
+            run_folder.log(row)
+            shown.log(row)
+
+        return training.fit(problem, log, checkpoints.save, shown.progress)
+
+
+def _score_run(config: Config, interactions, folder: Path, which: str, split: str) -> dict:
+    """The metrics of a run's checkpoint on a part of its data set, with epoch and split."""
+    from lgcn_jax import training
+    from lgcn_jax.checkpoint import Checkpoints
+    from lgcn_jax.evaluation import Task
+    from lgcn_jax.evaluation import evaluate as score
+
+    problem = training.pose(dataclasses.replace(config, eval_split=split), interactions)
+    graphdef, state = training.init(config, problem.num_nodes)
+    with Checkpoints(folder / "checkpoints", config.watched, read_only=True) as checkpoints:
+        epoch, params = checkpoints.restore_params(which, state.params)
+    scorer = training.scorer(graphdef, params, problem.layout, problem.num_users)
+    return {"epoch": epoch, "split": split} | score(scorer, Task.of(interactions, split), config.top_k)
+
+
+def _print_scores(interactions, config: Config, task, summary: dict) -> None:
+    """The final table: popularity, best and last epoch on the part watched, and the test part where that was valid."""
+    from lgcn_jax import display
+    from lgcn_jax.evaluation import Popularity, Task
+    from lgcn_jax.evaluation import evaluate as score
+
+    best, last = summary["best"], summary["last"]
+    rows = {f"{interactions.name}, {config.eval_split} part": {}}
+    rows["popularity"] = score(Popularity.fit(interactions), task, config.top_k)
+    rows |= {f"epoch {best['epoch']} (best)": best, f"epoch {last['epoch']} (last)": last}
+    print(display.table(rows))
+    if "test" in summary:
+        rows = {f"{interactions.name}, test part": {}}
+        rows["popularity"] = score(Popularity.fit(interactions), Task.of(interactions, "test"), config.top_k)
+        print(display.table(rows | {f"epoch {best['epoch']} (best on valid)": summary["test"]}))
+
+
+def _headline(interactions, config: Config) -> str:
+    counts = (
+        f"{interactions.num_users:,} users, {interactions.num_items:,} items, {interactions.train.nnz:,} train pairs"
+    )
+    if config.eval_split == "valid":
+        return f"{interactions.name}: {counts}; the best epoch is chosen on the validation part"
+    chosen = "the best epoch is chosen on the test part, as in the papers (--validation_fraction, --eval_split=valid)"
+    return f"{interactions.name}: {counts}; {chosen}"
+
+
+def _workdir(values: flags.FlagValues) -> Path:
+    if not values["workdir"].value:
+        raise InputError("--workdir", "nothing", "the folder of a run")
+    return Path(values["workdir"].value)
+
+
+def _command(name: str) -> Command:
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise InputError("command", repr(name), f"one of {', '.join(COMMANDS)}{hint}")
+    return COMMANDS[name]
+
+
+def _define(command: Command) -> flags.FlagValues:
+    values = flags.FlagValues()
+    configs.define_flags(values, command.settings)
+    for name, (default, text) in command.own.items():
+        define = flags.DEFINE_boolean if default is False else flags.DEFINE_string
+        define(name, default, text, flag_values=values)
+    return values
+
+
+def _parse(command: Command, arguments: Sequence[str]) -> flags.FlagValues:
+    values = _define(command)
+    try:
+        rest = values([f"lgcn_jax {arguments[0]}", *arguments[1:]])
+    except flags.UnrecognizedFlagError as error:
+        near = difflib.get_close_matches(error.flagname, list(values), 1)
+        hint = f" (did you mean --{near[0]}?)" if near else ""
+        raise InputError(f"--{error.flagname}", "an unknown flag", f"a flag of {arguments[0]}{hint}") from None
+    except flags.Error as error:
+        raise InputError(
+            "flags", str(error).replace("\n", " "), f"flags as `{arguments[0]} --help` lists them"
+        ) from None
+    if rest[1:]:
+        raise InputError("command line", repr(rest[1]), f"only --flag=value after {arguments[0]}")
+    return values
+
+
+def _usage() -> str:
+    lines = [f"  {name:<10}{command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(["python -m lgcn_jax COMMAND --flag=value ...", "", *lines, "", "COMMAND --help lists its flags."])
+
+
+def _usage_of(name: str, command: Command) -> str:
+    values = _define(command)
+    names = (*command.own, *command.settings)
+    lines = [f"  --{flag:<22}{values[flag].help}" for flag in names]
+    lines.append(f"  --{'flagfile':<22}a file with one flag on each line")
+    return "\n".join([f"python -m lgcn_jax {name}: {command.summary}", "", *lines])

@@ -1,0 +1,78 @@
+"""What a run shows while it goes on, and tables of metrics."""
+
+import sys
+import time
+
+import tqdm
+
+from lgcn_jax.config import Config
+
+
+class Display:
+    """A progress bar with loss, watched metric and time left on a terminal; a line per evaluation elsewhere.
+
+    Writes to stderr; `quiet` shows nothing.
+    """
+
+    def __init__(self, config: Config, quiet: bool = False):
+        self._config = config
+        self._metric = ""
+        self._loss = 0.0
+        self._started = time.perf_counter()
+        self._terminal = not quiet and sys.stderr.isatty()
+        self._lines = not quiet and not self._terminal
+        form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left{postfix}"
+        self._bar = tqdm.tqdm(total=config.epochs, disable=not self._terminal, bar_format=form, dynamic_ncols=True)
+
+    def progress(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        """After a block of steps: moves the bar by the share of the epoch that is done."""
+        self._loss = loss
+        if self._terminal:
+            self._bar.set_description_str(f"epoch {epoch}/{self._config.epochs}", refresh=False)
+            self._bar.set_postfix_str(f"loss {loss:.4f}{self._metric}", refresh=False)
+            self._bar.update(epoch - 1 + step / steps - self._bar.n)
+
+    def log(self, row: dict) -> None:
+        """A line of metrics.jsonl: evaluations are shown."""
+        if row["split"] == "train":
+            return
+        watched = self._config.watched
+        self._metric = f", {row['split']} {watched} {row[watched]:.4f}"
+        if self._lines:
+            seconds = time.perf_counter() - self._started
+            left = seconds / row["epoch"] * (self._config.epochs - row["epoch"])
+            place = f"epoch {row['epoch']:>{len(str(self._config.epochs))}}/{self._config.epochs}"
+            print(f"{place}  loss {self._loss:.4f}{self._metric}, {_clock(left)} left", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> "Display":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._bar.close()
+
+
+def table(rows: dict[str, dict[str, float]]) -> str:
+    """Rows {label: {metric: value}} as aligned text, metrics to four digits; a row without values heads the table."""
+    metrics = list(dict.fromkeys(name for values in rows.values() for name in values if "@" in name))
+    width = max(map(len, rows))
+    lines = []
+    for label, values in rows.items():
+        cells = [f"{values[name]:.4f}" for name in metrics] if values else metrics
+        lines.append(f"{label:<{width}}" + "".join(f"  {cell:>12}" for cell in cells))
+    return "\n".join(lines)
+
+
+def facts(values: dict) -> str:
+    """A dictionary as aligned lines."""
+    width = max(map(len, values))
+    return "\n".join(f"{name:<{width}}  {_number(value)}" for name, value in values.items())
+
+
+def _number(value) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes:02d}:{seconds:02d}"

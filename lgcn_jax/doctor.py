@@ -1,0 +1,70 @@
+"""What an installation can do: versions, devices, and a ten-second check that the parts give the right numbers."""
+
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lgcn_jax import datasets, evaluation, graph, propagation, training
+from lgcn_jax.config import Config
+from lgcn_jax.evaluation import Popularity
+from lgcn_jax.workdir import versions
+
+__all__ = ["CHECKS", "devices", "versions"]
+
+_WORLD = Config(dataset="synthetic", num_users=3000, num_items=1000, num_interactions=60_000, num_layers=2, epochs=30)
+
+
+def devices() -> dict[str, str]:
+    """The devices that JAX sees and the layout of the adjacency matrix chosen for them."""
+    kinds = ", ".join(f"{device.platform}:{device.id} ({device.device_kind})" for device in jax.devices())
+    return {"devices": kinds, "propagation": propagation.choose()}
+
+
+def check_layouts() -> tuple[bool, str]:
+    """Every layout gives BCOO's product and gradient."""
+    adjacency = _adjacency()
+    x = jax.random.normal(jax.random.key(0), (adjacency.shape[0], 64))
+
+    def product_and_gradient(layout):
+        y, pull = jax.vjp(lambda x: propagation.propagate(layout, x), x)
+        return np.stack([y, pull(jnp.sin(y))[0]])
+
+    expected = product_and_gradient(propagation.prepare(adjacency, "bcoo"))
+    errors = {}
+    for name in propagation.LAYOUTS:
+        errors[name] = float(np.abs(product_and_gradient(propagation.prepare(adjacency, name)) - expected).max())
+    return max(errors.values()) < 1e-5, ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
+
+
+def check_speed() -> tuple[bool, str]:
+    """One second of products in the chosen layout; passes whatever the speed."""
+    layout = propagation.prepare(_adjacency())
+    x = jnp.ones((_WORLD.num_users + _WORLD.num_items, 64))
+    product = jax.jit(propagation.propagate)
+    product(layout, x).block_until_ready()
+    started, count = time.perf_counter(), 0
+    while (elapsed := time.perf_counter() - started) < 1:
+        product(layout, x).block_until_ready()
+        count += 1
+    edges = 2 * datasets.load(_WORLD).train.nnz
+    return True, f"{1e3 * elapsed / count:.3f} ms for {edges:,} edges x 64"
+
+
+def check_training() -> tuple[bool, str]:
+    """A model trained on the synthetic communities ranks better than popularity."""
+    interactions = datasets.load(_WORLD)
+    problem = training.pose(_WORLD, interactions)
+    result = training.fit(problem)
+    popular = evaluation.evaluate(Popularity.fit(interactions), problem.task, _WORLD.top_k)
+    ours, theirs = result.best[_WORLD.watched], popular[_WORLD.watched]
+    return ours > 1.2 * theirs, f"{_WORLD.watched} {ours:.4f} after {_WORLD.epochs} epochs, popularity {theirs:.4f}"
+
+
+CHECKS = {"layouts against BCOO": check_layouts, "one product": check_speed, "training": check_training}
+
+
+def _adjacency():
+    interactions = datasets.load(_WORLD)
+    return graph.adjacency(interactions.train, interactions.num_items)

@@ -1,0 +1,62 @@
+"""Strict JAX, eight CPU devices, a tiny world with a known answer, and where the published data sets are."""
+
+import os
+from pathlib import Path
+
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+
+import jax
+import numpy as np
+import pytest
+
+from lgcn_jax.config import Config
+from lgcn_jax.interactions import Interactions, assemble
+from lgcn_jax.reader import Pairs
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_platforms", "cpu")
+
+
+def pairs(rows, listed=()) -> Pairs:
+    """Pairs from [(user, item), ...]."""
+    array = np.array(rows, np.int32).reshape(-1, 2)
+    return Pairs(array[:, 0], array[:, 1], np.array(listed, np.int32), {})
+
+
+@pytest.fixture
+def checkerboard() -> Interactions:
+    """Even users like even items, odd users odd ones; each misses one liked item, its test item.
+
+    12 users, 12 items: user u likes the six items of its parity and has not seen item (u + 4) % 12.
+    """
+    liked = [(u, i) for u in range(12) for i in range(12) if (u - i) % 2 == 0]
+    test = [(u, (u + 4) % 12) for u in range(12)]
+    return assemble("checkerboard", pairs(set(liked) - set(test)), pairs(test))
+
+
+@pytest.fixture
+def small() -> Config:
+    """A synthetic world that trains in a second."""
+    return Config(
+        dataset="synthetic",
+        num_users=300,
+        num_items=200,
+        num_interactions=5000,
+        num_layers=2,
+        embedding_dim=16,
+        batch_size=256,
+        epochs=4,
+        eval_every=2,
+        top_k=(5, 20),
+    )
+
+
+@pytest.fixture(scope="session")
+def published() -> Path:
+    """The folder of the published data sets; skips where there is none."""
+    here = Path(__file__).resolve().parents[1]
+    for folder in filter(None, (os.environ.get("LGCN_JAX_DATA"), here.parent / "shared" / "data")):
+        if (Path(folder) / "gowalla" / "train.txt").exists():
+            return Path(folder)
+    pytest.skip("the published data sets are neither under LGCN_JAX_DATA nor beside the project")

@@ -20,6 +20,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import published
 import torch
 from absl import app, flags
 
@@ -100,13 +101,6 @@ class Replay:
         return evaluation.evaluate(scorer, self.problem.task, (20,))["recall@20"]
 
 
-def published_curve(loss: str) -> dict[int, float]:
-    """Epoch -> recall@20 of the published code, from its log."""
-    path = Path(__file__).parent / "reference" / f"lastfm_pytorch_{loss}_seed2020.csv"
-    with open(path, newline="", encoding="utf-8") as file:
-        return {int(row["epoch"]): float(row["recall@20"]) for row in csv.DictReader(file)}
-
-
 @dataclasses.dataclass
 class Comparison:
     """recall@20 of both losses, ours and published, at every evaluation so far."""
@@ -134,11 +128,11 @@ class Comparison:
             writer.writerow(["loss", "epoch", "ours", "published"])
             for loss in LOSSES:
                 writer.writerows([loss, e, r, self.published[loss].get(e, "")] for e, r in self.ours[loss].items())
-        lines = {}
+        panels = {}
         for loss in LOSSES:
-            lines[f"{loss}: published PyTorch code"] = self.published[loss]
-            lines[f"{loss}: lgcn_jax on the same triples"] = self.ours[loss]
-        curves.compare(lines, "recall@20 on LastFM, seed 2020", folder / "curves.png")
+            series = {"published PyTorch code": self.published[loss], "lgcn_jax, same triples": self.ours[loss]}
+            panels[f"{loss}: recall@20 on LastFM, seed 2020"] = series
+        curves.compare(panels, folder / "curves.png")
 
 
 def main(argv: list[str]) -> None:
@@ -146,7 +140,7 @@ def main(argv: list[str]) -> None:
     interactions = datasets.load(Config(dataset="lastfm", data_dir=DATA_DIR.value))
     items_of = items_by_raw_user(interactions)
     replays = {loss: Replay(loss, interactions) for loss in LOSSES}
-    comparison = Comparison({loss: published_curve(loss) for loss in LOSSES}, {loss: {} for loss in LOSSES})
+    comparison = Comparison({loss: published.lastfm_curve(loss) for loss in LOSSES}, {loss: {} for loss in LOSSES})
     np.random.seed(SEED)  # noqa: NPY002
     started = time.perf_counter()
     print("epoch  " + "   ".join(f"{loss + ': ours':<10} {'published':<10} {'diff':<9}" for loss in LOSSES))

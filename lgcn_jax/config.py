@@ -201,7 +201,7 @@ def define_flags(values: flags.FlagValues, names: typing.Iterable[str]) -> None:
 
 def given(values: flags.FlagValues, names: typing.Iterable[str]) -> dict[str, typing.Any]:
     """The settings among `names` that the command line states."""
-    return {name: values[name].value for name in names if values[name].present}
+    return {name: values[name].value for name in names if name in values and values[name].present}
 
 
 class _Parser(flags.ArgumentParser):

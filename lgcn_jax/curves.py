@@ -8,10 +8,16 @@ import matplotlib.pyplot as plt
 plt.switch_backend("Agg")  # files only; no display is asked for
 
 
-def compare(lines: dict[str, dict[int, float]], title: str, path: Path) -> None:
-    """Writes one plot of several series {label: {epoch: value}} to `path` (PNG)."""
-    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
-    _draw(axes, lines, title)
+def compare(panels: dict[str, dict[str, dict[int, float]]], path: Path) -> None:
+    """Writes panels side by side to `path` (PNG): {title: {label: {epoch: value}}}.
+
+    The first series of a panel is what the others are held against; it is drawn as open circles.
+    """
+    figure, row = plt.subplots(1, len(panels), figsize=(7 * len(panels), 5), layout="constrained", squeeze=False)
+    for axes, (title, lines) in zip(row[0], panels.items(), strict=True):
+        (label, series), *others = lines.items()
+        axes.plot(list(series), list(series.values()), "o", markersize=4, markerfacecolor="none", label=label)
+        _draw(axes, dict(others), title)
     _write(figure, path)
 
 

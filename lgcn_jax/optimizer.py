@@ -27,7 +27,8 @@ class Optimizer(NamedTuple):
 
     def update(self, gradients, state: OptimizerState, params):
         """One step: the updates to add to `params` and the next state. The plateau's state is only read."""
-        updates, adam = self.adam.update(gradients, state.adam, params)
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes integer counts and floats
+            updates, adam = self.adam.update(gradients, state.adam, params)
         updates = jax.tree.map(lambda u: state.plateau.scale.astype(u.dtype) * u, updates)
         return updates, state._replace(adam=adam)
 
@@ -39,7 +40,8 @@ class Optimizer(NamedTuple):
         """
         if self.plateau is None:
             return state
-        _, plateau = self.plateau.update({}, state.plateau, value=1 - metric)
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes integer counts and floats
+            _, plateau = self.plateau.update({}, state.plateau, value=1 - metric)
         return state._replace(plateau=plateau)
 
 

@@ -203,7 +203,7 @@ def make_train_step(config: Config, graphdef: nnx.GraphDef, num_users: int, axis
     def step(state: TrainState, layout: Layout, triples: Triples) -> tuple[TrainState, StepMetrics]:
         (total, terms), gradients = jax.value_and_grad(loss, has_aux=True)(state.params, layout, triples)
         gradients, total, terms = average((gradients, total, terms))
-        metrics = StepMetrics(total, *terms, optax.global_norm(gradients))
+        metrics = StepMetrics(total, *terms, optax.tree.norm(gradients))
         updates, optimizer_state = update(gradients, state.optimizer, state.params)
         return TrainState(optax.apply_updates(state.params, updates), optimizer_state), metrics
 

@@ -1,0 +1,57 @@
+"""Full-rank evaluation of all users of the test part, and what comes before it: reading and graph build.
+
+    python experiments/benchmarks/evaluation.py --dataset=gowalla
+
+Tables are random: the time does not depend on their values. Popularity's metrics are printed as a check.
+"""
+
+import time
+
+import common
+import jax
+from absl import app, flags
+
+from lgcn_jax import datasets, evaluation, graph, propagation, training
+from lgcn_jax.evaluation import Popularity, Task
+
+TOP_K = flags.DEFINE_list("top_k", ["20"], "list lengths")
+NUM_LAYERS = flags.DEFINE_integer("num_layers", 3, "propagation layers, done once an evaluation")
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    settings = common.config(num_layers=NUM_LAYERS.value, top_k=tuple(map(int, TOP_K.value)))
+    interactions = common.load(settings)
+    times = {"read": seconds(lambda: datasets.load(settings)), "graph": seconds(lambda: build(interactions))}
+    problem = training.pose(settings, interactions)
+    graphdef, state = training.init(settings, problem.num_nodes)
+    programs = training.Programs.compile(problem, graphdef, state)
+
+    def evaluate():
+        return training.evaluate_epoch(problem, programs, state, 0)
+
+    times["evaluation"] = round(common.in_turns({"evaluation": evaluate})["evaluation"] / 1e3, 3)
+    popular = evaluation.evaluate(Popularity.fit(interactions), Task.of(interactions, "test"), settings.top_k)
+    print("popularity: " + ", ".join(f"{name} {value:.4f}" for name, value in popular.items()))
+    for name, value in times.items():
+        print(f"{name:<10} {value:7.3f} s")
+    users = problem.task.num_users
+    common.report(
+        "evaluation", interactions, users=users, seconds=times, users_per_second=round(users / times["evaluation"])
+    )
+
+
+def build(interactions):
+    adjacency = graph.adjacency(interactions.train, interactions.num_items)
+    return jax.block_until_ready(propagation.prepare(adjacency))
+
+
+def seconds(work) -> float:
+    """Seconds of one call."""
+    started = time.perf_counter()
+    work()
+    return round(time.perf_counter() - started, 3)
+
+
+if __name__ == "__main__":
+    app.run(main)

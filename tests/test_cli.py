@@ -1,0 +1,220 @@
+"""The command line as a user meets it: what it prints, what it writes, and how it refuses."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from lgcn_jax import cli
+
+WORLD = ["--dataset=synthetic", "--num_users=300", "--num_items=200", "--num_interactions=5000"]
+MODEL = ["--num_layers=2", "--embedding_dim=8", "--batch_size=256"]
+
+
+def trained(workdir, *more):
+    """The exit status of a short run."""
+    arguments = ["train", *WORLD, *MODEL, "--epochs=4", "--eval_every=2", "--top_k=5,20", f"--workdir={workdir}"]
+    return cli.main([*arguments, *more])
+
+
+def refused(capsys, *arguments) -> str:
+    """The one line with which the command line refuses; asserts that it is one, on stderr, with status 2."""
+    status = cli.main(arguments)
+    out, err = capsys.readouterr()
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    return err
+
+
+def test_train_fills_the_run_folder(tmp_path, capsys):
+    assert trained(tmp_path / "run") == 0
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {
+        "config.json",
+        "environment.json",
+        "metrics.jsonl",
+        "checkpoints",
+        "result.json",
+        "tensorboard",
+        "curves.png",
+    }
+    out = capsys.readouterr().out
+    assert "popularity" in out
+    assert str(tmp_path / "run" / "curves.png") in out
+
+
+def test_metrics_hold_a_line_for_every_epoch_and_evaluation(tmp_path):
+    trained(tmp_path / "run")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["epoch"], row["split"]) for row in rows] == [
+        (1, "train"),
+        (2, "train"),
+        (2, "test"),
+        (3, "train"),
+        (4, "train"),
+        (4, "test"),
+    ]
+    terms = ["loss", "loss_ranking", "loss_contrastive", "loss_l2", "grad_norm", "learning_rate", "seconds"]
+    assert list(rows[0]) == ["epoch", "split", *terms]
+    metrics = ["precision@5", "recall@5", "ndcg@5", "precision@20", "recall@20", "ndcg@20"]
+    assert list(rows[2]) == ["epoch", "split", *metrics, "seconds"]
+    # The enhanced loss's terms add up: 0.8 ranking + 0.2 contrastive + 1e-4 l2.
+    total = 0.8 * rows[0]["loss_ranking"] + 0.2 * rows[0]["loss_contrastive"] + 1e-4 * rows[0]["loss_l2"]
+    assert rows[0]["loss"] == pytest.approx(total, rel=1e-5)
+
+
+def test_result_names_best_last_and_the_hash_of_the_tables(tmp_path):
+    trained(tmp_path / "run")
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["status"] == "completed"
+    assert result["epochs"] == 4
+    assert result["best"]["split"] == "test"
+    assert result["last"]["epoch"] == 4
+    assert len(result["parameters_sha256"]) == 64
+    assert result["config"]["margin"] == 0.05
+    assert result["environment"]["dataset"]["users"] == 300
+
+
+def test_evaluate_scores_the_checkpoint_that_train_scored(tmp_path, capsys):
+    trained(tmp_path / "run")
+    last = json.loads((tmp_path / "run" / "result.json").read_text())["last"]
+    capsys.readouterr()
+    assert cli.main(["evaluate", f"--workdir={tmp_path / 'run'}", "--checkpoint=latest"]) == 0
+    out = capsys.readouterr().out
+    assert "epoch 4 (latest)" in out
+    for metric in ("recall@5", "ndcg@20"):
+        assert f"{last[metric]:.4f}" in out
+
+
+def test_a_validation_part_chooses_the_epoch_and_the_test_part_is_scored_once(tmp_path, capsys):
+    assert trained(tmp_path / "run", "--validation_fraction=0.1", "--eval_split=valid") == 0
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["best"]["split"] == "valid"
+    assert result["test"]["epoch"] == result["best"]["epoch"]
+    assert f"{result['test']['recall@5']:.4f}" in capsys.readouterr().out
+
+
+def test_popularity_is_scored_by_the_same_evaluator(capsys):
+    assert cli.main(["evaluate", "--model=popularity", *WORLD]) == 0
+    assert "popularity" in capsys.readouterr().out
+
+
+def test_data_describes_the_set(capsys):
+    assert cli.main(["data", *WORLD]) == 0
+    out = capsys.readouterr().out
+    assert "content sha256" in out
+    assert "test interactions" in out
+
+
+def test_quiet_shows_the_final_table_alone(tmp_path, capsys):
+    assert trained(tmp_path / "run", "--quiet") == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith("synthetic, test part")
+
+
+def test_plain_lines_tell_loss_metric_and_time_left(tmp_path, capsys):
+    trained(tmp_path / "run")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("epoch 4/4  loss ")
+    assert "recall@5" in lines[1]
+    assert lines[1].endswith("00:00 left")
+
+
+def test_flagfile_states_flags(tmp_path, capsys):
+    recipe = tmp_path / "world.flags"
+    recipe.write_text("# a comment\n" + "\n".join(WORLD))
+    assert cli.main(["data", f"--flagfile={recipe}"]) == 0
+    assert "300" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ([], ["command", "nothing", "train"]),
+        (["trian"], ["trian", "did you mean train?"]),
+        (["train", "--epoch=3"], ["--epoch", "unknown flag", "--epochs"]),
+        (["train", "--epochs=many"], ["epochs=many", "an integer"]),
+        (["train", "--learning_rate=fast"], ["learning_rate=fast", "a number"]),
+        (["train", "--alpha=1.5"], ["--alpha", "1.5", "0 to 1"]),
+        (["train", "--temperature=0"], ["--temperature", "0", "above 0"]),
+        (["train", "--num_layers=-1"], ["--num_layers", "-1", "from 0"]),
+        (["train", "--batch_size=0"], ["--batch_size", "0", "from 1"]),
+        (["train", "--loss=hinge"], ["--loss", "hinge", "bpr"]),
+        (["train", "--loss=bpr", "--alpha=0.5"], ["--alpha", "0.5", "1.0 with --loss=bpr"]),
+        (["train", "stray"], ["stray", "--flag=value"]),
+        (["train", "--dataset=gowala"], ["--dataset", "gowala", "gowalla"]),
+        (["train", "--flagfile=missing.flags"], ["missing.flags"]),
+        (["evaluate"], ["--workdir", "--model"]),
+        (["evaluate", "--model=magic", *WORLD], ["--model", "magic", "popularity"]),
+        (["evaluate", "--workdir=nowhere"], ["nowhere", "no such file"]),
+        (["evaluate", "--workdir=nowhere", "--dataset=gowalla"], ["--dataset", "beside --workdir"]),
+        (["evaluate", "--model=popularity", *WORLD, "--eval_split=valid"], ["--eval_split", "valid", "empty"]),
+    ],
+)
+def test_a_mistake_is_refused_in_one_line(arguments, parts, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if arguments[:1] == ["train"] and "--workdir" not in str(arguments):
+        arguments = [*arguments, "--workdir=run"]
+    line = refused(capsys, *arguments)
+    for part in parts:
+        assert part in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_k_above_the_number_of_items_is_refused_before_anything_is_written(tmp_path, capsys):
+    line = refused(capsys, "train", *WORLD, "--top_k=201", f"--workdir={tmp_path / 'run'}")
+    assert "--top_k" in line
+    assert "200" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_work_folder_that_cannot_be_made_is_refused(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    line = refused(capsys, "train", *WORLD, f"--workdir={tmp_path / 'file' / 'run'}")
+    assert "--workdir" in line
+    assert "cannot be written" in line
+
+
+def test_a_run_is_not_overwritten_unless_asked(tmp_path, capsys):
+    trained(tmp_path / "run")
+    capsys.readouterr()
+    assert "--overwrite" in refused(capsys, "train", *WORLD, f"--workdir={tmp_path / 'run'}")
+    assert trained(tmp_path / "run", "--overwrite") == 0
+
+
+def test_other_data_than_trained_on_is_refused(tmp_path, capsys):
+    trained(tmp_path / "run")
+    environment = tmp_path / "run" / "environment.json"
+    sha256 = json.loads(environment.read_text())["dataset"]["content_sha256"]
+    environment.write_text(environment.read_text().replace(sha256, "0" * 64))
+    capsys.readouterr()
+    assert "as trained on" in refused(capsys, "evaluate", f"--workdir={tmp_path / 'run'}")
+
+
+def test_a_loss_that_is_no_number_fails_with_status_1(tmp_path, capsys):
+    assert trained(tmp_path / "run", "--learning_rate=1e38", "--clip_norm=0") == 1
+    assert "--learning_rate" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_help_lists_commands_and_flags(capsys):
+    assert cli.main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in cli.COMMANDS)
+    assert cli.main(["train", "--help"]) == 0
+    assert "--temperature" in capsys.readouterr().out
+
+
+def test_the_module_runs_as_a_program():
+    done = subprocess.run([sys.executable, "-m", "lgcn_jax", "trian"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+
+
+def test_doctor_finds_a_working_installation(capsys):
+    assert cli.main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "jax" in out
+    assert "FAILED" not in out
+    assert out.count("ok ") == 3

@@ -33,6 +33,7 @@ def from_metrics(metrics: Path, path: Path) -> None:
         _draw(axes, lines, f"{metric} ({evaluated[0]['split']} part)")
     terms = {"loss": "total", "loss_ranking": "ranking", "loss_contrastive": "contrastive"}
     _draw(panels[2], {label: {r["epoch"]: r[key] for r in train} for key, label in terms.items()}, "train loss")
+    panels[2].set_yscale("log")
     _write(figure, path)
 
 

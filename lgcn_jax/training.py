@@ -238,7 +238,7 @@ class Programs(NamedTuple):
             return evaluation.chunk_sums(scorer(graphdef, params, layout, num_users), task, config.top_k)
 
         key, place = jax.random.key(0), jnp.int32(0)
-        arguments = state, _zeros(), problem.layout, problem.sampler, key, place, place
+        arguments = state, zeros(), problem.layout, problem.sampler, key, place, place
         return cls(
             jax.jit(shuffle).lower(problem.sampler, key).compile(),
             jax.jit(block, donate_argnums=(0, 1)).lower(*arguments).compile(),
@@ -254,7 +254,7 @@ def train_epoch(
     steps = problem.steps_per_epoch
     key = jax.random.fold_in(stream(problem.config.seed, "data"), epoch)
     sampler = programs.shuffle(problem.sampler, key)
-    totals, first, size = _zeros(), 0, 16
+    totals, first, size = zeros(), 0, 16
     while first < steps:
         last = min(first + size, steps)
         begun = time.perf_counter()
@@ -297,5 +297,6 @@ def table_sha256(rows: np.ndarray) -> str:
     return hashlib.sha256(rows.astype("<f4").tobytes()).hexdigest()
 
 
-def _zeros() -> StepMetrics:
+def zeros() -> StepMetrics:
+    """The sums before the first step of an epoch."""
     return StepMetrics(*(jnp.zeros((), jnp.float32) for _ in StepMetrics._fields))

@@ -78,6 +78,8 @@ def isin(left: CSR, right: CSR, num_columns: int) -> np.ndarray:
 def _search(csr: CSR, row: jax.Array, reached) -> jax.Array:
     """First offset in each row at which `reached(position, offset)` holds; the predicate must be monotone."""
     start = csr.indptr[row]
+    if csr.nnz == 0:
+        return jnp.zeros_like(start)
     low, high = jnp.zeros_like(start), csr.indptr[row + 1] - start
 
     def halve(_, bounds):
@@ -92,6 +94,8 @@ def _search(csr: CSR, row: jax.Array, reached) -> jax.Array:
 
 def contains(csr: CSR, row: jax.Array, column: jax.Array) -> jax.Array:
     """Device: bool, whether each `column` (int32) stands in its `row` (int32, same shape)."""
+    if csr.nnz == 0:
+        return jnp.zeros(row.shape, bool)
     offset = _search(csr, row, lambda position, _: csr.indices[position] >= column)
     position = jnp.minimum(csr.indptr[row] + offset, csr.nnz - 1)
     return (offset < csr.indptr[row + 1] - csr.indptr[row]) & (csr.indices[position] == column)

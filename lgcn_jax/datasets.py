@@ -121,18 +121,25 @@ def _locate(config: Config, source: Source, progress: bool) -> Path:
 
 
 def _download(config: Config, source: Source, path: Path, progress: bool) -> None:
-    """Fetches to a folder beside the target, verifies there, then renames: a broken download leaves nothing behind."""
+    """Fetches to a folder beside the target's, verifies there, then renames: a failure leaves nothing behind."""
+    beside = next(parent for parent in path.parents if parent.is_dir())
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as folder:
+        with tempfile.TemporaryDirectory(dir=beside, prefix=".fetch-") as folder:
             arrived = Path(folder) / source.file
             source.fetch(source, arrived, progress)
             _verify(arrived, source, described_as=f"the download of {source.file}")
+            path.parent.mkdir(parents=True, exist_ok=True)
             arrived.replace(path)
     except (requests.RequestException, subprocess.CalledProcessError, OSError) as error:
-        reason = type(error).__name__
         expected = f"the file there, under ${ENVIRONMENT}/{config.dataset}, or a network from which it can be fetched"
-        raise InputError(path, f"no such file, and fetching it failed ({reason})", expected) from None
+        raise InputError(path, f"no such file, and fetching it failed ({_reason(error)})", expected) from None
+
+
+def _reason(error: Exception) -> str:
+    """One line on why a download failed: of pip, the last line that it wrote to stderr."""
+    text = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error)
+    lines = (text or "").strip().splitlines()
+    return f"{type(error).__name__}: {lines[-1].strip()}" if lines else type(error).__name__
 
 
 def _verify(path: Path, source: Source, described_as: str = "") -> None:
@@ -170,23 +177,15 @@ _RECBOLE_MEMBER = "recbole/dataset_example/ml-100k/ml-100k.inter"
 
 def _from_wheel(source: Source, target: Path, progress: bool) -> None:
     """Takes the one member out of RecBole's wheel, which pip brings from wherever it is set up to find packages."""
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--disable-pip-version-check",
-    ]
-    command += ["--progress-bar", "on" if progress else "off", "--dest", str(target.parent), _RECBOLE]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command += ["--disable-pip-version-check", "--progress-bar", "on" if progress else "off"]
+    shown = 2 if progress else subprocess.DEVNULL  # the file descriptor of stderr
     subprocess.run(
-        command, check=True, stdout=sys.stderr if progress else subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*command, "--dest", str(target.parent), _RECBOLE], check=True, stdout=shown, stderr=subprocess.PIPE, text=True
     )
     wheel = next(target.parent.glob("*.whl"))
-    _verify(
-        wheel, Source(wheel.name, f"sha256:{_RECBOLE_SHA256}", _from_wheel), described_as="the wheel of " + _RECBOLE
-    )
+    pinned = Source(wheel.name, f"sha256:{_RECBOLE_SHA256}", _from_wheel)
+    _verify(wheel, pinned, described_as=f"the wheel of {_RECBOLE}")
     with zipfile.ZipFile(wheel) as archive:
         target.write_bytes(archive.read(_RECBOLE_MEMBER))
 

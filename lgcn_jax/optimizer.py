@@ -61,7 +61,7 @@ def build(config: Config) -> Optimizer:
         patience=config.plateau_patience + 1,
         min_scale=config.plateau_min_lr / config.learning_rate,
     )
-    return Optimizer(adam, plateau)
+    return Optimizer(adam, plateau._replace(update=jax.jit(plateau.update)))
 
 
 def learning_rate(config: Config, state: OptimizerState) -> jax.Array:

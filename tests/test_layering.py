@@ -5,8 +5,11 @@ from pathlib import Path
 
 import lgcn_jax
 
-ORDER = """version errors csr reader config interactions synthetic datasets graph propagation model losses sampling
-    optimizer metrics evaluation training checkpoint curves workdir display doctor cli __main__""".split()
+ORDER = [
+    *("version", "errors", "csr", "reader", "config", "interactions", "synthetic", "datasets"),
+    *("graph", "propagation", "model", "losses", "sampling", "optimizer", "metrics", "evaluation", "training"),
+    *("checkpoint", "curves", "workdir", "display", "doctor", "cli", "__main__"),
+]
 
 
 def imported(path: Path) -> set[str]:

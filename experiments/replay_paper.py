@@ -84,7 +84,7 @@ class Replay:
     """One loss, trained on triples that come from outside."""
 
     def __init__(self, loss: str, interactions: Interactions):
-        config = Config(dataset="lastfm", data_dir=DATA_DIR.value, loss=loss, clip_norm=0.0)
+        config = Config(dataset="lastfm", loss=loss, clip_norm=0.0)
         self.problem = training.pose(config, interactions)
         self.graphdef, self.state = training.init(config, self.problem.num_nodes)
         self.state.params["table"][...] = jnp.asarray(published_tables(interactions))

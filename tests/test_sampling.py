@@ -1,0 +1,98 @@
+"""Samplers: what may be drawn, how often, and what an epoch covers."""
+
+import collections
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+from lgcn_jax import csr, sampling
+from lgcn_jax.config import SAMPLERS
+
+ITEMS = 6
+ROWS = {0: [0, 1, 2], 1: [5], 2: [], 3: [0, 1, 2, 3, 4, 5], 4: [1, 3, 5, 4, 0]}  # 2 has none, 3 has every item
+
+
+@pytest.fixture
+def train() -> csr.CSR:
+    rows, columns = zip(*[(user, item) for user, items in ROWS.items() for item in items], strict=True)
+    return csr.from_pairs(np.array(rows), np.array(columns), (len(ROWS), ITEMS))
+
+
+def drawn(sampler, size=6000, seed=0) -> sampling.Triples:
+    draw = jax.jit(lambda key: sampler.draw(key, jnp.int32(0), size))
+    return sampling.Triples(*map(np.asarray, draw(jax.random.key(seed))))
+
+
+def uniform(values, expected) -> float:
+    """The p-value of `values` being uniform draws from `expected`; they hold nothing else."""
+    counts = collections.Counter(values.tolist())
+    assert set(counts) == set(expected)
+    return scipy.stats.chisquare([counts[value] for value in expected]).pvalue if len(expected) > 1 else 1.0
+
+
+def test_users_positives_and_negatives_are_uniform(train):
+    triples = drawn(sampling.build("user", train, ITEMS))
+    assert uniform(triples.user, [0, 1, 4]) > 1e-4
+    for user in (0, 1, 4):
+        mine = triples.user == user
+        assert uniform(triples.positive[mine], ROWS[user]) > 1e-4
+        assert uniform(triples.negative[mine], sorted(set(range(ITEMS)) - set(ROWS[user]))) > 1e-4
+    assert (triples.weight == 1).all()
+
+
+def test_positive_and_negative_of_a_user_are_independent(train):
+    triples = drawn(sampling.build("user", train, ITEMS))
+    mine = triples.user == 0
+    table = np.zeros((3, 3))
+    np.add.at(table, (triples.positive[mine], triples.negative[mine] - 3), 1)
+    assert scipy.stats.chi2_contingency(table).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_no_negative_is_a_train_positive(name):
+    random = np.random.default_rng(0)
+    train = csr.from_pairs(random.integers(0, 50, 1500), random.integers(0, 40, 1500), (50, 40))
+    triples = drawn(sampling.build(name, train, 40), size=20_000)
+    own = set(zip(csr.row_of_entry(train).tolist(), train.indices.tolist(), strict=True))
+    assert all(pair in own for pair in zip(triples.user.tolist(), triples.positive.tolist(), strict=True))
+    assert not any(pair in own for pair in zip(triples.user.tolist(), triples.negative.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 9, 100])
+def test_an_epoch_of_edges_holds_every_drawable_pair_once(train, batch_size):
+    sampler = sampling.build("edge", train, ITEMS).shuffled(jax.random.key(5))
+    assert sampler.num_examples == 9  # of 15 pairs, six are those of the user who has every item
+    seen = []
+    for step in range(-(-9 // batch_size)):
+        batch = sampler.draw(jax.random.key(step), jnp.int32(step), batch_size)
+        kept = np.asarray(batch.weight) == 1
+        seen += zip(np.asarray(batch.user)[kept].tolist(), np.asarray(batch.positive)[kept].tolist(), strict=True)
+    assert sorted(seen) == sorted((user, item) for user in (0, 1, 4) for item in ROWS[user])
+
+
+def test_every_epoch_has_an_order_of_its_own(train):
+    sampler = sampling.build("edge", train, ITEMS)
+    orders = {tuple(np.asarray(sampler.shuffled(jax.random.key(epoch)).items).tolist()) for epoch in range(5)}
+    assert len(orders) == 5
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_key_determines_its_batch(train, name):
+    sampler = sampling.build(name, train, ITEMS)
+    for first, second in zip(drawn(sampler, 50, 3), drawn(sampler, 50, 3), strict=True):
+        np.testing.assert_array_equal(first, second)
+    assert (drawn(sampler, 50, 3).negative != drawn(sampler, 50, 4).negative).any()
+
+
+def test_an_epoch_of_users_draws_as_often_as_there_are_pairs(train):
+    assert sampling.build("user", train, ITEMS).num_examples == train.nnz == 15
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_data_without_a_possible_triple_is_refused(name):
+    full = csr.from_pairs(np.array([0, 0]), np.array([0, 1]), (2, 2))
+    with pytest.raises(ValueError, match="no user has both"):
+        sampling.build(name, full, 2)

@@ -1,0 +1,199 @@
+"""The story of a run: steps, blocks, epochs, devices, and a world whose right answer is known."""
+
+import dataclasses
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import pairs
+
+from lgcn_jax import datasets, training
+from lgcn_jax.config import Config
+from lgcn_jax.errors import InputError
+from lgcn_jax.interactions import assemble
+from lgcn_jax.sampling import Triples
+
+
+@pytest.fixture
+def problem(small) -> training.Problem:
+    return training.pose(small, datasets.load(small))
+
+
+def stepper(problem, **options):
+    graphdef, state = training.init(problem.config, problem.num_nodes)
+    return training.make_train_step(problem.config, graphdef, problem.num_users, **options), state
+
+
+def batch(problem, step: int, size: int) -> Triples:
+    return problem.sampler.draw(jax.random.key(step), jnp.int32(0), size)
+
+
+def close(found, expected, tolerance):
+    np.testing.assert_allclose(training.table(found), training.table(expected), rtol=0, atol=tolerance)
+
+
+# Loss, its three terms, norm of the gradient, and the sum of the table's magnitudes. A change of them means that the
+# initial table, the sampler's draws, the loss or the optimizer is another one: runs before and after are not
+# comparable, which the changelog has to say.
+GOLDEN = [0.711665034, 0.717454076, 0.688390017, 0.237606049, 0.00623270776, 633.153503]
+
+
+def test_one_step_gives_the_golden_numbers(problem):
+    step, state = stepper(problem)
+    key = jax.random.fold_in(training.stream(problem.config.seed, "data"), 1)
+    triples = problem.sampler.draw(jax.random.fold_in(key, 1), jnp.int32(0), problem.config.batch_size)
+    state, metrics = jax.jit(step)(state, problem.layout, triples)
+    found = [*(float(value) for value in metrics), float(np.abs(training.table(state.params)).sum())]
+    assert found == pytest.approx(GOLDEN, rel=1e-5)
+
+
+def test_the_first_loss_is_that_of_equal_scores(problem):
+    """With a tiny table all scores are 0: softplus(margin) for the ranking, log 2 for the contrast."""
+    config = dataclasses.replace(problem.config, init_std=1e-6, l2=0.0)
+    problem = dataclasses.replace(problem, config=config)
+    step, state = stepper(problem)
+    _, metrics = step(state, problem.layout, batch(problem, 0, 64))
+    expected = 0.8 * np.log1p(np.exp(0.05)) + 0.2 * np.log(2)
+    assert float(metrics.loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_types_do_not_change_over_a_step(problem):
+    step, state = stepper(problem)
+    after, _ = jax.eval_shape(step, state, problem.layout, batch(problem, 0, 8))
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    assert jax.tree.map(lambda a: (a.shape, a.dtype), after) == jax.tree.map(lambda a: (a.shape, a.dtype), state)
+
+
+def test_padding_changes_nothing(problem):
+    step, state = stepper(problem)
+    whole = batch(problem, 0, 10)
+    padded = Triples(*(jnp.concatenate([column, column[:3]]) for column in whole[:3]), jnp.repeat(jnp.float32(1), 13))
+    padded = padded._replace(weight=padded.weight.at[10:].set(0))
+    found, expected = step(state, problem.layout, padded), step(state, problem.layout, whole)
+    close(found[0].params, expected[0].params, 1e-7)
+    assert float(found[1].loss) == pytest.approx(float(expected[1].loss), rel=1e-6)
+
+
+@pytest.mark.parametrize("padded", [0, 5])
+def test_eight_devices_give_what_one_gives_on_all_their_batches(problem, padded):
+    one, state = stepper(problem)
+    mapped, _ = stepper(problem, axis_name="batch")
+    one = jax.jit(one)
+    many = jax.pmap(mapped, axis_name="batch", in_axes=(0, None, 0))
+    states = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (8, *leaf.shape)), state)
+    for number in range(10):
+        triples = batch(problem, number, 8 * 32)
+        triples = triples._replace(weight=triples.weight.at[:padded].set(0))
+        state, expected = one(state, problem.layout, triples)
+        states, found = many(states, problem.layout, Triples(*(column.reshape(8, 32) for column in triples)))
+        np.testing.assert_allclose(found.loss, np.full(8, expected.loss), rtol=1e-5)
+        np.testing.assert_allclose(found.grad_norm, np.full(8, expected.grad_norm), rtol=1e-5)
+    tables = np.asarray(states.params["table"][...])
+    assert (tables == tables[0]).all()
+    np.testing.assert_allclose(tables[0], training.table(state.params), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("sampler", ["user", "edge"])
+def test_where_blocks_end_changes_no_bit(small, sampler):
+    config = dataclasses.replace(small, sampler=sampler)
+    problem = training.pose(config, datasets.load(config))
+    key = jax.random.key(1)
+    tables = []
+    for cuts in ([0, 16], [0, 1, 2, 16], [0, 7, 16]):
+        graphdef, state = training.init(config, problem.num_nodes)
+        programs = training.Programs.compile(problem, graphdef, state)
+        totals, shuffled = training.zeros(), programs.shuffle(problem.sampler, key)
+        for first, last in itertools.pairwise(cuts):
+            places = jnp.int32(first), jnp.int32(last)
+            state, totals = programs.block(state, totals, problem.layout, shuffled, key, *places)
+        tables.append((training.table_sha256(training.table(state.params)), float(totals.loss)))
+    assert len(set(tables)) == 1
+
+
+def test_a_seed_determines_a_run_and_another_seed_another(problem):
+    def digest(seed):
+        config = dataclasses.replace(problem.config, seed=seed, epochs=2)
+        return training.fit(dataclasses.replace(problem, config=config)).to_json()["parameters_sha256"]
+
+    assert digest(1) == digest(1) != digest(2)
+
+
+def test_a_run_traces_its_step_once(problem, monkeypatch):
+    traced = []
+    make = training.make_train_step
+
+    def counting(*arguments, **options):
+        step = make(*arguments, **options)
+
+        @functools.wraps(step)
+        def traced_step(*operands):
+            traced.append(1)
+            return step(*operands)
+
+        return traced_step
+
+    monkeypatch.setattr(training, "make_train_step", counting)
+    training.fit(problem)
+    assert len(traced) == 1
+
+
+def test_no_temporary_holds_a_row_for_every_edge():
+    config = Config(dataset="synthetic", num_users=300, num_items=200, num_interactions=20_000, batch_size=64)
+    problem = training.pose(config, datasets.load(config))
+    step, state = stepper(problem)
+    compiled = jax.jit(step, donate_argnums=0).lower(state, problem.layout, batch(problem, 0, 64)).compile()
+    edges_times_width = 2 * problem.sampler.num_examples * config.embedding_dim * 4
+    assert compiled.memory_analysis().temp_size_in_bytes < edges_times_width / 4
+
+
+def test_the_log_holds_every_epoch_and_evaluation_in_order(problem):
+    rows = []
+    result = training.fit(problem, log=rows.append)
+    assert [(row["epoch"], row["split"]) for row in rows] == [
+        *((1, "train"), (2, "train"), (2, "test"), (3, "train"), (4, "train"), (4, "test")),
+    ]
+    evaluated = [row for row in rows if row["split"] == "test"]
+    assert result.last == evaluated[-1]
+    assert result.best == max(evaluated, key=lambda row: row["recall@5"])
+
+
+def test_the_checkerboard_is_completed(checkerboard):
+    """Each user's one missing item of the own parity is ranked first, the other parity's items never."""
+    config = Config(
+        dataset="checkerboard", num_layers=2, embedding_dim=16, batch_size=64, epochs=60, eval_every=60, top_k=(1,)
+    )
+    result = training.fit(training.pose(dataclasses.replace(config, learning_rate=0.05), checkerboard))
+    assert result.last["recall@1"] == 1
+
+
+def test_users_and_items_without_train_pairs_do_no_harm():
+    train = [(user, item) for user in range(10) for item in range(8) if (user + item) % 2 == 0]
+    data = assemble("gaps", pairs(train, listed=[20]), pairs([(0, 1), (21, 30), (21, 0)]))
+    config = Config(dataset="gaps", num_layers=2, embedding_dim=4, batch_size=8, epochs=3, top_k=(3,))
+    result = training.fit(training.pose(config, data))
+    assert np.isfinite(training.table(result.state.params)).all()
+    assert 0 <= result.last["recall@3"] <= 1
+
+
+def test_a_loss_that_is_no_number_is_named_with_its_place(problem):
+    config = dataclasses.replace(problem.config, learning_rate=1e30)
+    with pytest.raises(training.NonFiniteLossError, match=r"epoch \d+, step \d+"):
+        training.fit(dataclasses.replace(problem, config=config))
+
+
+@pytest.mark.parametrize(
+    ("setting", "flag"), [({"top_k": (201,)}, "--top_k"), ({"eval_split": "valid"}, "--eval_split")]
+)
+def test_settings_that_the_data_cannot_meet_are_refused(small, setting, flag):
+    config = dataclasses.replace(small, plateau_metric="", **setting)
+    with pytest.raises(InputError, match=flag):
+        training.pose(config, datasets.load(config))
+
+
+def test_data_without_a_possible_triple_is_refused():
+    data = assemble("full", pairs([(0, 0), (0, 1)]), pairs([(1, 0)]))
+    with pytest.raises(InputError, match="no user has both"):
+        training.pose(Config(dataset="full", top_k=(1,)), data)

@@ -1,0 +1,29 @@
+"""Pictures are written whole, from what a run logged."""
+
+import json
+
+import matplotlib.image
+
+from lgcn_jax import curves
+
+
+def shape(path):
+    return matplotlib.image.imread(path).shape
+
+
+def test_a_runs_curves_are_drawn_from_its_log(tmp_path):
+    rows = []
+    for epoch in (1, 2):
+        terms = {"loss": 0.5 / epoch, "loss_ranking": 0.4 / epoch, "loss_contrastive": 0.7 / epoch}
+        rows.append({"epoch": epoch, "split": "train", **terms})
+    rows.append({"epoch": 2, "split": "valid", "recall@5": 0.1, "ndcg@5": 0.2})
+    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    curves.from_metrics(tmp_path / "metrics.jsonl", tmp_path / "curves.png")
+    height, width, _ = shape(tmp_path / "curves.png")
+    assert width == 3.0 * height / 0.9  # three panels of 5 x 4.5 inches
+
+
+def test_panels_stand_side_by_side(tmp_path):
+    curves.compare({"a": {"x": {1: 0.1}}, "b": {"x": {1: 0.1}, "y": {1: 0.2, 2: 0.3}}}, tmp_path / "panels.png")
+    height, width, _ = shape(tmp_path / "panels.png")
+    assert width * 5 == height * 2 * 7

@@ -1,0 +1,54 @@
+"""What is shown: tables, facts, and a bar on a terminal alone."""
+
+import io
+import sys
+
+from lgcn_jax import display
+from lgcn_jax.config import Config
+
+ROW = {"epoch": 2, "split": "test", "recall@20": 0.12345}
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def shown(monkeypatch, stream, **options) -> str:
+    monkeypatch.setattr(sys, "stderr", stream)
+    with display.Display(Config(epochs=4), **options) as bar:
+        bar.progress(1, 5, 5, 0.7)
+        bar.progress(2, 5, 5, 0.6)
+        bar.log({"epoch": 2, "split": "train", "loss": 0.6})
+        bar.log(ROW)
+        bar.progress(3, 1, 5, 0.5)
+    return stream.getvalue()
+
+
+def test_a_terminal_gets_a_bar_with_loss_metric_and_time_left(monkeypatch):
+    text = shown(monkeypatch, Terminal())
+    assert "epoch 3/4" in text
+    assert "loss 0.5000, test recall@20 0.1235" in text
+    assert "left" in text
+
+
+def test_other_places_get_a_line_for_each_evaluation(monkeypatch):
+    text = shown(monkeypatch, io.StringIO())
+    assert text.startswith("epoch 2/4  loss 0.6000, test recall@20 0.1235, ")
+    assert text.count("\n") == 1
+
+
+def test_quiet_shows_nothing(monkeypatch):
+    assert shown(monkeypatch, Terminal(), quiet=True) == ""
+
+
+def test_tables_align():
+    rows = {"gowalla, test part": {}, "best": {"epoch": 3, "recall@20": 0.18244, "ndcg@20": 0.1}}
+    assert display.table(rows).splitlines() == [
+        "gowalla, test part     recall@20       ndcg@20",
+        "best                      0.1824        0.1000",
+    ]
+
+
+def test_facts_align_and_numbers_have_separators():
+    assert display.facts({"users": 29858, "of": "gowalla"}) == "users  29,858\nof     gowalla"

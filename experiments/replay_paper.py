@@ -28,6 +28,7 @@ from lgcn_jax import curves, datasets, evaluation, training
 from lgcn_jax.config import Config
 from lgcn_jax.interactions import Interactions
 from lgcn_jax.sampling import Triples
+from lgcn_jax.step import init, make_train_step
 
 DATA_DIR = flags.DEFINE_string("data_dir", "data", "folder that holds lastfm/, or into which it is fetched")
 OUT = flags.DEFINE_string("out", "runs/replay", "folder for curves.csv and curves.png")
@@ -86,9 +87,9 @@ class Replay:
     def __init__(self, loss: str, interactions: Interactions):
         config = Config(dataset="lastfm", loss=loss, clip_norm=0.0)
         self.problem = training.pose(config, interactions)
-        self.graphdef, self.state = training.init(config, self.problem.num_nodes)
+        self.graphdef, self.state = init(config, self.problem.num_nodes)
         self.state.params["table"][...] = jnp.asarray(published_tables(interactions))
-        self.step = jax.jit(training.make_train_step(config, self.graphdef, interactions.num_users), donate_argnums=0)
+        self.step = jax.jit(make_train_step(config, self.graphdef, interactions.num_users), donate_argnums=0)
 
     def train(self, triples: np.ndarray) -> None:
         size = self.problem.config.batch_size

@@ -1,75 +1,242 @@
-"""Orbax checkpoints of a run: one for the best epoch and one for the newest, saved in the background."""
+"""Orbax checkpoints of a run: the newest two and the best, saved in the background, verified when they are read.
 
+    checkpoints/STEP/arrays    parameters, optimizer state and totals of the epoch in hand
+                     meta      JSON: format, progress, the run's settings, content hash of its data, its log so far
+
+STEP counts the steps since the beginning. `meta` holds a sha256 over the arrays and one over itself, so that a
+truncated, flipped or missing byte is found when a checkpoint is read; no pickle is involved anywhere.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+import shutil
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
-from lgcn_jax.errors import InputError
-from lgcn_jax.training import TrainState
+from lgcn_jax.errors import InputError, WriteError
+from lgcn_jax.state import Progress, Snapshot
 
+FORMAT = 1
 WHICH = ("best", "latest")
 
 
-class Checkpoints:
-    """The checkpoints under `folder`, numbered by epoch; a context manager that waits for saves on exit.
+class Checkpoint(NamedTuple):
+    """A checkpoint as it was read: its place in the run, and what else was saved with it."""
 
-    Args:
-      folder: made when missing, unless opened for reading.
-      watched: the metric, higher is better, that says which checkpoint is the best.
-      read_only: for those who only restore.
+    snapshot: Snapshot
+    facts: dict[str, Any]
+
+
+class DamagedError(Exception):
+    """A checkpoint that is incomplete or not what was saved."""
+
+
+class Checkpoints:
+    """Saves the checkpoints of a run under `folder`; a context manager that waits for them on exit.
+
+    Open it over checkpoints that `verified` has looked at. The best one is that with the highest `watched` metric,
+    the earliest of equals.
     """
 
-    def __init__(self, folder: Path, watched: str, read_only: bool = False):
-        if read_only and not folder.is_dir():
-            raise InputError(folder, "no such folder", "the checkpoints of a run")
-        best = BestN(get_metric_fn=lambda metrics: metrics[watched], n=1)
+    def __init__(self, folder: Path, watched: str):
+        def rank(metrics: dict[str, float]) -> tuple[float, float]:
+            return metrics.get(watched, -math.inf), -metrics["epoch"]
+
+        best = BestN(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False)
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=AnyPreservationPolicy([LatestN(1), best]),
-            best_fn=lambda metrics: metrics[watched],
-            create=not read_only,
-            read_only=read_only,
+            # Two of the newest: where the last one proves damaged, the one before it is still there.
+            preservation_policy=AnyPreservationPolicy([LatestN(2), best]),
+            best_fn=rank,
+            cleanup_tmp_directories=True,
         )
         self._folder = folder
         # Orbax writes from a background thread, where a relative path would mean another place.
         self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
-    def save(self, epoch: int, state: TrainState, evaluated: dict) -> None:
-        """Saves the state after `epoch`, whose evaluation is a line of metrics.jsonl, in the background."""
-        metrics = {name: value for name, value in evaluated.items() if "@" in name}
-        parts = {"params": nnx.to_pure_dict(state.params), "optimizer": state.optimizer}
-        arguments = ocp.args.Composite(**{name: ocp.args.StandardSave(part) for name, part in parts.items()})
-        self._manager.save(epoch, args=arguments, metrics=metrics)
-
-    def restore_params(self, which: str, like: nnx.State) -> tuple[int, nnx.State]:
-        """The epoch and the parameters of the 'best' or 'latest' checkpoint.
-
-        Args:
-          which: one of WHICH.
-          like: parameters of the shapes and dtypes to expect.
+    def save(self, snapshot: Snapshot, steps_per_epoch: int, facts: dict[str, Any]) -> None:
+        """Copies the snapshot and writes it in the background, unless it is there already.
 
         Raises:
-          InputError: there is no checkpoint, or it holds other shapes.
+          WriteError: this or the previous checkpoint could not be written.
         """
-        epoch = self._manager.best_step() if which == "best" else self._manager.latest_step()
-        if epoch is None:
-            raise InputError(self._folder, "no checkpoint", "at least one")
-        shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, nnx.to_pure_dict(like))
-        arguments = ocp.args.Composite(params=ocp.args.StandardRestore(shapes))
-        try:
-            found = self._manager.restore(epoch, args=arguments)["params"]
-        except (ValueError, KeyError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                self._folder / str(epoch), f"a damaged checkpoint ({reason})", "one that train saved"
-            ) from None
-        nnx.replace_by_pure_dict(like, found)
-        return epoch, like
+        progress = snapshot.progress
+        step = progress.epoch * steps_per_epoch + progress.step
+        if step == self._manager.latest_step():
+            return
+        arrays = jax.tree.map(jnp.copy, _arrays(snapshot))  # the next step is given the originals' memory
+        place = {"progress": dataclasses.asdict(progress), "steps_per_epoch": steps_per_epoch}
+        meta = _sealed({"format": FORMAT, **place, **facts, "arrays_sha256": _digest(arrays)})
+        items = ocp.args.Composite(arrays=ocp.args.StandardSave(arrays), meta=ocp.args.JsonSave(meta))
+        with self._failing_as_write_error():
+            if not self._manager.save(step, args=items, metrics=_metrics(progress)):
+                raise RuntimeError(f"Orbax declines to save step {step} after {self._manager.latest_step()}")
+
+    def wait(self) -> None:
+        """Returns when all saves are on disk.
+
+        Raises:
+          WriteError: one could not be written.
+        """
+        with self._failing_as_write_error():
+            self._manager.wait_until_finished()
 
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *exception) -> None:
-        self._manager.close()
+    def __exit__(self, kind, *exception) -> None:
+        # Where an error is on its way already, that of the last save must not hide it.
+        with contextlib.suppress(WriteError) if kind else contextlib.nullcontext(), self._failing_as_write_error():
+            self._manager.close()
+
+    @contextlib.contextmanager
+    def _failing_as_write_error(self):
+        """A failed write, in whatever dress the libraries below report it, as a WriteError."""
+        try:
+            yield
+        except Exception as error:
+            raise WriteError(f"a checkpoint in {self._folder}", _reason(error)) from error
+
+
+def steps(folder: Path) -> list[int]:
+    """The steps of which there is a checkpoint, whole or not, ascending."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isascii() and path.name.isdigit())
+
+
+def verified(folder: Path, like: Snapshot) -> tuple[dict[int, Checkpoint], dict[int, str]]:
+    """Reads all checkpoints: the good ones by step, and for the others the reason.
+
+    Args:
+      folder: of the checkpoints.
+      like: a snapshot of the shapes, dtypes and shardings to expect.
+
+    Raises:
+      InputError: a checkpoint is of a format that this version does not know.
+    """
+    good, bad = {}, {}
+    for step in steps(folder):
+        try:
+            good[step] = read(folder, step, like)
+        except DamagedError as error:
+            bad[step] = str(error)
+    return good, bad
+
+
+def remove(folder: Path, step: int) -> None:
+    """Removes a damaged checkpoint."""
+    shutil.rmtree(folder / str(step), ignore_errors=True)
+    (folder / str(step)).unlink(missing_ok=True)
+
+
+def read(folder: Path, step: int, like: Snapshot) -> Checkpoint:
+    """The checkpoint of `step`, verified.
+
+    Raises:
+      DamagedError: it is incomplete or was changed since it was saved.
+      InputError: it is of a format that this version does not know.
+    """
+    path = folder.absolute() / str(step)
+    meta = read_meta(folder, step)
+    if not ocp.utils.is_checkpoint_finalized(path):
+        raise DamagedError("its saving was cut off")
+    shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, _arrays(like))
+    try:
+        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+            arrays = reader.restore(path / "arrays", args=ocp.args.StandardRestore(shapes))
+        metrics = json.loads((path / "metrics" / "metrics").read_text(encoding="utf-8"))
+        progress = Progress(**meta["progress"])
+    except Exception as error:  # whatever a library makes of bytes that it did not write
+        raise DamagedError(_reason(error)) from None
+    if _digest(arrays) != meta["arrays_sha256"]:
+        raise DamagedError("its arrays are not those that were saved")
+    if metrics != _metrics(progress):
+        raise DamagedError("its metrics are not those that were saved")
+    params = jax.tree.map(lambda leaf: leaf, like.state.params)
+    nnx.replace_by_pure_dict(params, arrays["params"])
+    state = like.state._replace(params=params, optimizer=arrays["optimizer"])
+    return Checkpoint(Snapshot(state, arrays["totals"], progress), meta)
+
+
+def read_meta(folder: Path, step: int) -> dict[str, Any]:
+    """What the checkpoint of `step` says of itself, verified; the arrays are not looked at.
+
+    Raises:
+      DamagedError, InputError: as for `read`.
+    """
+    path = folder / str(step) / "meta" / "metadata"
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DamagedError(_reason(error)) from None
+    if not isinstance(meta, dict):
+        raise DamagedError("its meta data are no JSON object")
+    if isinstance(meta.get("format"), int) and meta["format"] > FORMAT:  # which may be sealed in another way
+        raise InputError(folder / str(step), f"checkpoint format {meta['format']}", f"at most format {FORMAT}")
+    if meta != _sealed({key: value for key, value in meta.items() if key != "sha256"}):
+        raise DamagedError("its meta data are not those that were saved")
+    return meta
+
+
+def restore(folder: Path, which: str, like: Snapshot) -> Checkpoint:
+    """The 'best' or the 'latest' checkpoint of a run.
+
+    Raises:
+      InputError: there is none, or it is damaged; the message says which other could be asked for.
+    """
+    found = steps(folder)
+    if not found:
+        raise InputError(folder, "no checkpoint", "at least one, which train saves")
+    try:
+        newest = read_meta(folder, found[-1])
+        return read(folder, found[-1] if which == "latest" else best_step(newest), like)
+    except DamagedError as error:
+        raise InputError(folder, f"a damaged {which} checkpoint ({error})", f"a whole one of {found}") from None
+
+
+def best_step(meta: dict[str, Any]) -> int:
+    """The step of the best checkpoint so far, as the checkpoint with this `meta` knows it; its own without one."""
+    progress = Progress(**meta["progress"])
+    best = progress.best or {"epoch": progress.epoch}
+    return best["epoch"] * meta["steps_per_epoch"]
+
+
+def _arrays(snapshot: Snapshot) -> dict[str, Any]:
+    params = nnx.to_pure_dict(snapshot.state.params)
+    return {"params": params, "optimizer": snapshot.state.optimizer, "totals": snapshot.totals}
+
+
+def _metrics(progress: Progress) -> dict[str, float]:
+    """What Orbax ranks by: the epoch, and the metrics where this very place was evaluated."""
+    evaluated = progress.step == 0 and progress.last is not None and progress.last["epoch"] == progress.epoch
+    metrics = {name: value for name, value in progress.last.items() if "@" in name} if evaluated else {}
+    return {"epoch": progress.epoch, **metrics}
+
+
+def _digest(arrays) -> str:
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
+        host = np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {host.dtype.str} {host.shape}".encode())
+        digest.update(np.ascontiguousarray(host).data)
+    return digest.hexdigest()
+
+
+def _sealed(meta: dict[str, Any]) -> dict[str, Any]:
+    text = json.dumps(meta, sort_keys=True)
+    return meta | {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

@@ -5,6 +5,7 @@ Libraries are imported where a command needs them, so that a mistyped flag is an
 
 import dataclasses
 import difflib
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from absl import flags
 
 from lgcn_jax import config as configs
 from lgcn_jax.config import Config
-from lgcn_jax.errors import InputError
+from lgcn_jax.errors import InputError, WriteError
 
 DATA = (
     "dataset",
@@ -27,7 +28,7 @@ DATA = (
     "num_interactions",
 )
 SETTINGS = tuple(field.name for field in dataclasses.fields(Config))
-OF_A_RUN = ("data_dir", "eval_split", "top_k", "propagation")  # what may be stated anew when a run is evaluated
+OF_A_RUN = ("data_dir", "top_k", "propagation")  # what may be stated anew when a run is evaluated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,29 +69,40 @@ def main(arguments: Sequence[str]) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
+    except WriteError as error:
+        print(f"{error}; the last checkpoint can be continued from", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
 def train(values: flags.FlagValues) -> int:
-    """Trains, fills the run folder, and prints the metrics beside the popularity baseline's."""
-    from lgcn_jax import datasets, training, workdir
+    """Trains or continues a run, fills its folder, and prints the metrics beside the popularity baseline's."""
+    from lgcn_jax import datasets, display, lock, run, signals, training, workdir
 
-    config, folder, quiet = Config(**configs.given(values, SETTINGS)), _workdir(values), values["quiet"].value
-    interactions = datasets.load(config, progress=not quiet)
-    problem = training.pose(config, interactions)
-    environment = workdir.environment(config, interactions)
-    with workdir.RunFolder.create(folder, config, environment, values["overwrite"].value) as run_folder:
+    stated, folder, quiet = configs.given(values, SETTINGS), _workdir(values), values["quiet"].value
+    with lock.hold(folder):
+        config = Config(**stated) if values["overwrite"].value else run.settings(folder, stated)
+        interactions = datasets.load(config, progress=not quiet)
+        problem = training.pose(config, interactions)
+        if values["overwrite"].value:
+            workdir.clear(folder)
+        place = run.find_place(folder, problem, interactions)
+        for note in place.notes:
+            print(f"{folder}: {note}", file=sys.stderr)
         if not quiet:
-            print(_headline(interactions, config))
-        try:
-            result = _fit(problem, run_folder, quiet)
-        except training.NonFiniteLossError as error:
-            print(f"{error}; try a lower --learning_rate or --clip_norm", file=sys.stderr)
-            return 1
-        summary = result.to_json() | {"config": config.to_json(), "environment": environment}
-        if config.eval_split == "valid":
-            summary["test"] = _score_run(config, interactions, folder, "best", "test")
-        run_folder.finish(summary)
-    _print_scores(interactions, config, problem.task, summary)
+            print(_headline(interactions, config), flush=True)
+        with signals.StopRequest() as request, display.Display(config, quiet) as shown:
+            result = run.carry_out(folder, problem, interactions, place, shown, request)
+    if result["status"] == "failed":
+        advice = "try a lower --learning_rate or --clip_norm in a new run"
+        print(f"{result['error']}; {advice}; earlier checkpoints are kept", file=sys.stderr)
+        return 1
+    if result["status"] == "interrupted":
+        print(f"interrupted after epoch {result['epochs']}, step {result['step']}; the same command continues")
+        return 128 + request.signal
+    _print_scores(interactions, config, problem.task, result)
     print(f"wrote {folder / 'result.json'} and {folder / 'curves.png'}")
     return 0
 
@@ -118,22 +130,21 @@ def evaluate(values: flags.FlagValues) -> int:
 
 
 def _evaluate_run(values: flags.FlagValues, split: str) -> int:
-    from lgcn_jax import datasets, display, training, workdir
+    from lgcn_jax import checkpoint, datasets, display, run, training
 
     folder, which = _workdir(values), values["checkpoint"].value
-    for name in set(DATA) - set(OF_A_RUN):
+    if which not in checkpoint.WHICH:
+        raise InputError("--checkpoint", repr(which), f"one of {', '.join(checkpoint.WHICH)}")
+    for name in (name for name in DATA if name not in OF_A_RUN):
         if values[name].present:
             raise InputError(f"--{name}", values[name].value, "nothing beside --workdir, which has its own")
-    config = Config.from_json(folder / "config.json")
+    config = run.stored_settings(folder)
+    if config is None:
+        raise InputError(f"--workdir={folder}", "no run", "a folder that train has filled")
     config = dataclasses.replace(config, **configs.given(values, OF_A_RUN), plateau_metric="", eval_split=split)
     interactions = datasets.load(config, progress=True)
-    found, expected = interactions.content_hash(), workdir.read_json(folder / "environment.json")["dataset"]
-    if found != expected["content_sha256"]:
-        raise InputError(
-            f"--workdir={folder}", f"data of content {found}", f"{expected['content_sha256']}, as trained on"
-        )
     training.check(config, interactions)
-    scores = _score_run(config, interactions, folder, which, split)
+    scores = run.score(config, interactions, folder, which, split)
     print(display.table({f"{interactions.name}, {split} part": {}, f"epoch {scores['epoch']} ({which})": scores}))
     return 0
 
@@ -164,11 +175,11 @@ def doctor(values: flags.FlagValues) -> int:
 COMMANDS = {
     "train": Command(
         train,
-        "trains a model and writes its run folder",
+        "trains a model in a run folder, or continues the run that it holds",
         SETTINGS,
         {
             "workdir": ("", "the folder of the run"),
-            "overwrite": (False, "start anew in a folder that holds a run"),
+            "overwrite": (False, "begin anew in a folder that holds a run"),
             "quiet": (False, "show no progress, only the final table"),
         },
     ),
@@ -186,39 +197,6 @@ COMMANDS = {
     "doctor": Command(doctor, "shows versions, devices and kernels, and checks the installation"),
 }
 _HELP = {"help", "-h", "-help", "--help", "--helpshort", "--helpfull"}
-
-
-def _fit(problem, run_folder, quiet: bool):
-    """`training.fit` with the run folder and the terminal listening."""
-    from lgcn_jax import display, training
-    from lgcn_jax.checkpoint import Checkpoints
-
-    config = problem.config
-    with (
-        display.Display(config, quiet) as shown,
-        Checkpoints(run_folder.path / "checkpoints", config.watched) as checkpoints,
-    ):
-
-        def log(row: dict) -> None:
-            run_folder.log(row)
-            shown.log(row)
-
-        return training.fit(problem, log, checkpoints.save, shown.progress)
-
-
-def _score_run(config: Config, interactions, folder: Path, which: str, split: str) -> dict:
-    """The metrics of a run's checkpoint on a part of its data set, with epoch and split."""
-    from lgcn_jax import training
-    from lgcn_jax.checkpoint import Checkpoints
-    from lgcn_jax.evaluation import Task
-    from lgcn_jax.evaluation import evaluate as score
-
-    problem = training.pose(dataclasses.replace(config, eval_split=split), interactions)
-    graphdef, state = training.init(config, problem.num_nodes)
-    with Checkpoints(folder / "checkpoints", config.watched, read_only=True) as checkpoints:
-        epoch, params = checkpoints.restore_params(which, state.params)
-    scorer = training.scorer(graphdef, params, problem.layout, problem.num_users)
-    return {"epoch": epoch, "split": split} | score(scorer, Task.of(interactions, split), config.top_k)
 
 
 def _print_scores(interactions, config: Config, task, summary: dict) -> None:
@@ -275,6 +253,8 @@ def _parse(command: Command, arguments: Sequence[str]) -> flags.FlagValues:
     values = _define(command)
     try:
         rest = values([f"lgcn_jax {arguments[0]}", *arguments[1:]])
+    except UnicodeDecodeError as error:
+        raise InputError("--flagfile", f"bytes that are no text ({error.reason})", "a text file of flags") from None
     except flags.UnrecognizedFlagError as error:
         near = difflib.get_close_matches(error.flagname, list(values), 1)
         hint = f" (did you mean --{near[0]}?)" if near else ""

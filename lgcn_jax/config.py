@@ -36,8 +36,11 @@ def _choice(default: str, choices: tuple[str, ...], help_text: str):
     )
 
 
-def _count(default: int, help_text: str, least: int = 1):
-    return _setting(default, help_text, lambda v: least <= v <= 2**31 - 1, f"an integer from {least} to 2147483647")
+def _count(default: int, help_text: str, least: int = 1, most: int = 2**31 - 1):
+    def accepts(value) -> bool:
+        return isinstance(value, int) and least <= value <= most
+
+    return _setting(default, help_text, accepts, f"an integer from {least} to {most}")
 
 
 def _real(default: float | None, help_text: str, accepts: Callable[[float], bool], expected: str):
@@ -74,8 +77,8 @@ class Config:
     num_interactions: int = _count(200_000, "interactions of the synthetic data set", least=2)
 
     # The model.
-    num_layers: int = _count(3, "propagation layers K", least=0)
-    embedding_dim: int = _count(64, "width d of the tables")
+    num_layers: int = _count(3, "propagation layers K", least=0, most=64)
+    embedding_dim: int = _count(64, "width d of the tables", most=65536)
     layer_weights: tuple[float, ...] = _setting(
         (),
         "weights alpha_0,...,alpha_K of the layers (default: each 1/(K+1))",
@@ -117,6 +120,10 @@ class Config:
     )
     plateau_metric: str = _setting("", "the metric watched (default: recall at the first k)")
     epochs: int = _count(1000, "epochs in all")
+    early_stopping_patience: int = _count(
+        0, "evaluations without a new best after which the run ends; 0: never", least=0
+    )
+    save_every: int = _count(10, "epochs between checkpoints; a new best is always saved")
     seed: int = _count(2020, "seed of initial tables and samples", least=0)
     propagation: str = _choice(
         "auto", LAYOUTS, "layout of the adjacency matrix; auto is what was fastest on the platform"
@@ -138,6 +145,8 @@ class Config:
             value = getattr(self, field.name)
             if not field.metadata["accepts"](value):
                 raise InputError(f"--{field.name}", _text(value), field.metadata["expected"])
+        if self.plateau_min_lr > self.learning_rate:
+            raise InputError("--plateau_min_lr", self.plateau_min_lr, f"at most --learning_rate={self.learning_rate}")
         if self.layer_weights and len(self.layer_weights) != self.num_layers + 1:
             raise InputError(
                 "--layer_weights", f"{len(self.layer_weights)} numbers", f"{self.num_layers + 1} (num_layers + 1)"
@@ -177,14 +186,20 @@ class Config:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
 
     @classmethod
+    def of_json(cls, values: dict) -> "Config":
+        """The settings of which `to_json` made `values`."""
+        if not isinstance(values.get("dataset"), str) or not isinstance(values.get("data_dir"), str):
+            raise TypeError("dataset and data_dir are no texts")
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+    @classmethod
     def from_json(cls, path: Path) -> "Config":
-        """The settings that `to_json` wrote to `path`."""
+        """The settings in the file `path`."""
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+            return cls.of_json(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise InputError(path, "no such file", "the config.json of a run") from None
-        except (TypeError, AttributeError, ValueError) as error:
+        except (OSError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise InputError(path, f"a file that is no run's config ({error})", "the config.json of a run") from None
 
 

@@ -1,6 +1,6 @@
 """Pictures of a run: metrics and loss over epochs."""
 
-import json
+import io
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -18,12 +18,11 @@ def compare(panels: dict[str, dict[str, dict[int, float]]], path: Path) -> None:
         (label, series), *others = lines.items()
         axes.plot(list(series), list(series.values()), "o", markersize=4, markerfacecolor="none", label=label)
         _draw(axes, dict(others), title)
-    _write(figure, path)
+    path.write_bytes(_png(figure))
 
 
-def from_metrics(metrics: Path, path: Path) -> None:
-    """Writes the curves of a run, read from its metrics.jsonl, to `path` (PNG): recall, ndcg and the loss's terms."""
-    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+def of_run(rows: list[dict]) -> bytes:
+    """The curves of a run (PNG) from the lines of its metrics.jsonl: recall, ndcg and the loss's terms."""
     train = [row for row in rows if row["split"] == "train"]
     evaluated = [row for row in rows if row["split"] != "train"]
     names = [name for name in evaluated[0] if "@" in name]
@@ -34,7 +33,7 @@ def from_metrics(metrics: Path, path: Path) -> None:
     terms = {"loss": "total", "loss_ranking": "ranking", "loss_contrastive": "contrastive"}
     _draw(panels[2], {label: {r["epoch"]: r[key] for r in train} for key, label in terms.items()}, "train loss")
     panels[2].set_yscale("log")
-    _write(figure, path)
+    return _png(figure)
 
 
 def _draw(axes, lines: dict[str, dict[int, float]], title: str) -> None:
@@ -46,6 +45,8 @@ def _draw(axes, lines: dict[str, dict[int, float]], title: str) -> None:
     axes.legend()
 
 
-def _write(figure, path: Path) -> None:
-    figure.savefig(path, dpi=110)
+def _png(figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=110, format="png")
     plt.close(figure)
+    return buffer.getvalue()

@@ -51,13 +51,20 @@ def load(config: Config, progress: bool = False) -> Interactions:
         found = _synthetic(config)
     elif config.dataset in NAMED:
         found = _named(config, NAMED[config.dataset], progress)
-    elif config.dataset and Path(config.dataset).exists():
+    elif config.dataset and _exists(Path(config.dataset)):
         found = _from_path(config, Path(config.dataset))
     else:
         raise InputError("--dataset", repr(config.dataset), _expected(config.dataset))
     if config.validation_fraction:
         found = interactions.hold_out(found, config.validation_fraction, config.data_seed)
     return found
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no file can have, or a folder that may not be looked into
+        return False
 
 
 def _expected(name: str) -> str:
@@ -183,7 +190,9 @@ def _from_wheel(source: Source, target: Path, progress: bool) -> None:
     subprocess.run(
         [*command, "--dest", str(target.parent), _RECBOLE], check=True, stdout=shown, stderr=subprocess.PIPE, text=True
     )
-    wheel = next(target.parent.glob("*.whl"))
+    wheel = next(target.parent.glob("*.whl"), None)
+    if wheel is None:
+        raise FileNotFoundError(f"pip brought no wheel of {_RECBOLE}")
     pinned = Source(wheel.name, f"sha256:{_RECBOLE_SHA256}", _from_wheel)
     _verify(wheel, pinned, described_as=f"the wheel of {_RECBOLE}")
     with zipfile.ZipFile(wheel) as archive:

@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake raises; the command line prints it as one line and exits with status 2."""
+"""The exceptions that the command line prints as one line: a user's mistake, and a disk that does not take a write."""
 
 
 class InputError(ValueError):
@@ -12,3 +12,10 @@ class InputError(ValueError):
 
     def __init__(self, where: object, found: object, expected: object):
         super().__init__(f"{where}: found {found}, expected {expected}")
+
+
+class WriteError(OSError):
+    """A file of a run that could not be written: `what` it was and the `reason`."""
+
+    def __init__(self, what: object, reason: object):
+        super().__init__(f"{what} could not be written: {reason}")

@@ -74,6 +74,7 @@ class Interactions:
             "users without train items": int((user_degree == 0).sum()),
             "items without train users": int((item_degree == 0).sum()),
             "users without test items": int((csr.degrees(self.test) == 0).sum()),
+            "test items unknown to train": len(np.setdiff1d(self.test.indices, self.train.indices)),
             "largest user degree": int(user_degree.max()),
             "largest item degree": int(item_degree.max()),
             **{note: count for note, count in self.notes.items() if count},
@@ -103,7 +104,6 @@ def assemble(name: str, train: Pairs, test: Pairs, valid: Pairs | None = None) -
     train_csr, test_csr, valid_csr = dense(train), dense(test), dense(valid)
     notes = _merge_notes(parts)
     notes["repeated pairs merged"] = sum(len(p.users) for p in parts) - train_csr.nnz - test_csr.nnz - valid_csr.nnz
-    notes["test items unknown to train"] = len(np.setdiff1d(test_csr.indices, train_csr.indices))
     notes["gaps in the user ids"] = _gaps(user_ids)
     notes["gaps in the item ids"] = _gaps(item_ids)
     seen_in_valid = csr.isin(valid_csr, train_csr, shape[1])

@@ -24,4 +24,4 @@ def top_k(hits: jax.Array, num_relevant: jax.Array, k: int) -> tuple[jax.Array, 
     ideal = jnp.cumsum(gains)[jnp.clip(num_relevant, 1, k) - 1]
     found = hits.sum(-1)
     relevant = jnp.maximum(num_relevant, 1).astype(dtype)
-    return found / k, found / relevant, hits @ gains / ideal
+    return found / k, found / relevant, (hits * gains[None, :]).sum(-1) / ideal

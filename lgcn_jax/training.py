@@ -5,7 +5,6 @@ Host and device meet once per block of steps of about a second; where the blocks
 """
 
 import dataclasses
-import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -13,38 +12,37 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-import optax
 from flax import nnx
 
-from lgcn_jax import evaluation, graph, losses, optimizer, propagation, sampling
+from lgcn_jax import evaluation, graph, optimizer, propagation, sampling
 from lgcn_jax.config import Config
 from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation import DotProduct, Task
 from lgcn_jax.interactions import Interactions
-from lgcn_jax.model import LightGCN
-from lgcn_jax.optimizer import OptimizerState
 from lgcn_jax.propagation import Layout
-from lgcn_jax.sampling import Sampler, Triples
+from lgcn_jax.sampling import Sampler
+from lgcn_jax.state import Progress, Snapshot, Totals, table, table_sha256, zeros
+from lgcn_jax.step import init, make_train_step, stream
 
-BLOCK_SECONDS = 1.0
-
-
-class TrainState(NamedTuple):
-    """What a step changes: the model's parameters and the optimizer's state."""
-
-    params: nnx.State
-    optimizer: OptimizerState
+BLOCK_SECONDS = 1.0  # how long the host waits for the device at a time
+FIRST_BLOCK = 16  # steps of an epoch's first block, which is timed to size the others
 
 
-class StepMetrics(NamedTuple):
-    """float32 scalars of one step, or their sums over the steps of an epoch so far."""
+class Listener:
+    """What a run tells while it goes on. This one hears nothing and never stops the run."""
 
-    loss: jax.Array
-    loss_ranking: jax.Array
-    loss_contrastive: jax.Array
-    loss_l2: jax.Array
-    grad_norm: jax.Array
+    def log(self, row: dict[str, Any]) -> None:
+        """A line of metrics.jsonl."""
+
+    def progress(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        """A block of steps is done: `step` of `steps` of `epoch` (from 1), with the mean loss so far."""
+
+    def save(self, snapshot: Snapshot) -> None:
+        """A place worth keeping; copy its arrays before returning."""
+
+    def stopped(self) -> bool:
+        """Whether the run shall end here; asked after every block and evaluation."""
+        return False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,29 +63,45 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """How a run ended: final state, best and last evaluation (lines of metrics.jsonl), and times in seconds."""
+    """How a run ended: 'completed' or 'interrupted', where, and the seconds that compilation took."""
 
-    state: TrainState
-    best: dict[str, Any]
-    last: dict[str, Any]
-    seconds: float
+    status: str
+    snapshot: Snapshot
     compile_seconds: float
 
+    @property
+    def params(self) -> nnx.State:
+        return self.snapshot.state.params
+
+    @property
+    def best(self) -> dict[str, Any]:
+        return self.snapshot.progress.best
+
+    @property
+    def last(self) -> dict[str, Any]:
+        return self.snapshot.progress.last
+
     def to_json(self) -> dict[str, Any]:
-        """What result.json says of a completed run."""
+        """What result.json says of the run."""
+        progress = self.snapshot.progress
         return {
-            "status": "completed",
-            "epochs": self.last["epoch"],
-            "best": self.best,
-            "last": self.last,
-            "seconds": round(self.seconds, 3),
+            "status": self.status,
+            "epochs": progress.epoch,
+            "step": progress.step,
+            "best": progress.best,
+            "last": progress.last,
+            "seconds": round(progress.seconds, 3),
             "compile_seconds": round(self.compile_seconds, 3),
-            "parameters_sha256": table_sha256(table(self.state.params)),
+            "parameters_sha256": table_sha256(table(self.params)),
         }
 
 
-class NonFiniteLossError(FloatingPointError):
-    """The loss became infinite or not a number."""
+class NonFiniteError(FloatingPointError):
+    """A number of the run became infinite or not a number: `term`, at `epoch` (from 1) after `step` steps."""
+
+    def __init__(self, term: str, value: float, epoch: int, step: int):
+        super().__init__(f"{term} is {value} at epoch {epoch}, step {step}")
+        self.term, self.epoch, self.step = term, epoch, step
 
 
 def check(config: Config, interactions: Interactions) -> None:
@@ -121,93 +135,59 @@ def pose(config: Config, interactions: Interactions) -> Problem:
     )
 
 
-def fit(
-    problem: Problem,
-    log: Callable[[dict], None] = lambda row: None,
-    save: Callable[[int, TrainState, dict], None] = lambda epoch, state, evaluated: None,
-    progress: Callable[[int, int, int, float], None] = lambda epoch, step, steps, loss: None,
-) -> Result:
-    """Trains for `config.epochs` epochs and evaluates every `config.eval_every` and after the last.
+def fit(problem: Problem, listener: Listener | None = None, start: Snapshot | None = None) -> Result:
+    """Trains until `config.epochs`, an early stop, or the listener's wish.
 
     Args:
       problem: made by `pose`.
-      log: called with every line of metrics.jsonl.
-      save: called as save(epoch, state, evaluation) at each new best and after the last epoch.
-      progress: called as progress(epoch, step, steps_per_epoch, mean loss so far) after each block of steps.
+      listener: told of every line, block and place worth keeping; saves are due after every `config.save_every`
+        epochs, at each new best, where the run is stopped, and at the end.
+      start: a place to go on from, as a listener was given it; from there on, the run is bit for bit the one that
+        was not stopped. Its arrays are donated.
 
     Raises:
-      NonFiniteLossError: the loss is no longer a number.
+      NonFiniteError: a loss, gradient, parameter or metric is no longer a finite number; nothing is saved then.
     """
-    config = problem.config
-    graphdef, state = init(config, problem.num_nodes)
-    schedule = optimizer.build(config)
+    config, listener = problem.config, listener or Listener()
+    graphdef, fresh = init(config, problem.num_nodes)
+    here = start or Snapshot(fresh, zeros(), Progress())
     started = time.perf_counter()
-    programs = Programs.compile(problem, graphdef, state)
-    compiled = time.perf_counter()
-    best = last = None
-    for epoch in range(1, config.epochs + 1):
-        state, row = train_epoch(problem, programs, state, epoch, progress)
-        log(row)
-        if epoch % config.eval_every == 0 or epoch == config.epochs:
-            last = evaluate_epoch(problem, programs, state, epoch)
-            log(last)
-            observed = schedule.observe(state.optimizer, last[config.plateau_metric])
-            state = state._replace(optimizer=observed)
-            improved = best is None or last[config.watched] > best[config.watched]
-            best = last if improved else best
-            if improved or epoch == config.epochs:
-                save(epoch, state, last)
-    return Result(state, best, last, time.perf_counter() - compiled, compiled - started)
+    programs = Programs.compile(problem, graphdef, here)
+    compile_seconds = time.perf_counter() - started
+    while not over(config, here.progress):
+        here = train_epoch(problem, programs, here, listener)
+        if here.progress.step == 0 and evaluation_due(config, here.progress.epoch):
+            here = evaluate_epoch(problem, programs, here, listener)
+        stopped = listener.stopped()
+        if stopped or save_due(config, here.progress):
+            save(here, listener)
+        if stopped:
+            break
+    return Result("completed" if over(config, here.progress) else "interrupted", here, compile_seconds)
 
 
-def init(config: Config, num_nodes: int) -> tuple[nnx.GraphDef, TrainState]:
-    """The model's definition and the state of epoch 0, drawn from the seed."""
-    rngs = nnx.Rngs(params=stream(config.seed, "init"))
-    model = LightGCN(num_nodes, config.embedding_dim, config.weights, config.init_std, rngs)
-    graphdef, params = nnx.split(model)
-    return graphdef, TrainState(params, optimizer.build(config).init(params))
+def over(config: Config, progress: Progress) -> bool:
+    """Whether nothing is left to do: all epochs are done, or the watched metric has stopped rising."""
+    patience = config.early_stopping_patience
+    return progress.epoch >= config.epochs or (patience > 0 and progress.stale >= patience)
 
 
-def stream(seed: int, name: str) -> jax.Array:
-    """The key of one of the two independent random streams of a run: 'init' or 'data'."""
-    return jax.random.fold_in(jax.random.key(seed), ("init", "data").index(name))
+def evaluation_due(config: Config, epoch: int) -> bool:
+    """After every `eval_every` epochs and after the last."""
+    return epoch % config.eval_every == 0 or epoch == config.epochs
 
 
-def make_train_step(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_name: str | None = None):
-    """The train step as a pure function `step(state, layout, triples) -> (state, StepMetrics)`.
+def save_due(config: Config, progress: Progress) -> bool:
+    """After every `save_every` epochs, at a new best, and at the end; never within an epoch."""
+    new_best = progress.best is not None and progress.best["epoch"] == progress.epoch
+    return progress.step == 0 and (progress.epoch % config.save_every == 0 or new_best or over(config, progress))
 
-    Args:
-      config: loss and optimizer settings.
-      graphdef: the model's definition, of `nnx.split`.
-      num_users: offset of the items among the nodes.
-      axis_name: where the step is mapped over devices (`jax.pmap`), the axis over which gradients and metrics are
-        averaged; the result is that of one device on the union of the batches, padded rows included.
-    """
-    update = optimizer.build(config).update
 
-    def average(tree):
-        return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
-
-    def loss(params, layout: Layout, triples: Triples):
-        model = nnx.merge(graphdef, params)
-        nodes = jnp.concatenate([triples.user, num_users + triples.positive, num_users + triples.negative])
-        user, positive, negative = jnp.split(model(layout)[nodes], 3)
-        s_pos, s_neg = (user * positive).sum(-1), (user * negative).sum(-1)
-        share = triples.weight.astype(s_pos.dtype)
-        share = share / average(share.sum())
-        ranking = (share * losses.ranking(s_pos, s_neg, config.margin)).sum()
-        contrastive = (share * losses.contrastive(s_pos, s_neg, config.temperature)).sum()
-        l2 = (share * losses.l2(*jnp.split(model.table[...][nodes], 3))).sum()
-        return losses.combine(ranking, contrastive, l2, config.alpha, config.l2), (ranking, contrastive, l2)
-
-    def step(state: TrainState, layout: Layout, triples: Triples) -> tuple[TrainState, StepMetrics]:
-        (total, terms), gradients = jax.value_and_grad(loss, has_aux=True)(state.params, layout, triples)
-        gradients, total, terms = average((gradients, total, terms))
-        metrics = StepMetrics(total, *terms, optax.tree.norm(gradients))
-        updates, optimizer_state = update(gradients, state.optimizer, state.params)
-        return TrainState(optax.apply_updates(state.params, updates), optimizer_state), metrics
-
-    return step
+def save(here: Snapshot, listener: Listener) -> None:
+    """Hands a place to the listener, but never one whose parameters are ruined."""
+    if not jnp.isfinite(here.state.params["table"][...]).all():
+        raise NonFiniteError("a parameter", math.nan, here.progress.epoch, here.progress.step)
+    listener.save(here)
 
 
 class Programs(NamedTuple):
@@ -218,7 +198,8 @@ class Programs(NamedTuple):
     evaluate: Callable
 
     @classmethod
-    def compile(cls, problem: Problem, graphdef: nnx.GraphDef, state: TrainState) -> "Programs":
+    def compile(cls, problem: Problem, graphdef: nnx.GraphDef, like: Snapshot) -> "Programs":
+        """The programs for the problem and snapshots of the same shapes as `like`."""
         config, num_users = problem.config, problem.num_users
         train_step = make_train_step(config, graphdef, num_users)
 
@@ -230,73 +211,100 @@ class Programs(NamedTuple):
                 state, totals = carry
                 triples = sampler.draw(jax.random.fold_in(key, number + 1), number, config.batch_size)
                 state, metrics = train_step(state, layout, triples)
-                return state, jax.tree.map(jnp.add, totals, metrics)
+                return state, totals.add(metrics, number)
 
             return jax.lax.fori_loop(first, last, step, (state, totals))
 
         def evaluate(params, layout, task):
-            return evaluation.chunk_sums(scorer(graphdef, params, layout, num_users), task, config.top_k)
+            model = scorer(graphdef, params, layout, num_users)
+            finite = jnp.isfinite(model.users).all() & jnp.isfinite(model.items).all()
+            return jnp.where(finite, evaluation.chunk_sums(model, task, config.top_k), jnp.nan)
 
         key, place = jax.random.key(0), jnp.int32(0)
-        arguments = state, zeros(), problem.layout, problem.sampler, key, place, place
+        arguments = like.state, like.totals, problem.layout, problem.sampler, key, place, place
         return cls(
             jax.jit(shuffle).lower(problem.sampler, key).compile(),
             jax.jit(block, donate_argnums=(0, 1)).lower(*arguments).compile(),
-            jax.jit(evaluate).lower(state.params, problem.layout, problem.task).compile(),
+            jax.jit(evaluate).lower(like.state.params, problem.layout, problem.task).compile(),
         )
 
 
-def train_epoch(
-    problem: Problem, programs: Programs, state: TrainState, epoch: int, progress
-) -> tuple[TrainState, dict]:
-    """All steps of one epoch (from 1): the state after it and its line of metrics.jsonl. Donates `state`."""
-    started = time.perf_counter()
-    steps = problem.steps_per_epoch
+def train_epoch(problem: Problem, programs: Programs, here: Snapshot, listener: Listener) -> Snapshot:
+    """The rest of the epoch in hand, or the part of it until the listener stops the run. Donates `here`."""
+    steps, epoch = problem.steps_per_epoch, here.progress.epoch + 1
     key = jax.random.fold_in(stream(problem.config.seed, "data"), epoch)
     sampler = programs.shuffle(problem.sampler, key)
-    totals, first, size = zeros(), 0, 16
-    while first < steps:
-        last = min(first + size, steps)
+    size = FIRST_BLOCK
+    while here.progress.step < steps:
         begun = time.perf_counter()
+        first, last = here.progress.step, min(here.progress.step + size, steps)
         places = jnp.int32(first), jnp.int32(last)
-        state, totals = programs.block(state, totals, problem.layout, sampler, key, *places)
-        loss = float(totals.loss) / last
-        if not math.isfinite(loss):
-            raise NonFiniteLossError(f"the loss is {loss} after epoch {epoch}, step {last} of {steps}")
-        size = max(1, int((last - first) * BLOCK_SECONDS / (time.perf_counter() - begun)))
-        progress(epoch, last, steps, loss)
-        first = last
-    means = {name: float(total) / steps for name, total in totals._asdict().items()}
-    rate = float(optimizer.learning_rate(problem.config, state.optimizer))
-    seconds = round(time.perf_counter() - started, 4)
-    return state, {"epoch": epoch, "split": "train", **means, "learning_rate": rate, "seconds": seconds}
+        state, totals = programs.block(here.state, here.totals, problem.layout, sampler, key, *places)
+        loss = float(totals.sums.loss) / last  # waits for the device
+        require_finite(totals, epoch)
+        seconds = time.perf_counter() - begun
+        here = Snapshot(state, totals, _worked(here.progress, seconds, step=last))
+        listener.progress(epoch, last, steps, loss)
+        size = max(1, int((last - first) * BLOCK_SECONDS / seconds))
+        if last < steps and listener.stopped():
+            return here
+    listener.log(train_row(problem, here))
+    progress = dataclasses.replace(here.progress, epoch=epoch, step=0, epoch_seconds=0.0)
+    return Snapshot(here.state, zeros(), progress)
 
 
-def evaluate_epoch(problem: Problem, programs: Programs, state: TrainState, epoch: int) -> dict:
-    """The evaluation line of metrics.jsonl after `epoch`."""
-    started = time.perf_counter()
-    sums = programs.evaluate(state.params, problem.layout, problem.task)
-    means = evaluation.mean(sums, problem.task, problem.config.top_k)
-    seconds = round(time.perf_counter() - started, 4)
-    return {"epoch": epoch, "split": problem.config.eval_split, **means, "seconds": seconds}
+def train_row(problem: Problem, here: Snapshot) -> dict[str, Any]:
+    """The line of metrics.jsonl about the epoch that `here` is at the end of."""
+    steps = problem.steps_per_epoch
+    means = {name: float(total) / steps for name, total in here.totals.sums._asdict().items()}
+    rate = float(optimizer.learning_rate(problem.config, here.state.optimizer))
+    seconds = round(here.progress.epoch_seconds, 4)
+    return {"epoch": here.progress.epoch + 1, "split": "train", **means, "learning_rate": rate, "seconds": seconds}
+
+
+def require_finite(totals: Totals, epoch: int) -> None:
+    """Raises a NonFiniteError that names the first step and term that is not finite."""
+    if step := int(totals.bad_step):
+        values = {name: float(value) for name, value in totals.bad._asdict().items()}
+        # The terms come before what is made of them.
+        terms = ("loss_ranking", "loss_contrastive", "loss_l2", "loss", "grad_norm")
+        term = next(name for name in terms if not math.isfinite(values[name]))
+        raise NonFiniteError(term, values[term], epoch, step)
+
+
+def evaluate_epoch(problem: Problem, programs: Programs, here: Snapshot, listener: Listener) -> Snapshot:
+    """Evaluates, and tells the plateau schedule and the early-stopping count of it.
+
+    An evaluation that is due only because the run ends here may be the best, but is told to neither, so that a run
+    continued with more epochs takes the steps that it would have taken.
+    """
+    config, epoch = problem.config, here.progress.epoch
+    begun = time.perf_counter()
+    sums = programs.evaluate(here.state.params, problem.layout, problem.task)
+    means = evaluation.mean(sums, problem.task, config.top_k)
+    seconds = time.perf_counter() - begun
+    for name, value in means.items():
+        if not math.isfinite(value):
+            raise NonFiniteError(name, value, epoch, problem.steps_per_epoch)
+    row = {"epoch": epoch, "split": config.eval_split, **means, "seconds": round(seconds, 4)}
+    listener.log(row)
+    improved = here.progress.best is None or row[config.watched] > here.progress.best[config.watched]
+    changes = {"last": row} | ({"best": row} if improved else {})
+    state = here.state
+    if epoch % config.eval_every == 0:
+        changes["stale"] = 0 if improved else here.progress.stale + 1
+        observed = optimizer.build(config).observe(state.optimizer, row[config.plateau_metric])
+        state = state._replace(optimizer=observed)
+    return Snapshot(state, here.totals, _worked(here.progress, seconds, **changes))
+
+
+def _worked(progress: Progress, seconds: float, **changes) -> Progress:
+    """The progress after `seconds` of work; those of an evaluation don't count into any epoch."""
+    epoch_seconds = progress.epoch_seconds + (seconds if "step" in changes else 0.0)
+    return dataclasses.replace(progress, seconds=progress.seconds + seconds, epoch_seconds=epoch_seconds, **changes)
 
 
 def scorer(graphdef: nnx.GraphDef, params: nnx.State, layout: Layout, num_users: int) -> DotProduct:
     """The model's final embeddings as a scorer for `evaluation.evaluate`."""
     final = nnx.merge(graphdef, params)(layout)
     return DotProduct(final[:num_users], final[num_users:])
-
-
-def table(params: nnx.State) -> np.ndarray:
-    """Host: float32[num_nodes, d], the trained layer-0 rows of the users, then of the items."""
-    return np.asarray(params["table"][...])
-
-
-def table_sha256(rows: np.ndarray) -> str:
-    """sha256 of a table as little-endian float32, row by row: equal hashes mean bit-identical parameters."""
-    return hashlib.sha256(rows.astype("<f4").tobytes()).hexdigest()
-
-
-def zeros() -> StepMetrics:
-    """The sums before the first step of an epoch."""
-    return StepMetrics(*(jnp.zeros((), jnp.float32) for _ in StepMetrics._fields))

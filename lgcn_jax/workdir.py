@@ -3,6 +3,7 @@
 config.json  environment.json  metrics.jsonl  checkpoints/  result.json  tensorboard/  curves.png
 """
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -13,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from tensorboardX import SummaryWriter
 
 from lgcn_jax import curves, propagation
 from lgcn_jax.config import Config
-from lgcn_jax.errors import InputError
+from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.interactions import Interactions
+from lgcn_jax.scalars import Scalars
 from lgcn_jax.version import __version__
 
 FILES = ("config.json", "environment.json", "metrics.jsonl", "result.json", "curves.png")
@@ -26,57 +27,76 @@ FOLDERS = ("checkpoints", "tensorboard")
 
 
 class RunFolder:
-    """A work folder while its run is in progress; a context manager that closes its open files."""
+    """A work folder while its run is in progress; a context manager that closes its open files.
 
-    def __init__(self, path: Path):
-        self.path = path
-        self._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
-        self._scalars = SummaryWriter(str(path / "tensorboard"), write_to_disk=True)
+    Args:
+      path: the folder; made when missing.
+      config: written to config.json.
+      environment: written to environment.json.
+      rows: what the run logged before, when it is continued; metrics.jsonl then holds these lines and no other.
 
-    @classmethod
-    def create(cls, path: Path, config: Config, environment: dict[str, Any], overwrite: bool = False) -> "RunFolder":
-        """A folder for a new run, with its config.json and environment.json.
+    Raises:
+      WriteError: a file cannot be written (so do the methods).
+    """
 
-        Raises:
-          InputError: the folder cannot be written, or holds a run and `overwrite` is off.
-        """
-        try:
-            if holds_run(path):
-                if not overwrite:
-                    raise InputError(f"--workdir={path}", "a folder that holds a run", "a new folder, or --overwrite")
-                _clear(path)
+    def __init__(self, path: Path, config: Config, environment: dict[str, Any], rows: list[dict[str, Any]] = ()):
+        self.path, self.config, self.environment = path, config, environment
+        self.rows = list(rows)
+        with self._writing():
             path.mkdir(parents=True, exist_ok=True)
+            (path / "result.json").unlink(missing_ok=True)  # its presence says that the run has ended
             write_json(path / "config.json", config.to_json())
             write_json(path / "environment.json", environment)
-            return cls(path)
-        except OSError as error:
-            found = f"a folder that cannot be written ({error.strerror})"
-            raise InputError(f"--workdir={path}", found, "a writable folder") from None
+            write(path / "metrics.jsonl", "".join(map(_line, self.rows)).encode())
+            self._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
+            self._scalars = Scalars(path / "tensorboard", 1 + max((row["epoch"] for row in self.rows), default=0))
 
     def log(self, row: dict[str, Any]) -> None:
         """Appends a line to metrics.jsonl and its numbers to TensorBoard's scalars."""
-        self._metrics.write(json.dumps(row) + "\n")
-        self._metrics.flush()
-        for name, value in row.items():
-            if name not in ("epoch", "split"):
-                self._scalars.add_scalar(f"{row['split']}/{name}", value, row["epoch"])
+        self.rows.append(row)
+        with self._writing():
+            self._metrics.write(_line(row))
+            self._metrics.flush()
+            self._scalars.add(row)
+            if row["split"] != "train":
+                self._scalars.flush()
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Writes curves.png, then result.json, whose presence says that the run has ended."""
-        curves.from_metrics(self.path / "metrics.jsonl", self.path / "curves.png")
-        write_json(self.path / "result.json", result)
+        """Writes curves.png, where there was an evaluation, and result.json."""
+        with self._writing():
+            if any(row["split"] != "train" for row in self.rows):
+                write(self.path / "curves.png", curves.of_run(self.rows))
+            whole = result | {"config": self.config.to_json(), "environment": self.environment}
+            write_json(self.path / "result.json", whole)
+
+    @contextlib.contextmanager
+    def _writing(self):
+        try:
+            yield
+        except OSError as error:
+            raise WriteError(f"--workdir={self.path}", error.strerror or error) from error
 
     def __enter__(self) -> "RunFolder":
         return self
 
-    def __exit__(self, *exception) -> None:
-        self._metrics.close()
-        self._scalars.close()
+    def __exit__(self, kind, *exception) -> None:
+        # Closing flushes, which fails on a full disk; the error that is on its way then says so already.
+        with contextlib.suppress(WriteError) if kind else contextlib.nullcontext(), self._writing():
+            self._metrics.close()
+            self._scalars.close()
 
 
 def holds_run(path: Path) -> bool:
     """Whether a run was ever begun in the folder."""
-    return (path / "config.json").exists()
+    return any((path / name).exists() for name in (*FILES, *FOLDERS))
+
+
+def clear(path: Path) -> None:
+    """Removes what a run leaves behind, and nothing else that lies in the folder."""
+    for name in FILES:
+        (path / name).unlink(missing_ok=True)
+    for name in FOLDERS:
+        shutil.rmtree(path / name, ignore_errors=True)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -94,9 +114,22 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Writes a JSON file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all: under a temporary name that a later write takes over, then renamed."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(row, allow_nan=False) + "\n"
 
 
 def environment(config: Config, interactions: Interactions) -> dict[str, Any]:
@@ -139,11 +172,3 @@ def _commit() -> str | None:
         return subprocess.run(head, check=True, capture_output=True, text=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def _clear(path: Path) -> None:
-    """Removes what a run leaves behind, and nothing else that lies in the folder."""
-    for name in FILES:
-        (path / name).unlink(missing_ok=True)
-    for name in FOLDERS:
-        shutil.rmtree(path / name, ignore_errors=True)

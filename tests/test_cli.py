@@ -148,7 +148,7 @@ def test_flagfile_states_flags(tmp_path, capsys):
         (["train", "--flagfile=missing.flags"], ["missing.flags"]),
         (["evaluate"], ["--workdir", "--model"]),
         (["evaluate", "--model=magic", *WORLD], ["--model", "magic", "popularity"]),
-        (["evaluate", "--workdir=nowhere"], ["nowhere", "no such file"]),
+        (["evaluate", "--workdir=nowhere"], ["nowhere", "no run"]),
         (["evaluate", "--workdir=nowhere", "--dataset=gowalla"], ["--dataset", "beside --workdir"]),
         (["evaluate", "--model=popularity", *WORLD, "--eval_split=valid"], ["--eval_split", "valid", "empty"]),
     ],
@@ -177,20 +177,40 @@ def test_a_work_folder_that_cannot_be_made_is_refused(tmp_path, capsys):
     assert "cannot be written" in line
 
 
-def test_a_run_is_not_overwritten_unless_asked(tmp_path, capsys):
+def test_a_changed_setting_is_refused_unless_the_run_is_begun_anew(tmp_path, capsys):
     trained(tmp_path / "run")
     capsys.readouterr()
-    assert "--overwrite" in refused(capsys, "train", *WORLD, f"--workdir={tmp_path / 'run'}")
-    assert trained(tmp_path / "run", "--overwrite") == 0
+    line = refused(capsys, "train", "--seed=3", "--margin=0.5", "--epochs=9", f"--workdir={tmp_path / 'run'}")
+    assert "--margin=0.5, --seed=3" in line or "--seed=3, --margin=0.5" in line
+    assert "--seed=2020" in line
+    assert "--epochs" not in line
+    assert trained(tmp_path / "run", "--overwrite", "--seed=3") == 0
 
 
 def test_other_data_than_trained_on_is_refused(tmp_path, capsys):
-    trained(tmp_path / "run")
-    environment = tmp_path / "run" / "environment.json"
-    sha256 = json.loads(environment.read_text())["dataset"]["content_sha256"]
-    environment.write_text(environment.read_text().replace(sha256, "0" * 64))
+    events = tmp_path / "events.csv"
+    rows = [f"{n % 20},{n * 7 % 50}\n" for n in range(400)]
+    events.write_text("".join(rows))
+    settings = [f"--dataset={events}", *MODEL, "--epochs=2", "--top_k=5", f"--workdir={tmp_path / 'run'}"]
+    assert cli.main(["train", *settings]) == 0
+    events.write_text("".join(rows[:-30]))
     capsys.readouterr()
-    assert "as trained on" in refused(capsys, "evaluate", f"--workdir={tmp_path / 'run'}")
+    assert "as trained on" in refused(capsys, "train", *settings, "--epochs=4")
+    assert cli.main(["evaluate", f"--workdir={tmp_path / 'run'}"]) == 2
+    assert "as trained on" in capsys.readouterr().err
+
+
+def test_evaluate_takes_other_lists_and_another_part(tmp_path, capsys):
+    trained(tmp_path / "run", "--validation_fraction=0.1")
+    capsys.readouterr()
+    assert cli.main(["evaluate", f"--workdir={tmp_path / 'run'}", "--top_k=10,50", "--eval_split=valid"]) == 0
+    out = capsys.readouterr().out
+    assert "valid part" in out
+    assert "recall@50" in out
+
+
+def test_a_checkpoint_that_does_not_exist_is_refused(tmp_path, capsys):
+    assert "best, latest" in refused(capsys, "evaluate", f"--workdir={tmp_path}", "--checkpoint=newest")
 
 
 def test_a_loss_that_is_no_number_fails_with_status_1(tmp_path, capsys):

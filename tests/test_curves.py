@@ -1,7 +1,5 @@
 """Pictures are written whole, from what a run logged."""
 
-import json
-
 import matplotlib.image
 
 from lgcn_jax import curves
@@ -17,8 +15,7 @@ def test_a_runs_curves_are_drawn_from_its_log(tmp_path):
         terms = {"loss": 0.5 / epoch, "loss_ranking": 0.4 / epoch, "loss_contrastive": 0.7 / epoch}
         rows.append({"epoch": epoch, "split": "train", **terms})
     rows.append({"epoch": 2, "split": "valid", "recall@5": 0.1, "ndcg@5": 0.2})
-    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    curves.from_metrics(tmp_path / "metrics.jsonl", tmp_path / "curves.png")
+    (tmp_path / "curves.png").write_bytes(curves.of_run(rows))
     height, width, _ = shape(tmp_path / "curves.png")
     assert width == 3.0 * height / 0.9  # three panels of 5 x 4.5 inches
 

@@ -7,8 +7,9 @@ import lgcn_jax
 
 ORDER = [
     *("version", "errors", "csr", "reader", "config", "interactions", "synthetic", "datasets"),
-    *("graph", "propagation", "model", "losses", "sampling", "optimizer", "metrics", "evaluation", "training"),
-    *("checkpoint", "curves", "workdir", "display", "doctor", "cli", "__main__"),
+    *("graph", "propagation", "model", "losses", "sampling", "optimizer", "metrics", "evaluation"),
+    *("state", "step", "training", "checkpoint", "curves", "scalars", "workdir", "display"),
+    *("lock", "signals", "run", "doctor", "cli", "__main__"),
 ]
 
 

@@ -14,6 +14,8 @@ from flax import nnx
 from lgcn_jax import csr, evaluation, graph, interactions, losses, optimizer, propagation, training
 from lgcn_jax.config import Config
 from lgcn_jax.sampling import Triples
+from lgcn_jax.state import StepMetrics, TrainState, table
+from lgcn_jax.step import init, make_train_step
 
 USERS, ITEMS, PAIRS, DIM, BATCH = 40, 30, 300, 8, 64
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
@@ -46,15 +48,15 @@ class Ours:
         self.config, self.table = config, world.table
         self.adjacency = graph.adjacency(world.train, ITEMS, world.table.dtype)
         self.layout = propagation.prepare(self.adjacency, "bcoo")
-        self.graphdef, state = training.init(config, USERS + ITEMS)
+        self.graphdef, state = init(config, USERS + ITEMS)
         params = jax.tree.map(lambda _: jnp.asarray(world.table), state.params)  # its only leaf is the table
-        self.state = training.TrainState(params, optimizer.build(config).init(params))
-        self.step = jax.jit(training.make_train_step(config, self.graphdef, USERS))
+        self.state = TrainState(params, optimizer.build(config).init(params))
+        self.step = jax.jit(make_train_step(config, self.graphdef, USERS))
 
     def model(self):
         return nnx.merge(self.graphdef, self.state.params)
 
-    def train(self, batch: np.ndarray) -> training.StepMetrics:
+    def train(self, batch: np.ndarray) -> StepMetrics:
         columns = jnp.asarray(batch.T, jnp.int32)
         triples = Triples(*columns, jnp.ones(len(batch), jnp.float32))
         self.state, metrics = self.step(self.state, self.layout, triples)
@@ -173,7 +175,7 @@ def test_parameters_after_clipped_steps(dtype, steps, plateau):
     rate = reference.optimizer.param_groups[0]["lr"]
     assert (rate < 0.01) == (plateau and steps == 50)
     assert float(optimizer.learning_rate(config, ours.state.optimizer)) == pytest.approx(rate, rel=1e-6)
-    near(training.table(ours.state.params), reference.table(), dtype)
+    near(table(ours.state.params), reference.table(), dtype)
 
 
 def test_metrics_are_those_of_a_loop_over_users(dtype):

@@ -13,6 +13,8 @@ from absl import app, flags
 
 from lgcn_jax import datasets, evaluation, graph, propagation, training
 from lgcn_jax.evaluation import Popularity, Task
+from lgcn_jax.state import Progress, Snapshot, zeros
+from lgcn_jax.step import init
 
 TOP_K = flags.DEFINE_list("top_k", ["20"], "list lengths")
 NUM_LAYERS = flags.DEFINE_integer("num_layers", 3, "propagation layers, done once an evaluation")
@@ -24,11 +26,12 @@ def main(argv: list[str]) -> None:
     interactions = common.load(settings)
     times = {"read": seconds(lambda: datasets.load(settings)), "graph": seconds(lambda: build(interactions))}
     problem = training.pose(settings, interactions)
-    graphdef, state = training.init(settings, problem.num_nodes)
-    programs = training.Programs.compile(problem, graphdef, state)
+    graphdef, state = init(settings, problem.num_nodes)
+    here = Snapshot(state, zeros(), Progress())
+    programs = training.Programs.compile(problem, graphdef, here)
 
     def evaluate():
-        return training.evaluate_epoch(problem, programs, state, 0)
+        return training.evaluate_epoch(problem, programs, here, training.Listener())
 
     times["evaluation"] = round(common.in_turns({"evaluation": evaluate})["evaluation"] / 1e3, 3)
     popular = evaluation.evaluate(Popularity.fit(interactions), Task.of(interactions, "test"), settings.top_k)

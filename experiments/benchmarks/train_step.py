@@ -19,7 +19,9 @@ import torch_reference
 from absl import app, flags
 
 from lgcn_jax import training
-from lgcn_jax.training import Problem, TrainState
+from lgcn_jax.state import Progress, Snapshot, TrainState, table, zeros
+from lgcn_jax.step import init, make_train_step
+from lgcn_jax.training import Problem
 
 LOSS = flags.DEFINE_string("loss", "enhanced", "bpr or enhanced")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 2048, "triples of a step")
@@ -33,13 +35,15 @@ class Ours:
 
     def __init__(self, problem: Problem):
         self.problem = problem
-        self.graphdef, self.state = training.init(problem.config, problem.num_nodes)
-        self.initial = training.table(self.state.params).copy()
+        self.graphdef, self.state = init(problem.config, problem.num_nodes)
+        self.initial = table(self.state.params).copy()
         self.triples = problem.sampler.draw(jax.random.key(0), jnp.int32(0), problem.config.batch_size)
-        step = training.make_train_step(problem.config, self.graphdef, problem.num_users)
+        step = make_train_step(problem.config, self.graphdef, problem.num_users)
         self._step = jax.jit(step, donate_argnums=0)
-        _, self._block_state = training.init(problem.config, problem.num_nodes)
-        self._programs = training.Programs.compile(problem, self.graphdef, self._block_state)
+        _, self._block_state = init(problem.config, problem.num_nodes)
+        self._programs = training.Programs.compile(
+            problem, self.graphdef, Snapshot(self._block_state, zeros(), Progress())
+        )
 
     def step(self) -> TrainState:
         self.state, _ = self._step(self.state, self.problem.layout, self.triples)
@@ -48,7 +52,7 @@ class Ours:
     def block(self) -> None:
         key, first, last = jax.random.key(0), jnp.int32(0), jnp.int32(EPOCH_STEPS)
         data = self.problem.layout, self.problem.sampler
-        state, totals = self._programs.block(self._block_state, training.zeros(), *data, key, first, last)
+        state, totals = self._programs.block(self._block_state, zeros(), *data, key, first, last)
         self._block_state = jax.block_until_ready(state)
         del totals
 
@@ -78,9 +82,9 @@ def main(argv: list[str]) -> None:
 
 def compare(ours: Ours, theirs: torch_reference.Trainer, triples: list[torch.Tensor]) -> float:
     """The largest difference between both tables after one step from the same one; stops where it is above 1e-5."""
-    table = training.table(ours.step().params)
+    stepped = table(ours.step().params)
     theirs.step(*triples)
-    difference = float(np.abs(table - theirs.table()).max())
+    difference = float(np.abs(stepped - theirs.table()).max())
     if difference > 1e-5:
         raise SystemExit(f"after one step the tables differ by {difference}")
     return difference

@@ -1,0 +1,73 @@
+"""One process at a time in a work folder: an advisory lock that dies with its owner."""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from lgcn_jax.errors import InputError
+
+NAME = ".lock"
+
+
+@contextlib.contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Holds the folder, making it where it is missing; a folder made here that stays empty is removed again.
+
+    The lock is the kernel's (`flock`), so that of a dead process is free at once; the file's content only tells
+    others who holds it.
+
+    Raises:
+      InputError: another process holds the folder, or it cannot be written.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = _acquire(folder)
+    except OSError as error:
+        found = f"a folder that cannot be written ({error.strerror})"
+        raise InputError(f"--workdir={folder}", found, "a writable folder") from None
+    try:
+        yield
+    finally:
+        (folder / NAME).unlink(missing_ok=True)
+        os.close(lock)
+        with contextlib.suppress(OSError):  # stops at the first folder that holds something
+            for path in made:
+                path.rmdir()
+
+
+def _acquire(folder: Path) -> int:
+    """The file descriptor of the lock, held and signed."""
+    while True:
+        lock = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = _owner(lock)
+            os.close(lock)
+            raise InputError(f"--workdir={folder}", f"a folder in use by {owner}", "one that no run is using") from None
+        if _is_still(folder / NAME, lock):
+            break
+        os.close(lock)  # its owner let go, and removed the file, between our opening and locking it
+    os.ftruncate(lock, 0)
+    os.write(lock, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+    return lock
+
+
+def _is_still(path: Path, lock: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(lock))
+    except FileNotFoundError:
+        return False
+
+
+def _owner(lock: int) -> str:
+    try:
+        owner = json.loads(os.read(lock, 1000))
+        return f"process {owner['pid']} on {owner['host']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"

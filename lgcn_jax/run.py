@@ -1,0 +1,199 @@
+"""A run in its folder: its settings and place are found, what it tells is recorded, its end is written down."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lgcn_jax import checkpoint, evaluation, step, training, workdir
+from lgcn_jax.checkpoint import Checkpoints, DamagedError
+from lgcn_jax.config import Config
+from lgcn_jax.display import Display
+from lgcn_jax.errors import InputError
+from lgcn_jax.evaluation import Task
+from lgcn_jax.interactions import Interactions
+from lgcn_jax.signals import StopRequest
+from lgcn_jax.state import Progress, Snapshot, zeros
+from lgcn_jax.training import NonFiniteError, Problem
+
+# What may be stated anew when a run is continued: where things lie, how often they are saved, how long it goes on, and
+# how the same product is computed.
+FREE = ("data_dir", "epochs", "save_every", "early_stopping_patience", "propagation")
+
+
+class Place(NamedTuple):
+    """Where a run goes on: from `start` (None: from its beginning), with the lines `rows` logged so far.
+
+    `notes` are worth telling the user, a line each.
+    """
+
+    start: Snapshot | None
+    rows: list[dict[str, Any]]
+    notes: list[str]
+
+
+def settings(folder: Path, stated: dict[str, Any]) -> Config:
+    """The settings of the run in `folder`, with those of the stated ones that may change; of a new run, the stated.
+
+    Raises:
+      InputError: a stated setting would change the run's mathematics; all such settings are listed.
+    """
+    stored = stored_settings(folder)
+    if stored is None:
+        return Config(**stated)
+    kept = {name: getattr(stored, name) for name in stated}
+    changed = [name for name in stated if name not in FREE and stated[name] != kept[name]]
+    if changed:
+        found = ", ".join(f"--{name}={_text(stated[name])}" for name in changed)
+        expected = ", ".join(f"--{name}={_text(kept[name])}" for name in changed)
+        raise InputError(f"--workdir={folder}", f"{found} for a run with {expected}", "the same, or --overwrite")
+    return dataclasses.replace(stored, **{name: stated[name] for name in stated if name in FREE})
+
+
+def stored_settings(folder: Path) -> Config | None:
+    """The settings of the run in `folder`; None where there is no run.
+
+    A checkpoint's are sealed, so they come before config.json's, of which only the free ones are taken then.
+    """
+    try:
+        written = Config.from_json(folder / "config.json")
+    except InputError:
+        written = None
+        if not checkpoint.steps(folder / "checkpoints") and (folder / "config.json").exists():
+            raise
+    for number in reversed(checkpoint.steps(folder / "checkpoints")):
+        try:
+            sealed = Config.of_json(checkpoint.read_meta(folder / "checkpoints", number)["config"])
+        except DamagedError:
+            continue
+        return dataclasses.replace(sealed, **{name: getattr(written, name) for name in FREE}) if written else sealed
+    return written
+
+
+def find_place(folder: Path, problem: Problem, interactions: Interactions) -> Place:
+    """Where the run in `folder` goes on: at its newest checkpoint that is whole. Damaged ones are removed.
+
+    Raises:
+      InputError: the run was made on other data, has gone beyond `epochs`, or has no whole checkpoint left.
+    """
+    config, checkpoints = problem.config, folder / "checkpoints"
+    require_content(checkpoints, interactions)
+    like = Snapshot(step.init(config, problem.num_nodes)[1], zeros(), Progress())
+    good, bad = checkpoint.verified(checkpoints, like)
+    if not good:
+        if bad:
+            reasons = "; ".join(f"{number}: {reason}" for number, reason in bad.items())
+            raise InputError(checkpoints, f"no whole checkpoint ({reasons})", "one, or --overwrite to begin anew")
+        begun = (folder / "config.json").exists()
+        return Place(None, [], ["begins again: it was stopped before its first checkpoint"] if begun else [])
+    newest = good[max(good)]
+    progress = newest.snapshot.progress
+    if progress.epoch + (progress.step > 0) > config.epochs:
+        raise InputError("--epochs", config.epochs, f"at least {progress.epoch + (progress.step > 0)}, which are begun")
+    for number in bad:
+        checkpoint.remove(checkpoints, number)
+    notes = [f"removed the damaged checkpoint {number} ({reason})" for number, reason in bad.items()]
+    if checkpoint.best_step(newest.facts) not in good:
+        best = progress.best["epoch"]
+        notes.append(f"the checkpoint of the best epoch, {best}, is gone: only a new best can be evaluated")
+    within = f", step {progress.step} of {problem.steps_per_epoch}" if progress.step else ""
+    notes.append(f"continues after epoch {progress.epoch}{within}")
+    return Place(newest.snapshot, newest.facts["log"], notes)
+
+
+def require_content(checkpoints: Path, interactions: Interactions) -> None:
+    """Raises an InputError where a checkpoint was made on other data."""
+    content = interactions.content_hash()
+    for number in checkpoint.steps(checkpoints):
+        try:
+            trained_on = checkpoint.read_meta(checkpoints, number)["content_sha256"]
+        except DamagedError:
+            continue
+        if trained_on != content:
+            raise InputError(checkpoints, f"data of content {content}", f"{trained_on}, as trained on")
+
+
+class Recorder(training.Listener):
+    """Writes what a run tells into its folder, shows it, and ends it when a signal asks for it."""
+
+    def __init__(
+        self,
+        folder: workdir.RunFolder,
+        checkpoints: Checkpoints,
+        shown: Display,
+        request: StopRequest,
+        problem: Problem,
+    ):
+        self._folder, self._checkpoints, self._shown, self._request = folder, checkpoints, shown, request
+        self._steps_per_epoch = problem.steps_per_epoch
+
+    def log(self, row: dict[str, Any]) -> None:
+        self._folder.log(row)
+        self._shown.log(row)
+
+    def progress(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        self._shown.progress(epoch, step, steps, loss)
+
+    def save(self, snapshot: Snapshot) -> None:
+        facts = {
+            "config": self._folder.config.to_json(),
+            "content_sha256": self._folder.environment["dataset"]["content_sha256"],
+            "log": list(self._folder.rows),
+        }
+        self._checkpoints.save(snapshot, self._steps_per_epoch, facts)
+
+    def stopped(self) -> bool:
+        return self._request.signal != 0
+
+
+def carry_out(
+    folder: Path, problem: Problem, interactions: Interactions, place: Place, shown: Display, request: StopRequest
+) -> dict[str, Any]:
+    """Trains from the place to the end, an interruption or a failure, and writes the run folder.
+
+    Returns:
+      What result.json holds; its 'status' is 'completed', 'interrupted' or 'failed'.
+
+    Raises:
+      WriteError: a file could not be written; the last checkpoint is untouched.
+    """
+    config = problem.config
+    environment = workdir.environment(config, interactions)
+    with workdir.RunFolder(folder, config, environment, place.rows) as run_folder:
+        try:
+            with Checkpoints(folder / "checkpoints", config.watched) as checkpoints:
+                recorder = Recorder(run_folder, checkpoints, shown, request, problem)
+                result = training.fit(problem, recorder, place.start).to_json()
+        except NonFiniteError as error:
+            result = failure(run_folder.rows, config, error)
+        if result["status"] == "completed" and config.eval_split == "valid":
+            result["test"] = score(config, interactions, folder, "best", "test")
+        run_folder.finish(result)
+    return result
+
+
+def failure(rows: list[dict[str, Any]], config: Config, error: NonFiniteError) -> dict[str, Any]:
+    """What result.json says of a run whose numbers went bad."""
+    evaluated = [row for row in rows if row["split"] != "train"]
+    return {
+        "status": "failed",
+        "error": str(error),
+        "epochs": sum(row["split"] == "train" for row in rows),
+        "best": max(evaluated, key=lambda row: row[config.watched], default=None),
+        "last": evaluated[-1] if evaluated else None,
+    }
+
+
+def score(config: Config, interactions: Interactions, folder: Path, which: str, split: str) -> dict[str, Any]:
+    """The metrics of a run's 'best' or 'latest' checkpoint on a part of its data set, with epoch and split."""
+    require_content(folder / "checkpoints", interactions)
+    problem = training.pose(dataclasses.replace(config, eval_split=split), interactions)
+    graphdef, state = step.init(config, problem.num_nodes)
+    found = checkpoint.restore(folder / "checkpoints", which, Snapshot(state, zeros(), Progress()))
+    params, progress = found.snapshot.state.params, found.snapshot.progress
+    scorer = training.scorer(graphdef, params, problem.layout, problem.num_users)
+    metrics = evaluation.evaluate(scorer, Task.of(interactions, split), config.top_k)
+    return {"epoch": progress.epoch, "split": split} | metrics
+
+
+def _text(value) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

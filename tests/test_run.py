@@ -1,0 +1,153 @@
+"""Runs that are stopped, damaged and continued: the end is that of the run that was left alone, bit for bit."""
+
+import dataclasses
+import json
+import signal
+import threading
+
+import pytest
+
+from lgcn_jax import checkpoint, cli, datasets, lock, training
+from lgcn_jax.errors import InputError
+
+WORLD = ["--dataset=synthetic", "--num_users=300", "--num_items=200", "--num_interactions=5000", "--top_k=5"]
+MODEL = ["--num_layers=2", "--embedding_dim=8", "--batch_size=256", "--eval_every=2", "--save_every=1", "--quiet"]
+PLATEAU = ["--plateau_factor=0.5", "--plateau_patience=0", "--early_stopping_patience=4", "--learning_rate=0.02"]
+
+
+def train(folder, *more) -> int:
+    return cli.main(["train", *WORLD, *MODEL, *PLATEAU, f"--workdir={folder}", *more])
+
+
+def untimed(rows):
+    return [{name: value for name, value in row.items() if "seconds" not in name} for row in rows]
+
+
+def outcome(folder):
+    """metrics.jsonl and result.json without times."""
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    result = json.loads((folder / "result.json").read_text())
+    result["best"], result["last"] = untimed([result["best"], result["last"]])
+    return untimed(rows), untimed([result])[0]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The outcome of a run that nothing happened to."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    assert train(folder, "--epochs=6") == 0
+    return outcome(folder)
+
+
+def test_a_run_continued_with_more_epochs_is_the_longer_run(tmp_path, whole, capsys):
+    assert train(tmp_path / "run", "--epochs=2") == 0
+    assert cli.main(["train", f"--workdir={tmp_path / 'run'}", "--epochs=6", "--quiet"]) == 0
+    assert "continues after epoch 2" in capsys.readouterr().err
+    assert outcome(tmp_path / "run") == whole
+
+
+def test_a_run_stopped_within_an_epoch_goes_on_from_that_step(small, monkeypatch):
+    """The listener stops after every block, and every block is one step."""
+    monkeypatch.setattr(training, "FIRST_BLOCK", 1)
+    problem = training.pose(dataclasses.replace(small, epochs=2), datasets.load(small))
+    expected = training.fit(problem)
+
+    class Impatient(training.Listener):
+        def stopped(self):
+            return True
+
+    result, stops = training.fit(problem, Impatient()), 1
+    while result.status == "interrupted":
+        result, stops = training.fit(problem, Impatient(), result.snapshot), stops + 1
+    assert stops > problem.steps_per_epoch
+    assert result.to_json()["parameters_sha256"] == expected.to_json()["parameters_sha256"]
+    assert untimed([result.last]) == untimed([expected.last])
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_run_that_then_continues(tmp_path, whole, number, status):
+    def raise_once_begun():
+        metrics = tmp_path / "run" / "metrics.jsonl"
+        while not (metrics.exists() and metrics.read_text().count("\n") >= 1):
+            pass
+        signal.pthread_kill(threading.main_thread().ident, number)
+
+    threading.Thread(target=raise_once_begun, daemon=True).start()
+    found = train(tmp_path / "run", "--epochs=6")
+    if found == status:  # the run may have been at its end already
+        assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "interrupted"
+        assert train(tmp_path / "run") == 0
+    assert outcome(tmp_path / "run") == whole
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "empty"])
+def test_a_damaged_newest_checkpoint_is_removed_and_the_one_before_it_used(tmp_path, whole, damage, capsys):
+    assert train(tmp_path / "run", "--epochs=4") == 0
+    checkpoints = tmp_path / "run" / "checkpoints"
+    newest = checkpoints / str(checkpoint.steps(checkpoints)[-1])
+    data = max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    changed = {"flip": content, "truncate": content[:-20], "empty": b""}
+    data.unlink() if damage == "delete" else data.write_bytes(changed[damage])
+    assert train(tmp_path / "run", "--epochs=6") == 0
+    assert "removed the damaged checkpoint" in capsys.readouterr().err
+    assert outcome(tmp_path / "run") == whole
+
+
+def test_lost_files_beside_the_checkpoints_are_written_again(tmp_path, whole):
+    assert train(tmp_path / "run", "--epochs=4") == 0
+    for name in ("config.json", "metrics.jsonl", "environment.json", "result.json"):
+        (tmp_path / "run" / name).unlink()
+    assert cli.main(["train", f"--workdir={tmp_path / 'run'}", "--epochs=6", "--quiet"]) == 0
+    assert outcome(tmp_path / "run") == whole
+
+
+def test_a_run_without_a_whole_checkpoint_is_refused(tmp_path, capsys):
+    assert train(tmp_path / "run", "--epochs=2") == 0
+    for path in (tmp_path / "run" / "checkpoints").rglob("metadata"):
+        path.write_text("{")
+    capsys.readouterr()
+    assert train(tmp_path / "run", "--epochs=4") == 2
+    assert "no whole checkpoint" in capsys.readouterr().err
+    assert train(tmp_path / "run", "--epochs=2", "--overwrite") == 0
+
+
+def test_a_future_format_is_refused_by_number(tmp_path, capsys):
+    assert train(tmp_path / "run", "--epochs=2") == 0
+    for path in (tmp_path / "run" / "checkpoints").rglob("metadata"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 7}))
+    capsys.readouterr()
+    assert train(tmp_path / "run") == 2
+    assert "checkpoint format 7, expected at most format 1" in capsys.readouterr().err
+
+
+def test_fewer_epochs_than_done_are_refused(tmp_path, capsys):
+    assert train(tmp_path / "run", "--epochs=4") == 0
+    capsys.readouterr()
+    assert train(tmp_path / "run", "--epochs=3") == 2
+    assert "--epochs: found 3, expected at least 4" in capsys.readouterr().err
+
+
+def test_a_folder_in_use_is_refused_with_its_owner(tmp_path):
+    with (
+        lock.hold(tmp_path / "run"),
+        pytest.raises(InputError, match=r"in use by process \d+ on "),
+        lock.hold(tmp_path / "run"),
+    ):
+        pass
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_lock_of_a_dead_owner_is_taken_over(tmp_path):
+    (tmp_path / lock.NAME).write_text('{"pid": 1, "host": "gone"}')
+    with lock.hold(tmp_path):
+        assert (tmp_path / lock.NAME).exists()
+    assert not (tmp_path / lock.NAME).exists()
+
+
+def test_a_run_whose_numbers_go_bad_keeps_its_checkpoints_and_says_so(tmp_path, capsys):
+    status = cli.main(["train", *WORLD, *MODEL, f"--workdir={tmp_path}", "--learning_rate=1e38", "--clip_norm=0"])
+    assert status == 1
+    assert "try a lower --learning_rate" in capsys.readouterr().err
+    assert json.loads((tmp_path / "result.json").read_text())["status"] == "failed"

@@ -162,6 +162,7 @@ def read(folder: Path, step: int, like: Snapshot) -> Checkpoint:
         raise DamagedError("its arrays are not those that were saved")
     if metrics != _metrics(progress):
         raise DamagedError("its metrics are not those that were saved")
+    arrays = jax.tree.map(jnp.copy, arrays)  # memory of our own: a step is given it to write in
     params = jax.tree.map(lambda leaf: leaf, like.state.params)
     nnx.replace_by_pure_dict(params, arrays["params"])
     state = like.state._replace(params=params, optimizer=arrays["optimizer"])

@@ -1,10 +1,10 @@
 """Orbax checkpoints of a run: the newest two and the best, saved in the background, verified when they are read.
 
-    checkpoints/STEP/arrays    parameters, optimizer state and totals of the epoch in hand
+    checkpoints/STEP/arrays    parameters, optimizer state and totals of the epoch in hand; SHA256SUMS of these files
                      meta      JSON: format, progress, the run's settings, content hash of its data, its log so far
 
-STEP counts the steps since the beginning. `meta` holds a sha256 over the arrays and one over itself, so that a
-truncated, flipped or missing byte is found when a checkpoint is read; no pickle is involved anywhere.
+STEP counts the steps since the beginning. `meta` holds a sha256 over itself, and so every truncated, flipped or
+missing byte is found before a checkpoint is used; no pickle is involved anywhere.
 """
 
 import contextlib
@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
@@ -41,6 +40,39 @@ class DamagedError(Exception):
     """A checkpoint that is incomplete or not what was saved."""
 
 
+class _Summed(ocp.StandardCheckpointHandler):
+    """Orbax's arrays, and beside them the sums of their files: written before the checkpoint is made final.
+
+    Orbax itself notices damage late or never, and a failed read of its leaves coroutines behind whose complaints
+    reach stderr at any later time. So the files are looked at before Orbax is.
+    """
+
+    NAME = "SHA256SUMS"  # in the format of the program sha256sum, which can check it
+    LATER = (NAME, "commit_success.txt")  # what Orbax adds when it makes the folder final
+
+    def finalize(self, directory) -> None:
+        super().finalize(directory)
+        sums = self._sums(Path(directory))
+        (Path(directory) / self.NAME).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+
+    @classmethod
+    def check(cls, directory: Path) -> None:
+        """Raises a DamagedError where a file is missing, added or changed."""
+        try:
+            lines = (directory / cls.NAME).read_text(encoding="ascii").splitlines()
+            written = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+            found = cls._sums(directory)
+        except (OSError, ValueError) as error:
+            raise DamagedError(_reason(error)) from None
+        if changed := sorted(set(written.items()) ^ set(found.items())):
+            raise DamagedError(f"{changed[0][0]} is not the file that was saved")
+
+    @classmethod
+    def _sums(cls, directory: Path) -> dict[str, str]:
+        files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in cls.LATER)
+        return {str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
 class Checkpoints:
     """Saves the checkpoints of a run under `folder`; a context manager that waits for them on exit.
 
@@ -60,8 +92,10 @@ class Checkpoints:
             cleanup_tmp_directories=True,
         )
         self._folder = folder
+        handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
+        handlers.add("arrays", ocp.args.StandardSave, _Summed())
         # Orbax writes from a background thread, where a relative path would mean another place.
-        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        self._manager = ocp.CheckpointManager(folder.absolute(), options=options, handler_registry=handlers)
 
     def save(self, snapshot: Snapshot, steps_per_epoch: int, facts: dict[str, Any]) -> None:
         """Copies the snapshot and writes it in the background, unless it is there already.
@@ -75,7 +109,7 @@ class Checkpoints:
             return
         arrays = jax.tree.map(jnp.copy, _arrays(snapshot))  # the next step is given the originals' memory
         place = {"progress": dataclasses.asdict(progress), "steps_per_epoch": steps_per_epoch}
-        meta = _sealed({"format": FORMAT, **place, **facts, "arrays_sha256": _digest(arrays)})
+        meta = _sealed({"format": FORMAT, **place, **facts})
         items = ocp.args.Composite(arrays=ocp.args.StandardSave(arrays), meta=ocp.args.JsonSave(meta))
         with self._failing_as_write_error():
             if not self._manager.save(step, args=items, metrics=_metrics(progress)):
@@ -150,6 +184,7 @@ def read(folder: Path, step: int, like: Snapshot) -> Checkpoint:
     meta = read_meta(folder, step)
     if not ocp.utils.is_checkpoint_finalized(path):
         raise DamagedError("its saving was cut off")
+    _Summed.check(path / "arrays")
     shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, _arrays(like))
     try:
         with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
@@ -158,8 +193,6 @@ def read(folder: Path, step: int, like: Snapshot) -> Checkpoint:
         progress = Progress(**meta["progress"])
     except Exception as error:  # whatever a library makes of bytes that it did not write
         raise DamagedError(_reason(error)) from None
-    if _digest(arrays) != meta["arrays_sha256"]:
-        raise DamagedError("its arrays are not those that were saved")
     if metrics != _metrics(progress):
         raise DamagedError("its metrics are not those that were saved")
     arrays = jax.tree.map(jnp.copy, arrays)  # memory of our own: a step is given it to write in
@@ -222,15 +255,6 @@ def _metrics(progress: Progress) -> dict[str, float]:
     evaluated = progress.step == 0 and progress.last is not None and progress.last["epoch"] == progress.epoch
     metrics = {name: value for name, value in progress.last.items() if "@" in name} if evaluated else {}
     return {"epoch": progress.epoch, **metrics}
-
-
-def _digest(arrays) -> str:
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
-        host = np.asarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path)} {host.dtype.str} {host.shape}".encode())
-        digest.update(np.ascontiguousarray(host).data)
-    return digest.hexdigest()
 
 
 def _sealed(meta: dict[str, Any]) -> dict[str, Any]:

@@ -56,6 +56,7 @@ def main(arguments: Sequence[str]) -> int:
       The exit status: 0; 1 where a run or check failed; 2 after one line on stderr where the input is at fault.
     """
     try:
+        _require_text(arguments)
         if not arguments:
             raise InputError("command", "nothing", f"one of {', '.join(COMMANDS)}")
         if _HELP & set(arguments[:1]):
@@ -83,7 +84,8 @@ def train(values: flags.FlagValues) -> int:
 
     stated, folder, quiet = configs.given(values, SETTINGS), _workdir(values), values["quiet"].value
     with lock.hold(folder):
-        config = Config(**stated) if values["overwrite"].value else run.settings(folder, stated)
+        stored = None if values["overwrite"].value else run.stored_settings(folder)
+        config = run.continued(folder, stored, stated) if stored else _config(stated)
         interactions = datasets.load(config, progress=not quiet)
         problem = training.pose(config, interactions)
         if values["overwrite"].value:
@@ -121,7 +123,7 @@ def evaluate(values: flags.FlagValues) -> int:
         return _evaluate_run(values, split)
     if model not in UNTRAINED:
         raise InputError("--model", repr(model), f"one of {', '.join(UNTRAINED)}")
-    config = Config(**configs.given(values, SETTINGS))
+    config = _config(configs.given(values, SETTINGS))
     interactions = datasets.load(config, progress=True)
     check(config, interactions)
     scores = score(UNTRAINED[model].fit(interactions), Task.of(interactions, split), config.top_k)
@@ -153,7 +155,7 @@ def data(values: flags.FlagValues) -> int:
     """Fetches, verifies and describes a data set."""
     from lgcn_jax import datasets, display
 
-    interactions = datasets.load(Config(**configs.given(values, SETTINGS)), progress=True)
+    interactions = datasets.load(_config(configs.given(values, SETTINGS)), progress=True)
     print(display.facts({"name": interactions.name} | interactions.summary()))
     return 0
 
@@ -226,10 +228,31 @@ def _headline(interactions, config: Config) -> str:
     return f"{interactions.name}: {counts}; {chosen}"
 
 
+def _config(stated: dict) -> Config:
+    """The configuration that the command line states; a flag that its data set would not look at is refused."""
+    from lgcn_jax import datasets
+
+    config = Config(**stated)
+    for name, wanted in datasets.without_effect(config).items():
+        if name in stated:
+            raise InputError(f"--{name}", f"a setting without effect on --dataset={config.dataset}", wanted)
+    return config
+
+
 def _workdir(values: flags.FlagValues) -> Path:
     if not values["workdir"].value:
         raise InputError("--workdir", "nothing", "the folder of a run")
     return Path(values["workdir"].value)
+
+
+def _require_text(arguments: Sequence[str]) -> None:
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise InputError("command line", ascii(argument), "text in UTF-8") from None
+        if argument.lstrip("-").partition("=")[0] == "undefok":  # absl would let misspelt flags pass
+            raise InputError("--undefok", "an unknown flag", "flags that exist")
 
 
 def _command(name: str) -> Command:
@@ -260,8 +283,9 @@ def _parse(command: Command, arguments: Sequence[str]) -> flags.FlagValues:
         hint = f" (did you mean --{near[0]}?)" if near else ""
         raise InputError(f"--{error.flagname}", "an unknown flag", f"a flag of {arguments[0]}{hint}") from None
     except flags.Error as error:
+        flag, _, reason = str(error).replace("\n", " ").partition(": ")
         raise InputError(
-            "flags", str(error).replace("\n", " "), f"flags as `{arguments[0]} --help` lists them"
+            "flags", f"{flag} ({reason})" if reason else flag, f"flags as `{arguments[0]} --help` lists them"
         ) from None
     if rest[1:]:
         raise InputError("command line", repr(rest[1]), f"only --flag=value after {arguments[0]}")

@@ -44,7 +44,10 @@ def _count(default: int, help_text: str, least: int = 1, most: int = 2**31 - 1):
 
 
 def _real(default: float | None, help_text: str, accepts: Callable[[float], bool], expected: str):
-    return _setting(default, help_text, lambda v: math.isfinite(v) and accepts(v), expected)
+    def representable(value) -> bool:  # as a float32, neither infinite nor flushed to zero
+        return value == 0 or 1e-37 <= abs(value) <= 1e38
+
+    return _setting(default, help_text, lambda v: representable(v) and accepts(v), f"{expected} (in float32)")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -110,7 +113,7 @@ class Config:
     )
     plateau_factor: float = _real(
         1.0,
-        "what the learning rate is multiplied with on a plateau; 1: never",
+        "what the learning rate is multiplied with on a plateau (1 - metric not down by 0.01 %); 1: never",
         lambda v: 0 < v <= 1,
         "a number above 0 and at most 1",
     )
@@ -233,6 +236,8 @@ class _Parser(flags.ArgumentParser):
 
     def parse(self, argument: str):
         if self._repeated:
+            if not argument:
+                raise ValueError("expected numbers, separated by commas")
             return tuple(self._convert(part) for part in argument.split(","))
         return self._convert(argument)
 

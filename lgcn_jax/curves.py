@@ -3,9 +3,7 @@
 import io
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-
-plt.switch_backend("Agg")  # files only; no display is asked for
+from matplotlib.figure import Figure  # without pyplot, whose backend is the user's
 
 
 def compare(panels: dict[str, dict[str, dict[int, float]]], path: Path) -> None:
@@ -13,7 +11,8 @@ def compare(panels: dict[str, dict[str, dict[int, float]]], path: Path) -> None:
 
     The first series of a panel is what the others are held against; it is drawn as open circles.
     """
-    figure, row = plt.subplots(1, len(panels), figsize=(7 * len(panels), 5), layout="constrained", squeeze=False)
+    figure = Figure(figsize=(7 * len(panels), 5), layout="constrained")
+    row = figure.subplots(1, len(panels), squeeze=False)
     for axes, (title, lines) in zip(row[0], panels.items(), strict=True):
         (label, series), *others = lines.items()
         axes.plot(list(series), list(series.values()), "o", markersize=4, markerfacecolor="none", label=label)
@@ -26,7 +25,8 @@ def of_run(rows: list[dict]) -> bytes:
     train = [row for row in rows if row["split"] == "train"]
     evaluated = [row for row in rows if row["split"] != "train"]
     names = [name for name in evaluated[0] if "@" in name]
-    figure, panels = plt.subplots(1, 3, figsize=(15, 4.5), layout="constrained")
+    figure = Figure(figsize=(15, 4.5), layout="constrained")
+    panels = figure.subplots(1, 3)
     for axes, metric in zip(panels, ("recall", "ndcg"), strict=False):
         lines = {n: {r["epoch"]: r[n] for r in evaluated} for n in names if n.startswith(metric)}
         _draw(axes, lines, f"{metric} ({evaluated[0]['split']} part)")
@@ -48,5 +48,4 @@ def _draw(axes, lines: dict[str, dict[int, float]], title: str) -> None:
 def _png(figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=110, format="png")
-    plt.close(figure)
     return buffer.getvalue()

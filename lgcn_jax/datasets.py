@@ -1,5 +1,6 @@
 """Names -> data sets: where the files of a named set lie, how they are fetched and verified, and what a path holds."""
 
+import contextlib
 import difflib
 import hashlib
 import os
@@ -60,6 +61,27 @@ def load(config: Config, progress: bool = False) -> Interactions:
     return found
 
 
+def without_effect(config: Config) -> dict[str, str]:
+    """The settings that this data set does not look at, each with what would look at it."""
+    unused = {}
+    if config.dataset != "synthetic":
+        unused |= dict.fromkeys(("num_users", "num_items", "num_interactions"), "--dataset=synthetic")
+    if config.dataset == "synthetic" or config.dataset in NAMED:
+        unused["format"] = "a --dataset that is a path"
+    if not _divided(config.dataset):
+        unused["test_fraction"] = "a --dataset without a test part of its own"
+        if not config.validation_fraction:
+            unused["data_seed"] = "a --dataset that is split here, or --validation_fraction"
+    return unused
+
+
+def _divided(name: str) -> bool:
+    """Whether the data set has no test part of its own, which is then split off here."""
+    if name in NAMED:
+        return NAMED[name].test is None
+    return name == "synthetic" or not (_exists(Path(name)) and Path(name).is_dir())
+
+
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
@@ -76,6 +98,11 @@ def _expected(name: str) -> str:
 
 def _synthetic(config: Config) -> Interactions:
     size = config.num_users, config.num_items, config.num_interactions
+    needed, memory = synthetic.peak_bytes(*size), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > memory:
+        found = f"{config.num_interactions} of {config.num_users} users and {config.num_items} items"
+        expected = f"a set that can be made in this machine's {memory / 1e9:.0f} GB (this one: {needed / 1e9:.0f} GB)"
+        raise InputError("--num_interactions", found, expected)
     try:
         pairs = synthetic.generate(*size, config.data_seed)
     except ValueError:
@@ -85,11 +112,11 @@ def _synthetic(config: Config) -> Interactions:
 
 
 def _named(config: Config, named: NamedSet, progress: bool) -> Interactions:
-    train = reader.read(_locate(config, named.train, progress), named.format)
+    sources = filter(None, (named.train, named.test))
+    parts = reader.read_all([_locate(config, source, progress) for source in sources], named.format)
     if named.test is None:
-        return interactions.divide(config.dataset, train, config.test_fraction, config.data_seed)
-    test = reader.read(_locate(config, named.test, progress), named.format)
-    return interactions.assemble(config.dataset, train, test)
+        return interactions.divide(config.dataset, *parts, config.test_fraction, config.data_seed)
+    return interactions.assemble(config.dataset, *parts)
 
 
 def _from_path(config: Config, path: Path) -> Interactions:
@@ -97,12 +124,11 @@ def _from_path(config: Config, path: Path) -> Interactions:
     if not path.is_dir():
         pairs = reader.read(path, config.format)
         return interactions.divide(name, pairs, config.test_fraction, config.data_seed)
-    train, test, valid = (_part(path, part) for part in ("train", "test", "valid"))
-    if train is None or test is None:
+    parts = [_part(path, part) for part in ("train", "test", "valid")]
+    if None in parts[:2]:
         found = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
         raise InputError(path, found, "train.* and test.* (and, where there is one, valid.*)")
-    parts = [reader.read(part, config.format) if part else None for part in (train, test, valid)]
-    return interactions.assemble(name, *parts)
+    return interactions.assemble(name, *reader.read_all([part for part in parts if part], config.format))
 
 
 def _part(folder: Path, part: str) -> Path | None:
@@ -114,11 +140,8 @@ def _part(folder: Path, part: str) -> Path | None:
 
 def _locate(config: Config, source: Source, progress: bool) -> Path:
     """The verified file: under --data_dir, under the environment's folder, or fetched into --data_dir."""
-    folders = (
-        [Path(config.data_dir), Path(os.environ[ENVIRONMENT])] if ENVIRONMENT in os.environ else [Path(config.data_dir)]
-    )
-    for folder in folders:
-        path = folder / config.dataset / source.file
+    for folder in filter(None, (config.data_dir, os.environ.get(ENVIRONMENT))):
+        path = Path(folder) / config.dataset / source.file
         if path.exists():
             _verify(path, source)
             return path
@@ -128,18 +151,22 @@ def _locate(config: Config, source: Source, progress: bool) -> Path:
 
 
 def _download(config: Config, source: Source, path: Path, progress: bool) -> None:
-    """Fetches to a folder beside the target's, verifies there, then renames: a failure leaves nothing behind."""
-    beside = next(parent for parent in path.parents if parent.is_dir())
+    """Fetches to a folder beside the target, verifies there, then renames: a failure leaves nothing behind."""
+    made = [parent for parent in path.parents if not parent.exists()]
     try:
-        with tempfile.TemporaryDirectory(dir=beside, prefix=".fetch-") as folder:
+        path.parent.mkdir(parents=True, exist_ok=True)  # first, so that a place that can't be written costs no download
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as folder:
             arrived = Path(folder) / source.file
             source.fetch(source, arrived, progress)
             _verify(arrived, source, described_as=f"the download of {source.file}")
-            path.parent.mkdir(parents=True, exist_ok=True)
             arrived.replace(path)
     except (requests.RequestException, subprocess.CalledProcessError, OSError) as error:
         expected = f"the file there, under ${ENVIRONMENT}/{config.dataset}, or a network from which it can be fetched"
         raise InputError(path, f"no such file, and fetching it failed ({_reason(error)})", expected) from None
+    finally:
+        with contextlib.suppress(OSError):  # stops at the first folder that holds something
+            for parent in made:
+                parent.rmdir()
 
 
 def _reason(error: Exception) -> str:

@@ -12,6 +12,7 @@ import gzip
 import os
 import re
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -27,13 +28,15 @@ _ITEM_NAMES = ("item", "item_id", "itemid", "iid")
 class Pairs:
     """What a file holds: `users`, `items` int32[n] raw ids, and `listed`, the raw ids of users whose line has no item.
 
-    `notes` counts what was met and handled on the way (empty lines, Windows line ends, ...).
+    `notes` counts what was met and handled on the way (empty lines, Windows line ends, ...); `format` is the one that
+    the file was read in, 'adjacency' or 'pairs'.
     """
 
     users: np.ndarray
     items: np.ndarray
     listed: np.ndarray
     notes: dict[str, int]
+    format: str = "pairs"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +54,24 @@ class _Fields:
 
     def token(self, index: int) -> str:
         return self.text[self.start[index] : self.stop[index]].tobytes().decode("utf-8", "replace")
+
+
+def read_all(paths: Sequence[str | os.PathLike], file_format: str = "auto") -> list[Pairs]:
+    """Reads the files of one data set, all in the same format; for 'auto', the first file decides.
+
+    A leave-one-out test file has each user once, and so could not be told from an adjacency list by itself.
+
+    Raises:
+      InputError: as for `read`; or the first file is an adjacency list and another one looks like pairs.
+    """
+    first, *others = paths
+    found = [read(first, file_format)]
+    for path in others:
+        found.append(read(path, found[0].format))
+        if file_format == "auto" and found[0].format == "adjacency" and read(path).format == "pairs":
+            expected = f"an adjacency list, as {os.path.basename(first)} seems to be, or --format=pairs (or adjacency)"
+            raise InputError(path, "what looks like pairs", expected)
+    return found
 
 
 def read(path: str | os.PathLike, file_format: str = "auto") -> Pairs:
@@ -127,9 +148,9 @@ def _split(data: bytes, delimiter: bytes) -> _Fields:
         stop -= blank
     newlines = np.flatnonzero(text == ord("\n"))
     line = np.searchsorted(newlines, ends)  # the line break that ends the line itself counts as inside it
-    fields_of_line = np.bincount(line, minlength=len(newlines))
-    alone = fields_of_line[line] == 1
-    keep = (start < stop) | ((delimiter != b" ") & ~alone)
+    filled = start < stop
+    empty_line = np.bincount(line, weights=filled, minlength=len(newlines)) == 0
+    keep = filled | ((delimiter != b" ") & ~empty_line[line])
     start, stop, line = start[keep], stop[keep], line[keep]
     opens_line = np.concatenate([[True], line[1:] != line[:-1]]) if len(line) else np.zeros(0, bool)
     first = np.flatnonzero(opens_line)
@@ -172,15 +193,21 @@ def _adjacency(path, fields: _Fields, notes: dict[str, int]) -> Pairs:
     user = ids[opens_line][np.cumsum(opens_line) - 1]
     width = np.diff(np.append(np.flatnonzero(opens_line), len(ids)))
     listed = ids[opens_line][width == 1]
-    return Pairs(user[~opens_line], ids[~opens_line], listed, notes)
+    return Pairs(user[~opens_line], ids[~opens_line], listed, notes, "adjacency")
 
 
 def _pairs(path, fields: _Fields, columns: tuple[int, int], notes: dict[str, int]) -> Pairs:
+    widths = np.bincount(fields.line)
+    lines = np.flatnonzero(widths)
+    needed = max(columns) + 1
+    if (widths[lines] < needed).any():
+        line = lines[np.argmax(widths[lines] < needed)]
+        raise InputError(f"{path}:{line + 1}", f"{widths[line]} column(s)", f"at least {needed}: 'user item ...'")
+    if (widths[lines] != widths[lines[0]]).any():
+        line = lines[np.argmax(widths[lines] != widths[lines[0]])]
+        expected = f"{widths[lines[0]]}, as on line {lines[0] + 1}"
+        raise InputError(f"{path}:{line + 1}", f"{widths[line]} columns", expected)
     user, item = (fields[fields.column == column] for column in columns)
-    if len(user.line) != len(item.line) or len(user.line) != len(np.unique(fields.line)):
-        line = np.setxor1d(fields.line, np.intersect1d(user.line, item.line))[0]
-        found = int((fields.line == line).sum())
-        raise InputError(f"{path}:{line + 1}", f"{found} column(s)", f"at least {max(columns) + 1}: 'user item ...'")
     return Pairs(_ids(path, user), _ids(path, item), np.zeros(0, np.int32), notes)
 
 

@@ -31,15 +31,12 @@ class Place(NamedTuple):
     notes: list[str]
 
 
-def settings(folder: Path, stated: dict[str, Any]) -> Config:
-    """The settings of the run in `folder`, with those of the stated ones that may change; of a new run, the stated.
+def continued(folder: Path, stored: Config, stated: dict[str, Any]) -> Config:
+    """The `stored` settings of the run in `folder`, with those of the stated ones that may change.
 
     Raises:
       InputError: a stated setting would change the run's mathematics; all such settings are listed.
     """
-    stored = stored_settings(folder)
-    if stored is None:
-        return Config(**stated)
     kept = {name: getattr(stored, name) for name in stated}
     changed = [name for name in stated if name not in FREE and stated[name] != kept[name]]
     if changed:

@@ -86,30 +86,24 @@ class RunFolder:
             self._scalars.close()
 
 
-def holds_run(path: Path) -> bool:
-    """Whether a run was ever begun in the folder."""
-    return any((path / name).exists() for name in (*FILES, *FOLDERS))
-
-
 def clear(path: Path) -> None:
-    """Removes what a run leaves behind, and nothing else that lies in the folder."""
-    for name in FILES:
-        (path / name).unlink(missing_ok=True)
-    for name in FOLDERS:
-        shutil.rmtree(path / name, ignore_errors=True)
+    """Removes what a run leaves behind, and nothing else that lies in the folder.
 
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file of a run folder, or an InputError that names the file."""
+    Raises:
+      InputError: the folder holds such names, but no config.json, and so they may be somebody else's.
+      WriteError: something cannot be removed.
+    """
+    present = [name for name in (*FILES, *FOLDERS) if (path / name).exists()]
+    if present and "config.json" not in present:
+        raise InputError(f"--workdir={path}", f"{', '.join(present)} without a config.json", "a run, or a free folder")
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(path, "no such file", "a file that train writes") from None
-    except (OSError, ValueError) as error:
-        raise InputError(path, f"a damaged file ({error})", "a file that train writes") from None
-    if not isinstance(value, dict):
-        raise InputError(path, f"a JSON {type(value).__name__}", "a JSON object")
-    return value
+        for name in FILES:
+            (path / name).unlink(missing_ok=True)
+        for name in FOLDERS:
+            if (path / name).exists():
+                shutil.rmtree(path / name)
+    except OSError as error:
+        raise WriteError(f"--workdir={path}", error.strerror or error) from error
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
@@ -163,12 +157,12 @@ def versions() -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    """The commit of the source tree that this package runs from; None for an installed package."""
+    """The commit of the source tree that this package runs from, `-dirty` with changes; None for an installed one."""
     here = Path(__file__)
-    tracked = ["git", "-C", str(here.parent), "ls-files", "--error-unmatch", here.name]
-    head = ["git", "-C", str(here.parent), "rev-parse", "HEAD"]
+    git = ["git", "-C", str(here.parent)]
+    described = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        subprocess.run(tracked, check=True, capture_output=True)
-        return subprocess.run(head, check=True, capture_output=True, text=True).stdout.strip()
+        subprocess.run([*git, "ls-files", "--error-unmatch", here.name], check=True, capture_output=True)
+        return subprocess.run(described, check=True, capture_output=True, text=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -151,6 +151,15 @@ def test_flagfile_states_flags(tmp_path, capsys):
         (["evaluate", "--workdir=nowhere"], ["nowhere", "no run"]),
         (["evaluate", "--workdir=nowhere", "--dataset=gowalla"], ["--dataset", "beside --workdir"]),
         (["evaluate", "--model=popularity", *WORLD, "--eval_split=valid"], ["--eval_split", "valid", "empty"]),
+        (["data", "--dataset=gowalla", "--num_users=7"], ["--num_users", "without effect", "--dataset=synthetic"]),
+        (["data", "--dataset=gowalla", "--test_fraction=0.3"], ["--test_fraction", "without effect"]),
+        (["data", "--dataset=gowalla", "--data_seed=1"], ["--data_seed", "--validation_fraction"]),
+        (["data", *WORLD, "--format=pairs"], ["--format", "without effect", "a path"]),
+        (["data", "--dataset=synthetic", "--num_interactions=2000000000"], ["--num_interactions", "GB"]),
+        (["train", "--layer_weights="], ["layer_weights", "numbers, separated by commas"]),
+        (["train", "--init_std=1e-60"], ["--init_std", "float32"]),
+        (["train", "--undefok=epoch", "--epoch=3"], ["--undefok", "unknown flag"]),
+        (["train", "--workdir=run\udcff"], ["run", "UTF-8"]),
     ],
 )
 def test_a_mistake_is_refused_in_one_line(arguments, parts, capsys, tmp_path, monkeypatch):
@@ -161,6 +170,15 @@ def test_a_mistake_is_refused_in_one_line(arguments, parts, capsys, tmp_path, mo
     for part in parts:
         assert part in line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_overwrite_leaves_a_folder_that_holds_no_run(tmp_path, capsys):
+    foreign = tmp_path / "run" / "checkpoints" / "model.pt"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("weights")
+    line = refused(capsys, "train", *WORLD, *MODEL, f"--workdir={tmp_path / 'run'}", "--overwrite")
+    assert "checkpoints without a config.json" in line
+    assert foreign.read_text() == "weights"
 
 
 def test_k_above_the_number_of_items_is_refused_before_anything_is_written(tmp_path, capsys):

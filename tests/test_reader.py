@@ -100,10 +100,39 @@ def test_the_format_is_told_from_the_content(tmp_path, text, expected):
     assert rows(read(tmp_path, text)) == expected
 
 
+def test_the_first_file_of_a_data_set_decides_the_format_of_all(tmp_path):
+    """A leave-one-out test file has each user once, and alone it would be read as an adjacency list."""
+    (tmp_path / "train.txt").write_text("1 10 5 881\n1 11 4 882\n2 10 3 883\n")
+    (tmp_path / "test.txt").write_text("1 12 5 884\n2 13 5 885\n")
+    found = reader.read_all([tmp_path / "train.txt", tmp_path / "test.txt"])
+    assert rows(found[1]) == [(1, 12), (2, 13)]
+
+
+def test_files_that_seem_to_differ_in_format_are_refused_unless_it_is_stated(tmp_path):
+    (tmp_path / "train.txt").write_text("1 10 11\n2 12\n")
+    (tmp_path / "test.txt").write_text("1 12\n1 13\n")
+    files = [tmp_path / "train.txt", tmp_path / "test.txt"]
+    with pytest.raises(InputError, match=r"test\.txt: found what looks like pairs.*--format=pairs"):
+        reader.read_all(files)
+    assert rows(reader.read_all(files, "adjacency")[1]) == [(1, 12), (1, 13)]
+
+
+@pytest.mark.parametrize("text", ["1,2,3\n\n4,5\n", "1\t2\n3\t4\t5\n"])
+def test_pairs_with_unequal_columns_are_refused_at_the_first_odd_line(tmp_path, text):
+    line = 1 + text.rstrip().count("\n")
+    assert re.search(rf":{line}: found \d columns, expected \d, as on line 1", refusal(tmp_path, text))
+
+
 def test_a_forced_format_overrides_the_guess(tmp_path):
     text = "1 2 3\n1 5 6\n"
     assert rows(read(tmp_path, text, "adjacency")) == [(1, 2), (1, 3), (1, 5), (1, 6)]
     assert rows(read(tmp_path, "1 2 3\n4 5 6\n", "pairs")) == [(1, 2), (4, 5)]
+
+
+def test_a_line_of_delimiters_alone_is_an_empty_line(tmp_path):
+    found = read(tmp_path, "1\t2\t5\n\t\t\n3\t4\t5\n")
+    assert rows(found) == [(1, 2), (3, 4)]
+    assert found.notes["empty lines"] == 1
 
 
 def test_the_largest_id_is_read(tmp_path):
@@ -127,7 +156,7 @@ def test_the_largest_id_is_read(tmp_path):
         ("user_id,rating\n1,5\n", [":1", "a header", "item_id"]),
         ("1\t2\n3\n", [":2", "1 column", "at least 2"]),
         ("1\t2\n\t4\n", [":2", "an empty field"]),
-        ("1,2\n3,,4\n", [":2", "an empty field"]),
+        ("1,2,3\n3,,4\n", [":2", "an empty field"]),
         (gzip.compress(PLAIN.encode())[:-9], ["truncated or damaged gzip"]),
         (b"\x1f\x8bnot gzip at all", ["truncated or damaged gzip"]),
     ],

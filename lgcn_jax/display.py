@@ -19,6 +19,7 @@ class Display:
         self._metric = ""
         self._loss = 0.0
         self._started = time.perf_counter()
+        self._first = None  # epochs done before, where a run is continued
         self._terminal = not quiet and sys.stderr.isatty()
         self._lines = not quiet and not self._terminal
         form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left{postfix}"
@@ -27,6 +28,8 @@ class Display:
     def progress(self, epoch: int, step: int, steps: int, loss: float) -> None:
         """After a block of steps: moves the bar by the share of the epoch that is done."""
         self._loss = loss
+        if self._first is None:
+            self._first = self._bar.initial = epoch - 1
         if self._terminal:
             self._bar.set_description_str(f"epoch {epoch}/{self._config.epochs}", refresh=False)
             self._bar.set_postfix_str(f"loss {loss:.4f}{self._metric}", refresh=False)
@@ -40,7 +43,7 @@ class Display:
         self._metric = f", {row['split']} {watched} {row[watched]:.4f}"
         if self._lines:
             seconds = time.perf_counter() - self._started
-            left = seconds / row["epoch"] * (self._config.epochs - row["epoch"])
+            left = seconds / (row["epoch"] - self._first) * (self._config.epochs - row["epoch"])
             place = f"epoch {row['epoch']:>{len(str(self._config.epochs))}}/{self._config.epochs}"
             print(f"{place}  loss {self._loss:.4f}{self._metric}, {_clock(left)} left", file=sys.stderr, flush=True)
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from absl import flags
+from absl import flags, logging
 
 from lgcn_jax import config as configs
 from lgcn_jax.config import Config
@@ -55,6 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
       The exit status: 0; 1 where a run or check failed; 2 after one line on stderr where the input is at fault.
     """
+    logging.set_verbosity(logging.FATAL)  # what Orbax logs as an error it also raises, and that is told in one line
     try:
         _require_text(arguments)
         if not arguments:

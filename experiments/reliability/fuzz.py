@@ -1,0 +1,183 @@
+"""Feeds damaged files to the readers and damaged work folders to the command line.
+
+    python experiments/reliability/fuzz.py --files=10000 --folders=500
+
+Files are valid ones of every format with bytes changed, cut, doubled, inserted or removed, and plain junk. Work
+folders are those of a finished run with files cut, changed, emptied or deleted, one to three at a time, and are then
+given to `train` (to continue) and `evaluate`. Each must end in success or in one clear line: an exception, a hang of a
+minute, or a change outside the folder ends the program with status 1 and the seed of the trial.
+
+Two cores: about half a minute for 10,000 files, and one to two seconds a folder.
+"""
+
+import contextlib
+import faulthandler
+import gzip
+import io
+import random
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+from absl import app, flags
+
+from lgcn_jax import cli, reader
+from lgcn_jax.errors import InputError
+
+FILES = flags.DEFINE_integer("files", 10_000, "trials of the readers")
+FOLDERS = flags.DEFINE_integer("folders", 500, "trials of the work folder")
+SEED = flags.DEFINE_integer("seed", 0, "seed of the first trial; trial n has seed + n")
+HANG_SECONDS = 60
+
+WHOLE_FILES = (
+    b"0 1 2 3\n1 4 5\n2 0\n3\n",
+    b"1\t10\t5\n1\t11\t4\n2\t10\t3\n",
+    b"1,10,4.5,881250949\n2,11,3.0,881250950\n",
+    b"1 10 5 881250949\n1 11 3 881250950\n",
+    b"user_id:token\titem_id:token\trating:float\n1\t10\t5\n2\t11\t3\n",
+    b"\xef\xbb\xbfuserId,itemId\r\n1,10\r\n2,11\r\n",
+    gzip.compress(b"0 1 2 3\n1 4 5\n2 0\n", mtime=0),
+)
+TELLING = b"0123456789 \t\n\r,.-+eE:xuser_id\x00\xef\xbb\xbf\x1f\x8b\xff"  # bytes at which a reader decides something
+RUN = [
+    *("--dataset=synthetic", "--num_users=60", "--num_items=40", "--num_interactions=600", "--top_k=5", "--quiet"),
+    *("--num_layers=1", "--embedding_dim=4", "--batch_size=256", "--eval_every=2", "--save_every=1"),
+]
+
+
+def mutated(draw: random.Random, content: bytes) -> bytes:
+    """One to four changes of the content, each of a random kind at a random place."""
+    changed = bytearray(content)
+    for _ in range(draw.randint(1, 4)):
+        place = draw.randint(0, len(changed))
+        kind = draw.choice(("flip", "cut", "insert", "double", "remove"))
+        if kind == "flip" and place < len(changed):
+            changed[place] ^= 1 << draw.randrange(8)
+        elif kind == "cut":
+            del changed[place:]
+        elif kind == "insert":
+            changed[place:place] = bytes(draw.choices(TELLING, k=draw.randint(1, 12)))
+        elif kind == "double":
+            changed[place:place] = changed[place : place + draw.randint(1, 20)]
+        elif kind == "remove":
+            del changed[place : place + draw.randint(1, 5)]
+    return bytes(changed)
+
+
+def read_damaged(seed: int, folder: Path) -> str:
+    """One trial of the readers; returns 'read' or 'refused'."""
+    draw = random.Random(seed)
+    junk = draw.random() < 0.1
+    content = draw.randbytes(draw.randint(0, 200)) if junk else mutated(draw, draw.choice(WHOLE_FILES))
+    path = folder / "events"
+    path.write_bytes(content)
+    try:
+        found = reader.read(path, draw.choice(reader.FORMATS))
+    except InputError as error:
+        require("\n" not in str(error) and str(error).startswith(str(path)), str(error))
+        return "refused"
+    require(len(found.users) == len(found.items), "users and items of different number")
+    require(all((ids >= 0).all() for ids in (found.users, found.items, found.listed)), "a negative id")
+    return "read"
+
+
+def damage(draw: random.Random, folder: Path) -> list[str]:
+    """Damages one to three files of a work folder; returns what was done."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    done = []
+    for path in draw.sample(files, draw.randint(1, 3)):
+        content = bytearray(path.read_bytes())
+        kind = draw.choice(("flip", "truncate", "empty", "delete", "replace"))
+        if kind == "flip" and content:
+            content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+        elif kind == "truncate" and content:
+            del content[draw.randrange(len(content)) :]
+        elif kind == "replace":
+            content = draw.randbytes(draw.randint(1, 300))
+        else:
+            content.clear()
+        path.unlink() if kind == "delete" else path.write_bytes(content)
+        done.append(f"{kind} {path.relative_to(folder)}")
+    return done
+
+
+def use_damaged(seed: int, folder: Path, whole: Path) -> str:
+    """One trial of a work folder `whole`, copied into `folder`; returns the command and its exit status."""
+    draw = random.Random(seed)
+    run = folder / "run"
+    shutil.rmtree(run, ignore_errors=True)
+    shutil.copytree(whole, run)
+    done = damage(draw, run)
+    before = contents(folder, run)
+    command = draw.choice(
+        (["train", f"--epochs={draw.choice((4, 6))}"], ["evaluate"], ["evaluate", "--checkpoint=latest"])
+    )
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+        status = cli.main([*command, f"--workdir={run}"])
+    lines = said.getvalue().splitlines()
+    require(status in (0, 1, 2), f"status {status}")
+    require(status == 0 or len(lines) >= 1, f"{done}: status {status} without a word")
+    require(not any("Traceback" in line for line in lines), f"{done}: {lines}")
+    require(status == 0 or len(lines) == 1, f"{done}: {lines}")
+    require(contents(folder, run) == before, f"{done}: something beside the work folder has changed")
+    return f"{command[0]}: status {status}"
+
+
+def contents(folder: Path, without: Path) -> dict[Path, bytes]:
+    """All files under `folder`, but not those under `without`."""
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and not p.is_relative_to(without)}
+
+
+def require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise AssertionError(otherwise)
+
+
+def trials(count: int, seed: int, trial: Callable[[int], str]) -> Counter:
+    """Runs trials of seeds seed, seed + 1, ...; a failure names its seed, and a hang ends the program."""
+    outcomes = Counter()
+    for number in range(seed, seed + count):
+        faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
+        try:
+            outcomes[trial(number)] += 1
+        except Exception as error:
+            raise AssertionError(f"the trial of seed {number} failed") from error
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+    return outcomes
+
+
+def fuzz(files: int, folders: int, seed: int) -> dict[str, Counter]:
+    """How the trials of the readers and of the work folders ended.
+
+    Raises:
+      AssertionError: one of them did not end as it should; the message names its seed.
+    """
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder, elsewhere = Path(name).resolve(), Path(name).resolve() / "elsewhere"
+        elsewhere.mkdir()
+        stack.enter_context(contextlib.chdir(elsewhere))
+        found = {"files": trials(files, seed, lambda number: read_damaged(number, folder))}
+        whole = elsewhere / "whole"
+        with contextlib.redirect_stdout(io.StringIO()):
+            require(cli.main(["train", *RUN, "--epochs=4", f"--workdir={whole}"]) == 0, "the whole run failed")
+        return found | {"folders": trials(folders, seed, lambda number: use_damaged(number, folder, whole))}
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    with tempfile.TemporaryDirectory() as cache:
+        jax.config.update("jax_compilation_cache_dir", cache)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+        for what, outcomes in fuzz(FILES.value, FOLDERS.value, SEED.value).items():
+            ends = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
+            print(f"{outcomes.total()} {what}: {ends}")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,38 @@
+"""Whole processes: the same command twice, and killed at random moments, ends in the same bits."""
+
+import dataclasses
+
+import kill_test
+import pytest
+
+TRIAL = kill_test.Trial(
+    (
+        *("--dataset=synthetic", "--num_users=300", "--num_items=200", "--num_interactions=5000", "--top_k=5"),
+        *("--num_layers=2", "--embedding_dim=8", "--batch_size=256", "--epochs=8", "--eval_every=2"),
+        *("--save_every=1", "--plateau_factor=0.5", "--plateau_patience=0"),
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory) -> list[kill_test.Outcome]:
+    """The outcomes of two processes with the same command."""
+    folders = [tmp_path_factory.mktemp(name) / "run" for name in ("one", "two")]
+    for folder in folders:
+        TRIAL.finish(folder)
+    return [kill_test.Outcome.of(folder) for folder in folders]
+
+
+def test_the_same_command_twice_gives_the_same_bits(two):
+    assert two[0].differences(two[1]) == []
+
+
+def test_a_difference_of_one_bit_is_seen(two):
+    name, content = next((name, content) for name, content in two[0].arrays.items() if "table" in name)
+    changed = dataclasses.replace(two[0], arrays=two[0].arrays | {name: bytes([content[0] ^ 1]) + content[1:]})
+    assert two[0].differences(changed) == ["arrays"]
+
+
+def test_killed_runs_end_as_the_one_left_alone(tmp_path):
+    same, moments = kill_test.survive(TRIAL, tmp_path / "kill", kills=4, seed=1)
+    assert same == moments.total() == 4

@@ -12,6 +12,8 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,25 +54,24 @@ class _Summed(ocp.StandardCheckpointHandler):
 
     def finalize(self, directory) -> None:
         super().finalize(directory)
-        sums = self._sums(Path(directory))
-        (Path(directory) / self.NAME).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+        (Path(directory) / self.NAME).write_text("".join(self._lines(Path(directory))), encoding="utf-8")
 
     @classmethod
     def check(cls, directory: Path) -> None:
         """Raises a DamagedError where a file is missing, added or changed."""
         try:
-            lines = (directory / cls.NAME).read_text(encoding="ascii").splitlines()
-            written = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-            found = cls._sums(directory)
+            written = (directory / cls.NAME).read_bytes().decode().splitlines(keepends=True)
+            found = cls._lines(directory)
         except (OSError, ValueError) as error:
             raise DamagedError(_reason(error)) from None
-        if changed := sorted(set(written.items()) ^ set(found.items())):
-            raise DamagedError(f"{changed[0][0]} is not the file that was saved")
+        if written != found:
+            changed = min(set(written) ^ set(found), default=cls.NAME)
+            raise DamagedError(f"{changed.split()[-1]} is not the file that was saved")
 
     @classmethod
-    def _sums(cls, directory: Path) -> dict[str, str]:
+    def _lines(cls, directory: Path) -> list[str]:
         files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in cls.LATER)
-        return {str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+        return [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(directory)}\n" for path in files]
 
 
 class Checkpoints:
@@ -263,5 +264,8 @@ def _sealed(meta: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reason(error: Exception) -> str:
+    """One line: what the operating system said, where it can be found in the error, else how the error begins."""
+    if code := re.search(r"os_error_code='(\d+)'", str(error)):
+        return os.strerror(int(code[1]))
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

@@ -46,6 +46,7 @@ class Command:
 
 def run() -> None:
     """The console script: exits with the status of `main`."""
+    sys.unraisablehook = _unraisable
     sys.exit(main(sys.argv[1:]))
 
 
@@ -244,6 +245,12 @@ def _workdir(values: flags.FlagValues) -> Path:
     if not values["workdir"].value:
         raise InputError("--workdir", "nothing", "the folder of a run")
     return Path(values["workdir"].value)
+
+
+def _unraisable(unraisable) -> None:
+    """Of a failed save, each array's writer still reports to a loop that Orbax has closed; the failure itself is told."""
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
 
 
 def _require_text(arguments: Sequence[str]) -> None:

@@ -92,9 +92,18 @@ def find_place(folder: Path, problem: Problem, interactions: Interactions) -> Pl
     if checkpoint.best_step(newest.facts) not in good:
         best = progress.best["epoch"]
         notes.append(f"the checkpoint of the best epoch, {best}, is gone: only a new best can be evaluated")
+    changed = changes(newest.facts["environment"], workdir.environment(config, interactions))
+    if changed:
+        notes.append(f"from here on, bits may differ from those of a run on one machine: {', '.join(changed)}")
     within = f", step {progress.step} of {problem.steps_per_epoch}" if progress.step else ""
     notes.append(f"continues after epoch {progress.epoch}{within}")
     return Place(newest.snapshot, newest.facts["log"], notes)
+
+
+def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs between two environments, as 'name before -> now'."""
+    names = sorted(before.keys() | now.keys())
+    return [f"{name} {before.get(name)} -> {now.get(name)}" for name in names if before.get(name) != now.get(name)]
 
 
 def require_content(checkpoints: Path, interactions: Interactions) -> None:
@@ -134,6 +143,7 @@ class Recorder(training.Listener):
         facts = {
             "config": self._folder.config.to_json(),
             "content_sha256": self._folder.environment["dataset"]["content_sha256"],
+            "environment": self._folder.environment,
             "log": list(self._folder.rows),
         }
         self._checkpoints.save(snapshot, self._steps_per_epoch, facts)

@@ -115,7 +115,9 @@ def write(path: Path, content: bytes) -> None:
     """Writes a file whole or not at all: under a temporary name that a later write takes over, then renamed."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        temporary.write_bytes(content)
+        temporary.unlink(missing_ok=True)  # never written through: it could be a link to elsewhere
+        with temporary.open("xb") as file:
+            file.write(content)
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)

@@ -2,17 +2,20 @@
 
 import dataclasses
 import json
+import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
 
-from lgcn_jax import checkpoint, cli, datasets, lock, training
+from lgcn_jax import checkpoint, cli, datasets, lock, signals, training, workdir
 from lgcn_jax.errors import InputError
 
 WORLD = ["--dataset=synthetic", "--num_users=300", "--num_items=200", "--num_interactions=5000", "--top_k=5"]
 MODEL = ["--num_layers=2", "--embedding_dim=8", "--batch_size=256", "--eval_every=2", "--save_every=1", "--quiet"]
-PLATEAU = ["--plateau_factor=0.5", "--plateau_patience=0", "--early_stopping_patience=4", "--learning_rate=0.02"]
+PLATEAU = ["--plateau_factor=0.5", "--plateau_patience=0", "--early_stopping_patience=4", "--learning_rate=0.05"]
 
 
 def train(folder, *more) -> int:
@@ -36,7 +39,10 @@ def whole(tmp_path_factory):
     """The outcome of a run that nothing happened to."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     assert train(folder, "--epochs=6") == 0
-    return outcome(folder)
+    rows, result = outcome(folder)
+    rates = {row["learning_rate"] for row in rows if row["split"] == "train"}
+    assert len(rates) > 1  # the plateau acts, and so its state has to survive
+    return rows, result
 
 
 def test_a_run_continued_with_more_epochs_is_the_longer_run(tmp_path, whole, capsys):
@@ -49,7 +55,7 @@ def test_a_run_continued_with_more_epochs_is_the_longer_run(tmp_path, whole, cap
 def test_a_run_stopped_within_an_epoch_goes_on_from_that_step(small, monkeypatch):
     """The listener stops after every block, and every block is one step."""
     monkeypatch.setattr(training, "FIRST_BLOCK", 1)
-    problem = training.pose(dataclasses.replace(small, epochs=1), datasets.load(small))
+    problem = training.pose(dataclasses.replace(small, epochs=1, batch_size=1024), datasets.load(small))
     expected = training.fit(problem)
 
     class Impatient(training.Listener):
@@ -120,6 +126,84 @@ def test_a_future_format_is_refused_by_number(tmp_path, capsys):
     capsys.readouterr()
     assert train(tmp_path / "run") == 2
     assert "checkpoint format 7, expected at most format 1" in capsys.readouterr().err
+
+
+IMPATIENT = ["--early_stopping_patience=2", "--learning_rate=1e-6", "--epochs=40"]
+
+
+def test_early_stopping_counts_on_where_it_stopped(tmp_path):
+    """A table that hardly moves soon stops rising in recall; the count of evaluations since then survives."""
+    assert train(tmp_path / "whole", *IMPATIENT) == 0
+    rows, result = outcome(tmp_path / "whole")
+    ended = result["epochs"]
+    assert ended == result["best"]["epoch"] + 2 * 2 < 40  # two evaluations, two epochs apart, without a new best
+    assert train(tmp_path / "run", *IMPATIENT, f"--epochs={ended - 2}") == 0  # one of the two
+    assert train(tmp_path / "run", *IMPATIENT) == 0
+    found, finished = outcome(tmp_path / "run")
+    assert found == rows
+    assert finished["parameters_sha256"] == result["parameters_sha256"]
+    assert train(tmp_path / "run", *IMPATIENT, "--epochs=50") == 0  # stopped early: nothing is left to do
+    assert outcome(tmp_path / "run")[1]["epochs"] == ended
+
+
+PROGRAM = """
+import resource, sys
+from lgcn_jax import cli
+if limit := int(sys.argv[1]):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # a write beyond fails, as on a full disk
+sys.argv[1:] = sys.argv[2:]
+cli.run()
+"""
+
+
+def in_a_process(folder, *more, limit=0, devices=1):
+    command = [sys.executable, "-c", PROGRAM, str(limit), "train", *WORLD, *MODEL, *PLATEAU, f"--workdir={folder}"]
+    flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    return subprocess.run([*command, *more], env=os.environ | flags, capture_output=True, text=True, check=False)
+
+
+def test_a_full_disk_ends_in_one_line_and_loses_no_checkpoint(tmp_path, whole):
+    assert train(tmp_path / "run", "--epochs=2") == 0
+    kept = checkpoint.steps(tmp_path / "run" / "checkpoints")
+    full = in_a_process(tmp_path / "run", "--epochs=6", limit=4000)
+    assert full.returncode == 1
+    told = [line for line in full.stderr.splitlines() if not line.startswith(f"{tmp_path / 'run'}: ")]
+    assert len(told) == 1
+    assert "could not be written: File too large" in told[0]
+    assert "the last checkpoint can be continued from" in told[0]
+    assert set(kept) <= set(checkpoint.steps(tmp_path / "run" / "checkpoints"))
+    assert train(tmp_path / "run", "--epochs=6") == 0
+    assert outcome(tmp_path / "run")[0] == whole[0]
+
+
+def test_a_run_moves_from_one_device_to_four_and_back_and_says_so(tmp_path, whole):
+    for epochs, devices in ((2, 1), (4, 4), (6, 1)):
+        done = in_a_process(tmp_path / "run", f"--epochs={epochs}", devices=devices)
+        assert done.returncode == 0
+        assert ("bits may differ" in done.stderr) == (epochs > 2)
+    assert "'count': 4} -> " in done.stderr
+    found, expected = outcome(tmp_path / "run"), whole
+    assert found[0] == expected[0]
+    assert found[1]["parameters_sha256"] == expected[1]["parameters_sha256"]
+
+
+def test_a_second_interrupt_is_not_waited_for():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with signals.StopRequest() as request:
+        signal.raise_signal(signal.SIGINT)
+        assert request.signal == signal.SIGINT
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL  # which ends the process at once
+        signal.raise_signal(signal.SIGTERM)
+        assert request.signal == signal.SIGINT  # the first one counts
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_written_file_never_goes_through_a_link(tmp_path):
+    (tmp_path / "elsewhere").write_text("mine")
+    (tmp_path / ".config.json.tmp").symlink_to(tmp_path / "elsewhere")
+    workdir.write(tmp_path / "config.json", b"{}")
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+    assert (tmp_path / "config.json").read_bytes() == b"{}"
 
 
 def test_fewer_epochs_than_done_are_refused(tmp_path, capsys):

@@ -1,0 +1,144 @@
+"""Checkpoints by themselves: devices, damage, and which are kept."""
+
+import dataclasses
+import subprocess
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from lgcn_jax import checkpoint, datasets, training
+from lgcn_jax.checkpoint import Checkpoints, DamagedError
+from lgcn_jax.errors import InputError
+from lgcn_jax.state import Progress, Snapshot, zeros
+from lgcn_jax.step import init
+
+NUM_NODES = 24
+STEPS = 7  # steps of an epoch
+
+
+def snapshot(config, epoch=1, metric=0.5, step=0, seed=0) -> Snapshot:
+    """A place in a run whose arrays are random, so that no two of them are equal by chance."""
+    state = init(config, NUM_NODES)[1]
+    leaves, structure = jax.tree.flatten(state)
+    draw = np.random.Generator(np.random.PCG64(seed))
+    leaves = [jnp.asarray(draw.normal(size=leaf.shape) * 100, leaf.dtype) for leaf in leaves]
+    row = {"epoch": epoch, "split": "test", "recall@20": metric}
+    progress = Progress(epoch=epoch, step=step, best=row, last=row)
+    return Snapshot(jax.tree.unflatten(structure, leaves), zeros(), progress)
+
+
+def saved(folder, *snapshots) -> None:
+    with Checkpoints(folder, "recall@20") as checkpoints:
+        for each in snapshots:
+            checkpoints.save(each, STEPS, {"log": []})
+
+
+def same_bits(left, right) -> bool:
+    pairs = zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
+    return all(np.asarray(a).tobytes() == np.asarray(b).tobytes() and a.dtype == b.dtype for a, b in pairs)
+
+
+def on_devices(tree, count: int):
+    """The tree over `count` devices: tables by rows, everything else on all of them."""
+    mesh = Mesh(np.array(jax.devices()[:count]), ("nodes",))
+
+    def place(leaf):
+        spec = PartitionSpec("nodes") if leaf.shape and leaf.shape[0] == NUM_NODES else PartitionSpec()
+        return jax.device_put(leaf, NamedSharding(mesh, spec))
+
+    return jax.tree.map(place, tree)
+
+
+def test_one_four_and_one_devices_hold_the_same_bits(small, tmp_path):
+    one = snapshot(small)
+    saved(tmp_path / "one", one)
+    like = Snapshot(on_devices(one.state, 4), on_devices(one.totals, 4), one.progress)
+    four = checkpoint.read(tmp_path / "one", STEPS, like).snapshot
+    table = four.state.params["table"][...]
+    assert len(table.sharding.device_set) == 4
+    assert table.addressable_shards[0].data.shape[0] == NUM_NODES // 4
+    assert same_bits(four.state, one.state)
+    saved(tmp_path / "four", four)
+    again = checkpoint.read(tmp_path / "four", STEPS, one).snapshot
+    assert len(again.state.params["table"][...].sharding.device_set) == 1
+    assert same_bits(again.state, one.state)
+    assert again.progress == one.progress
+
+
+def test_the_newest_two_and_the_best_are_kept(small, tmp_path):
+    metrics = [0.1, 0.4, 0.3, 0.4, 0.2, 0.1]
+    saved(tmp_path, *(snapshot(small, epoch + 1, metric) for epoch, metric in enumerate(metrics)))
+    assert checkpoint.steps(tmp_path) == [2 * STEPS, 5 * STEPS, 6 * STEPS]  # the earlier of two equal ones is the best
+
+
+def test_a_place_without_an_evaluation_is_never_the_best(small, tmp_path):
+    within = snapshot(small, 2, 0.1, step=3)
+    saved(tmp_path, snapshot(small, 1, 0.1), snapshot(small, 2, 0.05), within, snapshot(small, 3, 0.01))
+    assert checkpoint.steps(tmp_path) == [STEPS, 2 * STEPS + 3, 3 * STEPS]
+
+
+def test_saving_the_same_place_again_changes_nothing(small, tmp_path):
+    saved(tmp_path, snapshot(small))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    with Checkpoints(tmp_path, "recall@20") as checkpoints:
+        checkpoints.save(snapshot(small), STEPS, {"log": []})
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_the_sums_are_those_of_sha256sum(small, tmp_path):
+    saved(tmp_path, snapshot(small))
+    arrays = tmp_path / str(STEPS) / "arrays"
+    command = ["sha256sum", "--check", "--quiet", "SHA256SUMS"]
+    assert subprocess.run(command, cwd=arrays, check=False, capture_output=True).returncode == 0
+
+
+def test_every_damaged_file_of_the_arrays_is_named(small, tmp_path):
+    one = snapshot(small)
+    saved(tmp_path, one)
+    arrays = tmp_path / str(STEPS) / "arrays"
+    files = [path for path in arrays.rglob("*") if path.is_file() and path.name != "commit_success.txt"]
+    assert len(files) > 5
+    for path in files:
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        with pytest.raises(DamagedError):
+            checkpoint.read(tmp_path, STEPS, one)
+        path.write_bytes(content)
+    assert same_bits(checkpoint.read(tmp_path, STEPS, one).snapshot.state, one.state)
+
+
+def test_a_folder_without_checkpoints_is_refused(small, tmp_path):
+    with pytest.raises(InputError, match="no checkpoint"):
+        checkpoint.restore(tmp_path, "best", snapshot(small))
+
+
+def test_a_removed_checkpoint_that_is_a_link_leaves_its_target(small, tmp_path):
+    saved(tmp_path / "elsewhere", snapshot(small))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / str(STEPS)).symlink_to(tmp_path / "elsewhere" / str(STEPS))
+    checkpoint.remove(tmp_path / "run", STEPS)
+    assert checkpoint.steps(tmp_path / "run") == []
+    assert checkpoint.steps(tmp_path / "elsewhere") == [STEPS]
+
+
+def test_a_snapshot_outlives_the_steps_that_are_given_its_memory(small, tmp_path):
+    """The run goes on, in place, while a checkpoint is still being written."""
+    problem = training.pose(dataclasses.replace(small, save_every=1, epochs=3), datasets.load(small))
+    hashes = {}
+
+    class Keeping(training.Listener):
+        def save(self, snapshot):
+            checkpoints.save(snapshot, problem.steps_per_epoch, {"log": []})
+            hashes[snapshot.progress.epoch] = [np.asarray(leaf).copy() for leaf in jax.tree.leaves(snapshot.state)]
+
+    with Checkpoints(tmp_path, "recall@5") as checkpoints:
+        training.fit(problem, Keeping())
+    like = Snapshot(init(problem.config, problem.num_nodes)[1], zeros(), Progress())
+    found = checkpoint.steps(tmp_path)
+    assert len(found) >= 2
+    for step in found:
+        read = checkpoint.read(tmp_path, step, like).snapshot
+        assert same_bits(read.state, hashes[read.progress.epoch])

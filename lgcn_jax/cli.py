@@ -248,7 +248,7 @@ def _workdir(values: flags.FlagValues) -> Path:
 
 
 def _unraisable(unraisable) -> None:
-    """Of a failed save, each array's writer still reports to a loop that Orbax has closed; the failure itself is told."""
+    """After a failed save, writers still report to a loop that Orbax has closed; the failure itself is told."""
     if str(unraisable.exc_value) != "Event loop is closed":
         sys.__unraisablehook__(unraisable)
 

@@ -29,6 +29,7 @@ from lgcn_jax.state import Progress, Snapshot
 
 FORMAT = 1
 WHICH = ("best", "latest")
+KEPT = 2  # of the newest: where the last one proves damaged, the one before it is still there
 
 
 class Checkpoint(NamedTuple):
@@ -87,8 +88,7 @@ class Checkpoints:
 
         best = BestN(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False)
         options = ocp.CheckpointManagerOptions(
-            # Two of the newest: where the last one proves damaged, the one before it is still there.
-            preservation_policy=AnyPreservationPolicy([LatestN(2), best]),
+            preservation_policy=AnyPreservationPolicy([LatestN(KEPT), best]),
             best_fn=rank,
             cleanup_tmp_directories=True,
         )
@@ -168,8 +168,14 @@ def verified(folder: Path, like: Snapshot) -> tuple[dict[int, Checkpoint], dict[
     return good, bad
 
 
+def superfluous(good: dict[int, Checkpoint]) -> set[int]:
+    """The steps among whole checkpoints that would be gone, had the run not been stopped before they were removed."""
+    newest = max(good)
+    return good.keys() - {*sorted(good)[-KEPT:], best_step(good[newest].facts)}
+
+
 def remove(folder: Path, step: int) -> None:
-    """Removes a damaged checkpoint."""
+    """Removes a damaged or superfluous checkpoint."""
     shutil.rmtree(folder / str(step), ignore_errors=True)
     (folder / str(step)).unlink(missing_ok=True)
 

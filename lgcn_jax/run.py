@@ -86,7 +86,7 @@ def find_place(folder: Path, problem: Problem, interactions: Interactions) -> Pl
     progress = newest.snapshot.progress
     if progress.epoch + (progress.step > 0) > config.epochs:
         raise InputError("--epochs", config.epochs, f"at least {progress.epoch + (progress.step > 0)}, which are begun")
-    for number in bad:
+    for number in bad.keys() | checkpoint.superfluous(good):
         checkpoint.remove(checkpoints, number)
     notes = [f"removed the damaged checkpoint {number} ({reason})" for number, reason in bad.items()]
     if checkpoint.best_step(newest.facts) not in good:

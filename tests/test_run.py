@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,6 +108,18 @@ def test_lost_files_beside_the_checkpoints_are_written_again(tmp_path, whole):
         (tmp_path / "run" / name).unlink()
     assert cli.main(["train", f"--workdir={tmp_path / 'run'}", "--epochs=6", "--quiet"]) == 0
     assert outcome(tmp_path / "run") == whole
+
+
+def test_a_checkpoint_that_should_have_been_removed_is(tmp_path):
+    """A kill may come between the saving of a checkpoint and the removal of an older one."""
+    assert train(tmp_path / "run", "--epochs=4") == 0
+    checkpoints = tmp_path / "run" / "checkpoints"
+    shutil.copytree(checkpoints / str(checkpoint.steps(checkpoints)[0]), tmp_path / "old")
+    assert train(tmp_path / "run", "--epochs=6") == 0
+    kept = checkpoint.steps(checkpoints)
+    shutil.copytree(tmp_path / "old", checkpoints / "51", dirs_exist_ok=True)
+    assert train(tmp_path / "run") == 0
+    assert checkpoint.steps(checkpoints) == kept
 
 
 def test_a_run_without_a_whole_checkpoint_is_refused(tmp_path, capsys):

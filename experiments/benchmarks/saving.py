@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from absl import app, flags, logging
 
 from lgcn_jax import training
-from lgcn_jax.checkpoint import Checkpoints
+from lgcn_jax.checkpoint import Checkpoints, steps
 from lgcn_jax.state import Progress, Snapshot, zeros
 from lgcn_jax.step import init
 
@@ -62,7 +62,8 @@ def main(argv: list[str]) -> None:
     with Checkpoints(Path(OUT.value), settings.watched) as checkpoints:
         blocks = Blocks(problem, checkpoints)
         ms = common.in_turns({"steps": blocks.plain, "steps and a save": blocks.saving})
-    megabytes = sum(path.stat().st_size for path in Path(OUT.value).rglob("*") if path.is_file()) / 2e6
+    newest = Path(OUT.value) / str(steps(Path(OUT.value))[-1])
+    megabytes = sum(path.stat().st_size for path in newest.rglob("*") if path.is_file()) / 1e6
     epoch = ms["steps"] / STEPS.value * problem.steps_per_epoch
     cost, blocking = ms["steps and a save"] - ms["steps"], statistics.median(blocks.blocking)
     share = {every: round(100 * cost / (every * epoch), 3) for every in (1, settings.save_every)}

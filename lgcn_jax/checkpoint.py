@@ -247,9 +247,10 @@ def restore(folder: Path, which: str, like: Snapshot) -> Checkpoint:
 
 def best_step(meta: dict[str, Any]) -> int:
     """The step of the best checkpoint so far, as the checkpoint with this `meta` knows it; its own without one."""
-    progress = Progress(**meta["progress"])
-    best = progress.best or {"epoch": progress.epoch}
-    return best["epoch"] * meta["steps_per_epoch"]
+    progress, steps_per_epoch = Progress(**meta["progress"]), meta["steps_per_epoch"]
+    if progress.best:
+        return progress.best["epoch"] * steps_per_epoch
+    return progress.epoch * steps_per_epoch + progress.step
 
 
 def _arrays(snapshot: Snapshot) -> dict[str, Any]:

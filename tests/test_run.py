@@ -1,6 +1,7 @@
 """Runs that are stopped, damaged and continued: the end is that of the run that was left alone, bit for bit."""
 
 import dataclasses
+import itertools
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ import threading
 
 import pytest
 
-from lgcn_jax import checkpoint, cli, datasets, lock, signals, training, workdir
+from lgcn_jax import checkpoint, cli, datasets, display, lock, signals, training, workdir
 from lgcn_jax.errors import InputError
 
 WORLD = ["--dataset=synthetic", "--num_users=300", "--num_items=200", "--num_interactions=5000", "--top_k=5"]
@@ -84,6 +85,21 @@ def test_a_signal_ends_a_run_that_then_continues(tmp_path, whole, number, status
     if found == status:  # the run may have been at its end already
         assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "interrupted"
         assert train(tmp_path / "run") == 0
+    assert outcome(tmp_path / "run") == whole
+
+
+@pytest.mark.parametrize("when", [1, 3])
+def test_a_run_stopped_within_an_epoch_before_any_evaluation_continues(tmp_path, whole, when, monkeypatch):
+    """After the first or the third block, which is of one step, and so in the first epoch."""
+    monkeypatch.setattr(training, "FIRST_BLOCK", 1)
+    monkeypatch.setattr(training, "BLOCK_SECONDS", 0.0)
+    blocks = itertools.count(1)
+    stop = lambda *arguments: signal.raise_signal(signal.SIGTERM) if next(blocks) == when else None  # noqa: E731
+    monkeypatch.setattr(display.Display, "progress", stop)
+    assert train(tmp_path / "run", "--epochs=6") == 143
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert (result["status"], result["epochs"], result["step"], result["best"]) == ("interrupted", 0, when, None)
+    assert train(tmp_path / "run") == 0
     assert outcome(tmp_path / "run") == whole
 
 

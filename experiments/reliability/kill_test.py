@@ -14,6 +14,7 @@ LastFM, 60 epochs, two CPU cores: about 20 seconds a trial.
 import json
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -85,18 +86,18 @@ class Trial:
             raise RuntimeError(f"{folder}: exit status {process.returncode}: {said}")
         return said
 
-    def kill(self, folder: Path, moment: float) -> str:
-        """Runs for `moment` seconds and kills; returns what was going on then."""
+    def kill(self, folder: Path, moment: float) -> str | None:
+        """Runs for `moment` seconds and kills; returns what was going on then, None where the run was over."""
         process = self.start(folder)
         time.sleep(moment)
         process.kill()
         process.communicate()
-        return _moment(folder)
+        return _moment(folder) if process.returncode == -signal.SIGKILL else None
 
 
 def _moment(folder: Path) -> str:
     if (folder / "result.json").exists():
-        return "after the end"
+        return "at the end, after result.json"
     if list((folder / "checkpoints").glob("*.orbax-checkpoint-tmp*")):
         return "while a checkpoint was written"
     return "between checkpoints" if checkpoint.steps(folder / "checkpoints") else "before the first checkpoint"
@@ -116,8 +117,11 @@ def survive(trial: Trial, out: Path, kills: int, seed: int) -> tuple[int, Counte
     print(f"left alone: {seconds:.1f} s, {len(whole.rows)} lines, checkpoints {whole.kept}", flush=True)
     draw = random.Random(seed)
     for number in range(kills):
-        folder, moment = out / f"killed-{number}", draw.uniform(0, seconds)
-        hit = trial.kill(folder, moment)
+        folder, hit = out / f"killed-{number}", None
+        while hit is None:  # a run may take less time than the one left alone
+            shutil.rmtree(folder, ignore_errors=True)
+            moment = draw.uniform(0, seconds)
+            hit = trial.kill(folder, moment)
         said = trial.finish(folder)
         differences = whole.differences(Outcome.of(folder))
         moments[hit] += 1

@@ -44,13 +44,14 @@ def make_train_step(config: Config, graphdef: nnx.GraphDef, num_users: int, axis
     def loss(params, layout: Layout, triples: Triples):
         model = nnx.merge(graphdef, params)
         nodes = jnp.concatenate([triples.user, num_users + triples.positive, num_users + triples.negative])
-        user, positive, negative = jnp.split(model(layout)[nodes], 3)
+        final, initial = model.rows(layout, nodes)
+        user, positive, negative = jnp.split(final, 3)
         s_pos, s_neg = (user * positive).sum(-1), (user * negative).sum(-1)
         share = triples.weight.astype(s_pos.dtype)
         share = share / average(share.sum())
         ranking = (share * losses.ranking(s_pos, s_neg, config.margin)).sum()
         contrastive = (share * losses.contrastive(s_pos, s_neg, config.temperature)).sum()
-        l2 = (share * losses.l2(*jnp.split(model.table[...][nodes], 3))).sum()
+        l2 = (share * losses.l2(*jnp.split(initial, 3))).sum()
         return losses.combine(ranking, contrastive, l2, config.alpha, config.l2), (ranking, contrastive, l2)
 
     def step(state: TrainState, layout: Layout, triples: Triples) -> tuple[TrainState, StepMetrics]:

@@ -55,6 +55,60 @@ def test_gradient_is_that_of_the_dense_product(name, dtype):
     np.testing.assert_allclose(found, expected, rtol=0, atol=4 * TOLERANCE[dtype])
 
 
+NODES = {
+    "few": [3, 7, 7, USERS + 5, 3, USERS - 1],  # repeats, and a node without an edge
+    "the hub": [USERS] * 3 + list(range(40)),
+    "all, twice": [*range(USERS + ITEMS), *range(USERS + ITEMS)],  # more entries than Bcsr has room for
+}
+
+
+@pytest.mark.parametrize("nodes", NODES)
+@pytest.mark.parametrize("name", propagation.LAYOUTS)
+def test_rows_and_spread_are_a_product_and_its_transpose(name, nodes, dtype):
+    matrix, x, nodes = adjacency(dtype), table(dtype), jnp.asarray(NODES[nodes], jnp.int32)
+    layout, dense = propagation.prepare(matrix, name), np.asarray(matrix.todense())
+    assert layout.num_rows == USERS + ITEMS
+    found = jax.jit(lambda layout, x: layout.rows(x, nodes))(layout, x)
+    np.testing.assert_allclose(found, (dense @ np.asarray(x))[nodes], rtol=0, atol=TOLERANCE[dtype])
+    rows = np.asarray(x)[np.arange(len(nodes)) % len(x)]
+    sparse_table = np.zeros_like(np.asarray(x))
+    np.add.at(sparse_table, np.asarray(nodes), rows)
+    found = jax.jit(lambda layout, rows: layout.spread(rows, nodes))(layout, jnp.asarray(rows))
+    np.testing.assert_allclose(found, dense @ sparse_table, rtol=0, atol=4 * TOLERANCE[dtype])
+
+
+def test_the_cases_take_both_branches_of_bcsr():
+    matrix = propagation.prepare(adjacency(), "bcsr").matrix
+    degree, room = np.diff(matrix.indptr), matrix.nse // propagation.Bcsr.SHARE
+    entries = {case: degree[nodes].sum() for case, nodes in NODES.items()}
+    assert 0 < entries["few"] < room < entries["all, twice"]
+
+
+@pytest.mark.parametrize("weights", [(1.0,), (0.25, 0.75), (0.1, 0.2, 0.3, 0.4)])
+@pytest.mark.parametrize("name", propagation.LAYOUTS)
+def test_combined_rows_and_their_gradient_are_those_of_dense_powers(name, weights, dtype):
+    matrix, x, nodes = adjacency(dtype), table(dtype), jnp.asarray(NODES["few"], jnp.int32)
+    layout, dense = propagation.prepare(matrix, name), matrix.todense()
+
+    def powers(x):
+        layers = [x]
+        for _ in weights[1:]:
+            layers.append(jnp.matmul(dense, layers[-1], precision="highest"))
+        return sum(weight * layer for weight, layer in zip(weights, layers, strict=True))[nodes], x[nodes]
+
+    def loss(rows):
+        return lambda x: sum(jnp.sum(jnp.sin(part)) for part in rows(x))
+
+    def combined(x):
+        return propagation.combined_rows(layout, weights, x, nodes)
+
+    for found, expected in zip(jax.jit(combined)(x), powers(x), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE[dtype])
+    found, expected = jax.jit(jax.grad(loss(combined)))(x), jax.grad(loss(powers))(x)
+    assert float(jnp.abs(expected).max()) > 0.1
+    np.testing.assert_allclose(found, expected, rtol=0, atol=4 * TOLERANCE[dtype])
+
+
 @pytest.mark.parametrize("name", propagation.LAYOUTS)
 def test_a_graph_of_one_edge(name):
     layout = propagation.prepare(graph.adjacency(csr.from_pairs([0], [0], (1, 1)), 1), name)

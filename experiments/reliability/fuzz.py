@@ -27,9 +27,6 @@ from absl import app, flags
 from lgcn_jax import cli, reader
 from lgcn_jax.errors import InputError
 
-FILES = flags.DEFINE_integer("files", 10_000, "trials of the readers")
-FOLDERS = flags.DEFINE_integer("folders", 500, "trials of the work folder")
-SEED = flags.DEFINE_integer("seed", 0, "seed of the first trial; trial n has seed + n")
 HANG_SECONDS = 60
 
 WHOLE_FILES = (
@@ -174,10 +171,13 @@ def main(argv: list[str]) -> None:
         jax.config.update("jax_compilation_cache_dir", cache)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
-        for what, outcomes in fuzz(FILES.value, FOLDERS.value, SEED.value).items():
+        for what, outcomes in fuzz(flags.FLAGS.files, flags.FLAGS.folders, flags.FLAGS.seed).items():
             ends = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
             print(f"{outcomes.total()} {what}: {ends}")
 
 
 if __name__ == "__main__":
+    flags.DEFINE_integer("files", 10_000, "trials of the readers")
+    flags.DEFINE_integer("folders", 500, "trials of the work folder")
+    flags.DEFINE_integer("seed", 0, "seed of the first trial; trial n has seed + n")
     app.run(main)

@@ -30,13 +30,6 @@ from absl import app, flags, logging
 
 from lgcn_jax import checkpoint
 
-DATASET = flags.DEFINE_string("dataset", "lastfm", "data set, as in lgcn_jax train")
-DATA_DIR = flags.DEFINE_string("data_dir", "data", "folder of the named sets")
-KILLS = flags.DEFINE_integer("kills", 50, "trials")
-EPOCHS = flags.DEFINE_integer("epochs", 60, "epochs of the run")
-SEED = flags.DEFINE_integer("seed", 0, "seed of the moments")
-OUT = flags.DEFINE_string("out", "runs/kill", "folder of the runs")
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -136,14 +129,24 @@ def survive(trial: Trial, out: Path, kills: int, seed: int) -> tuple[int, Counte
 def main(argv: list[str]) -> None:
     del argv
     logging.set_verbosity(logging.WARNING)  # Orbax tells of every read
-    settings = (f"--dataset={DATASET.value}", f"--data_dir={DATA_DIR.value}", f"--epochs={EPOCHS.value}")
+    settings = (
+        f"--dataset={flags.FLAGS.dataset}",
+        f"--data_dir={flags.FLAGS.data_dir}",
+        f"--epochs={flags.FLAGS.epochs}",
+    )
     trial = Trial((*settings, "--save_every=1", "--eval_every=4", "--plateau_factor=0.5", "--plateau_patience=2"))
-    same, moments = survive(trial, Path(OUT.value), KILLS.value, SEED.value)
+    same, moments = survive(trial, Path(flags.FLAGS.out), flags.FLAGS.kills, flags.FLAGS.seed)
     for hit, count in moments.most_common():
         print(f"{count:3d} killed {hit}")
-    print(f"{same} of {KILLS.value} bit-identical")
-    sys.exit(same != KILLS.value)
+    print(f"{same} of {flags.FLAGS.kills} bit-identical")
+    sys.exit(same != flags.FLAGS.kills)
 
 
 if __name__ == "__main__":
+    flags.DEFINE_string("dataset", "lastfm", "data set, as in lgcn_jax train")
+    flags.DEFINE_string("data_dir", "data", "folder of the named sets")
+    flags.DEFINE_integer("kills", 50, "trials")
+    flags.DEFINE_integer("epochs", 60, "epochs of the run")
+    flags.DEFINE_integer("seed", 0, "seed of the moments")
+    flags.DEFINE_string("out", "runs/kill", "folder of the runs")
     app.run(main)

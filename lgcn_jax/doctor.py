@@ -9,6 +9,7 @@ import numpy as np
 from lgcn_jax import datasets, evaluation, graph, propagation, training
 from lgcn_jax.config import Config
 from lgcn_jax.evaluation import Popularity
+from lgcn_jax.layout import LAYOUTS
 from lgcn_jax.workdir import versions
 
 __all__ = ["CHECKS", "devices", "versions"]
@@ -24,23 +25,23 @@ def devices() -> dict[str, str]:
 
 def check_layouts() -> tuple[bool, str]:
     """Every layout gives BCOO's product and gradient."""
-    adjacency = _adjacency()
-    x = jax.random.normal(jax.random.key(0), (adjacency.shape[0], 64))
+    matrix = _matrix()
+    x = jax.random.normal(jax.random.key(0), (matrix.shape[0], 64))
 
     def product_and_gradient(layout):
         y, pull = jax.vjp(lambda x: propagation.propagate(layout, x), x)
         return np.stack([y, pull(jnp.sin(y))[0]])
 
-    expected = product_and_gradient(propagation.prepare(adjacency, "bcoo"))
+    expected = product_and_gradient(propagation.prepare(matrix, "bcoo"))
     errors = {}
-    for name in propagation.LAYOUTS:
-        errors[name] = float(np.abs(product_and_gradient(propagation.prepare(adjacency, name)) - expected).max())
+    for name in LAYOUTS:
+        errors[name] = float(np.abs(product_and_gradient(propagation.prepare(matrix, name)) - expected).max())
     return max(errors.values()) < 1e-5, ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
 
 
 def check_speed() -> tuple[bool, str]:
     """One second of products in the chosen layout; passes whatever the speed."""
-    layout = propagation.prepare(_adjacency())
+    layout = propagation.prepare(_matrix())
     x = jnp.ones((_WORLD.num_users + _WORLD.num_items, 64))
     product = jax.jit(propagation.propagate)
     product(layout, x).block_until_ready()
@@ -65,6 +66,6 @@ def check_training() -> tuple[bool, str]:
 CHECKS = {"layouts against BCOO": check_layouts, "one product": check_speed, "training": check_training}
 
 
-def _adjacency():
+def _matrix():
     interactions = datasets.load(_WORLD)
-    return graph.adjacency(interactions.train, interactions.num_items)
+    return graph.normalized(interactions.train, interactions.num_items)

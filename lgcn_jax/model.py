@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lgcn_jax.propagation import Layout, combined_rows, propagate
+from lgcn_jax.layout import Layout
+from lgcn_jax.propagation import combined_rows, propagate
 
 
 class LightGCN(nnx.Module):

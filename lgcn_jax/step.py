@@ -7,8 +7,8 @@ from flax import nnx
 
 from lgcn_jax import losses, optimizer
 from lgcn_jax.config import Config
+from lgcn_jax.layout import Layout
 from lgcn_jax.model import LightGCN
-from lgcn_jax.propagation import Layout
 from lgcn_jax.sampling import Triples
 from lgcn_jax.state import StepMetrics, TrainState
 

@@ -19,7 +19,7 @@ from lgcn_jax.config import Config
 from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation import DotProduct, Task
 from lgcn_jax.interactions import Interactions
-from lgcn_jax.propagation import Layout
+from lgcn_jax.layout import Layout
 from lgcn_jax.sampling import Sampler
 from lgcn_jax.state import Progress, Snapshot, Totals, table, table_sha256, zeros
 from lgcn_jax.step import init, make_train_step, stream
@@ -124,12 +124,12 @@ def pose(config: Config, interactions: Interactions) -> Problem:
         sampler = sampling.build(config.sampler, interactions.train, interactions.num_items)
     except ValueError as error:
         raise InputError("--dataset", str(error), "a user with both") from None
-    adjacency = graph.adjacency(interactions.train, interactions.num_items)
+    matrix = graph.normalized(interactions.train, interactions.num_items)
     return Problem(
         config=config,
         num_users=interactions.num_users,
-        num_nodes=adjacency.shape[0],
-        layout=propagation.prepare(adjacency, config.propagation),
+        num_nodes=matrix.shape[0],
+        layout=propagation.prepare(matrix, config.propagation),
         sampler=sampler,
         task=Task.of(interactions, config.eval_split),
     )

@@ -18,7 +18,7 @@ def model(weights, nodes=50, dim=8, std=0.1) -> LightGCN:
 def layout():
     random = np.random.default_rng(0)
     return propagation.prepare(
-        graph.adjacency(csr.from_pairs(random.integers(0, 30, 200), random.integers(0, 20, 200), (30, 20)), 20)
+        graph.normalized(csr.from_pairs(random.integers(0, 30, 200), random.integers(0, 20, 200), (30, 20)), 20)
     )
 
 

@@ -47,7 +47,7 @@ class Ours:
     def __init__(self, config: Config, world: World):
         self.config, self.table = config, world.table
         self.adjacency = graph.adjacency(world.train, ITEMS, world.table.dtype)
-        self.layout = propagation.prepare(self.adjacency, "bcoo")
+        self.layout = propagation.prepare(graph.normalized(world.train, ITEMS, world.table.dtype), "bcoo")
         self.graphdef, state = init(config, USERS + ITEMS)
         params = jax.tree.map(lambda _: jnp.asarray(world.table), state.params)  # its only leaf is the table
         self.state = TrainState(params, optimizer.build(config).init(params))

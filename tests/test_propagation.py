@@ -1,6 +1,7 @@
 """Every layout against SciPy's product and the dense gradient."""
 
 import contextlib
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import pytest
 import scipy.sparse
 
 from lgcn_jax import csr, graph, propagation
+from lgcn_jax.layout import LAYOUTS, Bcsr, joined
 
 USERS, ITEMS, DIM = 150, 90, 16
 TOLERANCE = {"float32": 2e-6, "float64": 1e-13}
@@ -20,32 +22,31 @@ def dtype(request):
         yield request.param
 
 
-def adjacency(dtype="float32"):
+def matrix_of(dtype="float32"):
     """A random graph in which item 0 is everybody's, and some nodes have no edge."""
     random = np.random.default_rng(1)
     users = np.concatenate([random.integers(0, USERS - 10, 900), np.arange(USERS - 10)])
     items = np.concatenate([random.integers(0, ITEMS - 10, 900), np.zeros(USERS - 10, int)])
-    return graph.adjacency(csr.from_pairs(users, items, (USERS, ITEMS)), ITEMS, dtype)
+    return graph.normalized(csr.from_pairs(users, items, (USERS, ITEMS)), ITEMS, dtype)
 
 
 def table(dtype="float32"):
     return jnp.asarray(np.random.default_rng(2).standard_normal((USERS + ITEMS, DIM)), dtype)
 
 
-@pytest.mark.parametrize("name", propagation.LAYOUTS)
+@pytest.mark.parametrize("name", LAYOUTS)
 def test_product_is_scipys(name, dtype):
-    matrix = adjacency(dtype)
-    entries = np.asarray(matrix.data), np.asarray(matrix.indices).T
-    expected = scipy.sparse.coo_matrix(entries, matrix.shape).tocsr() @ np.asarray(table(dtype))
+    matrix = matrix_of(dtype)
+    expected = matrix @ np.asarray(table(dtype))
     found = jax.jit(propagation.propagate)(propagation.prepare(matrix, name), table(dtype))
     assert found.dtype == dtype
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("name", propagation.LAYOUTS)
+@pytest.mark.parametrize("name", LAYOUTS)
 def test_gradient_is_that_of_the_dense_product(name, dtype):
-    matrix, x = adjacency(dtype), table(dtype)
-    layout, dense = propagation.prepare(matrix, name), matrix.todense()
+    matrix, x = matrix_of(dtype), table(dtype)
+    layout, dense = propagation.prepare(matrix, name), jnp.asarray(matrix.todense())
 
     def loss(product):
         return lambda x: jnp.sum(jnp.sin(product(x)))
@@ -63,9 +64,9 @@ NODES = {
 
 
 @pytest.mark.parametrize("nodes", NODES)
-@pytest.mark.parametrize("name", propagation.LAYOUTS)
+@pytest.mark.parametrize("name", LAYOUTS)
 def test_rows_and_spread_are_a_product_and_its_transpose(name, nodes, dtype):
-    matrix, x, nodes = adjacency(dtype), table(dtype), jnp.asarray(NODES[nodes], jnp.int32)
+    matrix, x, nodes = matrix_of(dtype), table(dtype), jnp.asarray(NODES[nodes], jnp.int32)
     layout, dense = propagation.prepare(matrix, name), np.asarray(matrix.todense())
     assert layout.num_rows == USERS + ITEMS
     found = jax.jit(lambda layout, x: layout.rows(x, nodes))(layout, x)
@@ -78,17 +79,17 @@ def test_rows_and_spread_are_a_product_and_its_transpose(name, nodes, dtype):
 
 
 def test_the_cases_take_both_branches_of_bcsr():
-    matrix = propagation.prepare(adjacency(), "bcsr").matrix
-    degree, room = np.diff(matrix.indptr), matrix.nse // propagation.Bcsr.SHARE
+    matrix = matrix_of()
+    degree, room = np.diff(matrix.indptr), matrix.nnz // Bcsr.SHARE
     entries = {case: degree[nodes].sum() for case, nodes in NODES.items()}
     assert 0 < entries["few"] < room < entries["all, twice"]
 
 
 @pytest.mark.parametrize("weights", [(1.0,), (0.25, 0.75), (0.1, 0.2, 0.3, 0.4)])
-@pytest.mark.parametrize("name", propagation.LAYOUTS)
+@pytest.mark.parametrize("name", LAYOUTS)
 def test_combined_rows_and_their_gradient_are_those_of_dense_powers(name, weights, dtype):
-    matrix, x, nodes = adjacency(dtype), table(dtype), jnp.asarray(NODES["few"], jnp.int32)
-    layout, dense = propagation.prepare(matrix, name), matrix.todense()
+    matrix, x, nodes = matrix_of(dtype), table(dtype), jnp.asarray(NODES["few"], jnp.int32)
+    layout, dense = propagation.prepare(matrix, name), jnp.asarray(matrix.todense())
 
     def powers(x):
         layers = [x]
@@ -109,9 +110,29 @@ def test_combined_rows_and_their_gradient_are_those_of_dense_powers(name, weight
     np.testing.assert_allclose(found, expected, rtol=0, atol=4 * TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("name", propagation.LAYOUTS)
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_blocks_in_one_room_have_equal_shapes_and_add_up(name, dtype):
+    """Of a matrix cut into two rows and three columns of blocks, one of them without an entry."""
+    matrix, x = matrix_of(dtype), table(dtype)
+    edges = [0, 100, 230, USERS + ITEMS]
+    blocks = [[matrix[rows, a:b].tocsr() for a, b in itertools.pairwise(edges)] for rows in (slice(0, 100), [3] * 100)]
+    blocks[1][2] = scipy.sparse.csr_matrix(blocks[1][2].shape, dtype=dtype)
+    for start, column in zip(edges, zip(*blocks, strict=True), strict=False):
+        room = joined([LAYOUTS[name].room(block) for block in column])
+        made = [LAYOUTS[name].prepare(block, room) for block in column]
+        assert len({str(jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), one)) for one in made}) == 1
+        for block, one in zip(column, made, strict=True):
+            part = x[start : start + block.shape[1]]
+            found, nodes = jax.device_put(one).product(part), jnp.asarray([99, 0, 99])
+            np.testing.assert_allclose(found, block @ np.asarray(part), rtol=0, atol=TOLERANCE[dtype])
+            np.testing.assert_allclose(
+                jax.device_put(one).rows(part, nodes), found[nodes], rtol=0, atol=TOLERANCE[dtype]
+            )
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
 def test_a_graph_of_one_edge(name):
-    layout = propagation.prepare(graph.adjacency(csr.from_pairs([0], [0], (1, 1)), 1), name)
+    layout = propagation.prepare(graph.normalized(csr.from_pairs([0], [0], (1, 1)), 1), name)
     np.testing.assert_array_equal(
         propagation.propagate(layout, jnp.asarray([[1.0, 2.0], [3.0, 4.0]])), [[3, 4], [1, 2]]
     )
@@ -121,18 +142,13 @@ def test_a_graph_of_one_edge(name):
 def test_no_temporary_grows_with_edges_times_width(name):
     random = np.random.default_rng(3)
     train = csr.from_pairs(random.integers(0, 300, 40_000), random.integers(0, 200, 40_000), (300, 200))
-    matrix, x = graph.adjacency(train, 200), jnp.ones((500, 64))
+    matrix, x = graph.normalized(train, 200), jnp.ones((500, 64))
     compiled = jax.jit(propagation.propagate).lower(propagation.prepare(matrix, name), x).compile()
-    edges_times_width = matrix.nse * 64 * 4
+    edges_times_width = matrix.nnz * 64 * 4
     assert compiled.memory_analysis().temp_size_in_bytes < edges_times_width / 10
 
 
 def test_auto_is_the_platforms_layout():
     assert propagation.choose("auto") == "bcsr"
     assert propagation.choose("bucket") == "bucket"
-    assert isinstance(propagation.prepare(adjacency()), propagation.Bcsr)
-
-
-def test_bcoo_is_kept_as_it_was_built():
-    matrix = adjacency()
-    assert propagation.prepare(matrix, "bcoo").matrix is matrix
+    assert isinstance(propagation.prepare(matrix_of()), Bcsr)

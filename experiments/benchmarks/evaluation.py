@@ -45,8 +45,8 @@ def main(argv: list[str]) -> None:
 
 
 def build(interactions):
-    adjacency = graph.adjacency(interactions.train, interactions.num_items)
-    return jax.block_until_ready(propagation.prepare(adjacency))
+    matrix = graph.normalized(interactions.train, interactions.num_items)
+    return jax.block_until_ready(propagation.prepare(matrix))
 
 
 def seconds(work) -> float:

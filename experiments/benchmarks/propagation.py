@@ -9,30 +9,31 @@ import numpy as np
 from absl import app
 
 from lgcn_jax import graph, propagation
+from lgcn_jax.layout import LAYOUTS, Layout
 
 
 def main(argv: list[str]) -> None:
     del argv
     interactions = common.load(common.config())
-    adjacency = graph.adjacency(interactions.train, interactions.num_items)
-    x = jax.random.normal(jax.random.key(0), (adjacency.shape[0], common.EMBEDDING_DIM.value))
-    layouts = {name: propagation.prepare(adjacency, name) for name in propagation.LAYOUTS}
+    matrix = graph.normalized(interactions.train, interactions.num_items)
+    x = jax.random.normal(jax.random.key(0), (matrix.shape[0], common.EMBEDDING_DIM.value))
+    layouts = {name: propagation.prepare(matrix, name) for name in LAYOUTS}
     errors = check(layouts, x)
     times = common.in_turns({name: product(layout, x) for name, layout in layouts.items()})
     for name, milliseconds in times.items():
         print(f"{name:<8} {milliseconds:9.3f} ms   largest difference from bcoo {errors[name]:.1e}")
     ratios = {name: round(times["bcoo"] / milliseconds, 2) for name, milliseconds in times.items()}
-    edges, chosen = adjacency.nse, propagation.choose()
+    edges, chosen = matrix.nnz, propagation.choose()
     common.report("propagation", interactions, edges=edges, ms=times, faster_than_bcoo=ratios, chosen=chosen)
 
 
-def product(layout: propagation.Layout, x: jax.Array):
+def product(layout: Layout, x: jax.Array):
     """A call that blocks until A_hat @ x is there."""
     compiled = jax.jit(propagation.propagate).lower(layout, x).compile()
     return lambda: compiled(layout, x).block_until_ready()
 
 
-def check(layouts: dict[str, propagation.Layout], x: jax.Array) -> dict[str, float]:
+def check(layouts: dict[str, Layout], x: jax.Array) -> dict[str, float]:
     """The largest difference of each layout's product and gradient from BCOO's; stops where one is above 1e-5."""
 
     @jax.jit

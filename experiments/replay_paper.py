@@ -24,11 +24,13 @@ import published
 import torch
 from absl import app, flags
 
-from lgcn_jax import curves, datasets, evaluation, training
+from lgcn_jax import curves, datasets, evaluation
 from lgcn_jax.config import Config
 from lgcn_jax.interactions import Interactions
+from lgcn_jax.problem import pose
+from lgcn_jax.programs import make_evaluate
 from lgcn_jax.sampling import Triples
-from lgcn_jax.step import init, make_train_step
+from lgcn_jax.step import make_train_step
 
 DATA_DIR = flags.DEFINE_string("data_dir", "data", "folder that holds lastfm/, or into which it is fetched")
 OUT = flags.DEFINE_string("out", "runs/replay", "folder for curves.csv and curves.png")
@@ -86,20 +88,22 @@ class Replay:
 
     def __init__(self, loss: str, interactions: Interactions):
         config = Config(dataset="lastfm", loss=loss, clip_norm=0.0)
-        self.problem = training.pose(config, interactions)
-        self.graphdef, self.state = init(config, self.problem.num_nodes)
-        self.state.params["table"][...] = jnp.asarray(published_tables(interactions))
-        self.step = jax.jit(make_train_step(config, self.graphdef, interactions.num_users), donate_argnums=0)
+        self.problem = pose(config, interactions)
+        self.state = self.problem.fresh()
+        self.state.params["table"][...] = jnp.asarray(published_tables(interactions)[self.problem.order.node])
+        step = make_train_step(config, self.problem.graphdef(), interactions.num_users)
+        self.step = jax.jit(step, donate_argnums=0)
+        self._evaluate = jax.jit(make_evaluate(self.problem, self.problem.graphdef()))
 
     def train(self, triples: np.ndarray) -> None:
         size = self.problem.config.batch_size
         for batch in (triples[i : i + size] for i in range(0, len(triples), size)):
             columns = Triples(*jnp.asarray(batch.T), jnp.ones(len(batch), jnp.float32))
-            self.state, _ = self.step(self.state, self.problem.layout, columns)
+            self.state, _ = self.step(self.state, self.problem.adjacency, columns)
 
     def recall(self) -> float:
-        scorer = training.scorer(self.graphdef, self.state.params, self.problem.layout, self.problem.num_users)
-        return evaluation.evaluate(scorer, self.problem.task, (20,))["recall@20"]
+        sums = self._evaluate(self.state.params, self.problem.adjacency, self.problem.task)
+        return evaluation.mean(sums, self.problem.task, (20,))["recall@20"]
 
 
 @dataclasses.dataclass

@@ -82,23 +82,23 @@ def main(arguments: Sequence[str]) -> int:
 
 def train(values: flags.FlagValues) -> int:
     """Trains or continues a run, fills its folder, and prints the metrics beside the popularity baseline's."""
-    from lgcn_jax import datasets, display, lock, run, signals, training, workdir
+    from lgcn_jax import datasets, display, lock, problem, run, signals, workdir
 
     stated, folder, quiet = configs.given(values, SETTINGS), _workdir(values), values["quiet"].value
     with lock.hold(folder):
         stored = None if values["overwrite"].value else run.stored_settings(folder)
         config = run.continued(folder, stored, stated) if stored else _config(stated)
         interactions = datasets.load(config, progress=not quiet)
-        problem = training.pose(config, interactions)
+        posed = problem.pose(config, interactions)
         if values["overwrite"].value:
             workdir.clear(folder)
-        place = run.find_place(folder, problem, interactions)
+        place = run.find_place(folder, posed, interactions)
         for note in place.notes:
             print(f"{folder}: {note}", file=sys.stderr)
         if not quiet:
             print(_headline(interactions, config), flush=True)
         with signals.StopRequest() as request, display.Display(config, quiet) as shown:
-            result = run.carry_out(folder, problem, interactions, place, shown, request)
+            result = run.carry_out(folder, posed, interactions, place, shown, request)
     if result["status"] == "failed":
         advice = "try a lower --learning_rate or --clip_norm in a new run"
         print(f"{result['error']}; {advice}; earlier checkpoints are kept", file=sys.stderr)
@@ -106,7 +106,7 @@ def train(values: flags.FlagValues) -> int:
     if result["status"] == "interrupted":
         print(f"interrupted after epoch {result['epochs']}, step {result['step']}; the same command continues")
         return 128 + request.signal
-    _print_scores(interactions, config, problem.task, result)
+    _print_scores(interactions, config, result)
     print(f"wrote {folder / 'result.json'} and {folder / 'curves.png'}")
     return 0
 
@@ -116,7 +116,7 @@ def evaluate(values: flags.FlagValues) -> int:
     from lgcn_jax import datasets, display
     from lgcn_jax.evaluation import UNTRAINED, Task
     from lgcn_jax.evaluation import evaluate as score
-    from lgcn_jax.training import check
+    from lgcn_jax.problem import check
 
     model, split = values["model"].value, values["eval_split"].value or "test"
     if bool(model) == bool(values["workdir"].value):
@@ -134,7 +134,7 @@ def evaluate(values: flags.FlagValues) -> int:
 
 
 def _evaluate_run(values: flags.FlagValues, split: str) -> int:
-    from lgcn_jax import checkpoint, datasets, display, run, training
+    from lgcn_jax import checkpoint, datasets, display, problem, run
 
     folder, which = _workdir(values), values["checkpoint"].value
     if which not in checkpoint.WHICH:
@@ -147,7 +147,7 @@ def _evaluate_run(values: flags.FlagValues, split: str) -> int:
         raise InputError(f"--workdir={folder}", "no run", "a folder that train has filled")
     config = dataclasses.replace(config, **configs.given(values, OF_A_RUN), plateau_metric="", eval_split=split)
     interactions = datasets.load(config, progress=True)
-    training.check(config, interactions)
+    problem.check(config, interactions)
     scores = run.score(config, interactions, folder, which, split)
     print(display.table({f"{interactions.name}, {split} part": {}, f"epoch {scores['epoch']} ({which})": scores}))
     return 0
@@ -203,7 +203,7 @@ COMMANDS = {
 _HELP = {"help", "-h", "-help", "--help", "--helpshort", "--helpfull"}
 
 
-def _print_scores(interactions, config: Config, task, summary: dict) -> None:
+def _print_scores(interactions, config: Config, summary: dict) -> None:
     """The final table: popularity, best and last epoch on the part watched, and the test part where that was valid."""
     from lgcn_jax import display
     from lgcn_jax.evaluation import Popularity, Task
@@ -211,7 +211,7 @@ def _print_scores(interactions, config: Config, task, summary: dict) -> None:
 
     best, last = summary["best"], summary["last"]
     rows = {f"{interactions.name}, {config.eval_split} part": {}}
-    rows["popularity"] = score(Popularity.fit(interactions), task, config.top_k)
+    rows["popularity"] = score(Popularity.fit(interactions), Task.of(interactions, config.eval_split), config.top_k)
     rows |= {f"epoch {best['epoch']} (best)": best, f"epoch {last['epoch']} (last)": last}
     print(display.table(rows))
     if "test" in summary:

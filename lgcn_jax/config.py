@@ -7,6 +7,7 @@ the command line sees a flag.
 import dataclasses
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Callable
@@ -23,6 +24,7 @@ LOSSES = {
 }
 SAMPLERS = ("user", "edge")
 SPLITS = ("valid", "test")
+NODE_ORDERS = ("auto", "natural", "local")
 LAYOUTS = ("auto", "bcoo", "bcsr", "segment", "bucket")
 
 
@@ -48,6 +50,24 @@ def _real(default: float | None, help_text: str, accepts: Callable[[float], bool
         return value == 0 or 1e-37 <= abs(value) <= 1e38
 
     return _setting(default, help_text, lambda v: representable(v) and accepts(v), f"{expected} (in float32)")
+
+
+def mesh_shape(spec: str) -> tuple[int, int]:
+    """The sizes (D, M) of the axes that 'data:D,nodes:M' states; an axis that is not named has size 1.
+
+    Raises:
+      ValueError: the text is of another form.
+    """
+    if not (match := re.fullmatch(r"(?:data:([1-9]\d{0,4}))?,?(?:nodes:([1-9]\d{0,4}))?", spec)):
+        raise ValueError(f"{spec!r} is not data:D,nodes:M")
+    return int(match[1] or 1), int(match[2] or 1)
+
+
+def _is_mesh(spec: str) -> bool:
+    try:
+        return bool(mesh_shape(spec))
+    except ValueError:
+        return False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,6 +148,13 @@ class Config:
     )
     save_every: int = _count(10, "epochs between checkpoints; a new best is always saved")
     seed: int = _count(2020, "seed of initial tables and samples", least=0)
+    mesh: str = _setting(
+        "data:1,nodes:1",
+        "devices of the run, as data:D,nodes:M: batches are cut over D, table and graph over M of them",
+        _is_mesh,
+        "data:D,nodes:M",
+    )
+    node_order: str = _choice("auto", NODE_ORDERS, "order of the table's rows; auto is what was fastest")
     propagation: str = _choice(
         "auto", LAYOUTS, "layout of the adjacency matrix; auto is what was fastest on the platform"
     )
@@ -148,6 +175,10 @@ class Config:
             value = getattr(self, field.name)
             if not field.metadata["accepts"](value):
                 raise InputError(f"--{field.name}", _text(value), field.metadata["expected"])
+        places, _ = mesh_shape(self.mesh)
+        if self.batch_size % places:
+            expected = f"a multiple of {places}, the size of the axis data of --mesh"
+            raise InputError("--batch_size", self.batch_size, expected)
         if self.plateau_min_lr > self.learning_rate:
             raise InputError("--plateau_min_lr", self.plateau_min_lr, f"at most --learning_rate={self.learning_rate}")
         if self.layer_weights and len(self.layer_weights) != self.num_layers + 1:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lgcn_jax import datasets, evaluation, graph, propagation, training
+from lgcn_jax import datasets, evaluation, graph, problem, propagation, training
 from lgcn_jax.config import Config
 from lgcn_jax.evaluation import Popularity
 from lgcn_jax.layout import LAYOUTS
@@ -56,9 +56,9 @@ def check_speed() -> tuple[bool, str]:
 def check_training() -> tuple[bool, str]:
     """A model trained on the synthetic communities ranks better than popularity."""
     interactions = datasets.load(_WORLD)
-    problem = training.pose(_WORLD, interactions)
-    result = training.fit(problem)
-    popular = evaluation.evaluate(Popularity.fit(interactions), problem.task, _WORLD.top_k)
+    posed = problem.pose(_WORLD, interactions)
+    result = training.fit(posed)
+    popular = evaluation.evaluate(Popularity.fit(interactions), posed.task, _WORLD.top_k)
     ours, theirs = result.best[_WORLD.watched], popular[_WORLD.watched]
     return ours > 1.2 * theirs, f"{_WORLD.watched} {ours:.4f} after {_WORLD.epochs} epochs, popularity {theirs:.4f}"
 

@@ -49,6 +49,10 @@ class Layout:
         """x[nodes]."""
         return x[nodes]
 
+    def own(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
+        """x[nodes] for nodes whose rows are on this device."""
+        return x[nodes]
+
     def add(self, x: jax.Array, rows: jax.Array, nodes: jax.Array) -> jax.Array:
         """x with `rows` added at `nodes`, repeats allowed."""
         return x.at[nodes].add(rows)
@@ -58,7 +62,7 @@ class Layout:
         return self.add(jnp.zeros((self.num_rows, rows.shape[1]), rows.dtype), rows, nodes)
 
 
-def layout(cls):
+def pytree(cls):
     """Makes a class of annotated fields a frozen dataclass and a pytree."""
     return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
 
@@ -68,7 +72,8 @@ def joined(rooms: list[Room]) -> Room:
     return {size: max(room.get(size, 0) for room in rooms) for size in sorted(set().union(*rooms), key=str)}
 
 
-def _static():
+def static():
+    """A field that is no array, but part of the type."""
     return dataclasses.field(metadata={"static": True})
 
 
@@ -76,13 +81,13 @@ def _padded(array: np.ndarray, size: int) -> np.ndarray:
     return np.pad(array, (0, size - len(array)))
 
 
-@layout
+@pytree
 class Bcoo(Layout):
     """JAX's BCOO product: gather and scatter-add with an (nnz, d) temporary. The oracle."""
 
     values: jax.Array
     indices: jax.Array
-    shape: tuple[int, int] = _static()
+    shape: tuple[int, int] = static()
 
     @classmethod
     def room(cls, matrix: Matrix) -> Room:
@@ -104,14 +109,14 @@ class Bcoo(Layout):
         return sparse.BCOO((self.values, self.indices), shape=self.shape, indices_sorted=True) @ x
 
 
-@layout
+@pytree
 class Bcsr(Layout):
     """JAX's BCSR product: on CPU a kernel over compressed rows, threaded and without temporaries."""
 
     values: jax.Array
     columns: jax.Array
     starts: jax.Array
-    num_columns: int = _static()
+    num_columns: int = static()
 
     SHARE: ClassVar[int] = 4  # rows with up to 1/SHARE of all entries are worth a matrix of their own
 
@@ -169,14 +174,14 @@ def _bcsr(values: jax.Array, columns: jax.Array, starts: jax.Array, num_columns:
     return sparse.BCSR((values, columns, starts), shape=shape, indices_sorted=True, unique_indices=True)
 
 
-@layout
+@pytree
 class Segment(Layout):
     """Gather and a sum over sorted segments: BCOO's product with the order of its rows made known."""
 
     values: jax.Array
     row_ids: jax.Array
     column_ids: jax.Array
-    num_rows: int = _static()
+    num_rows: int = static()
 
     @classmethod
     def room(cls, matrix: Matrix) -> Room:
@@ -194,7 +199,7 @@ class Segment(Layout):
         return jax.ops.segment_sum(edges, self.row_ids, self.num_rows, indices_are_sorted=True)
 
 
-@layout
+@pytree
 class Bucket(Layout):
     """Rows in buckets of similar degree, each a padded rectangle of neighbours: gathers only, no scatter.
 

@@ -12,23 +12,23 @@ class LightGCN(nnx.Module):
     """The trainable table and what is computed from it.
 
     Attributes:
-      table: float[num_nodes, d], layer 0 of the users, then of the items offset by num_users.
+      table: float[num_rows, d], layer 0 of all nodes, in the order of the layout's rows.
       weights: alpha_0..alpha_K, one for each layer; static.
     """
 
-    def __init__(self, num_nodes: int, dim: int, weights: tuple[float, ...], std: float, rngs: nnx.Rngs):
-        self.table = nnx.Param(std * jax.random.normal(rngs.params(), (num_nodes, dim), jnp.float32))
+    def __init__(self, table: jax.Array, weights: tuple[float, ...]):
+        self.table = nnx.Param(table)
         self.weights = weights
 
     def layers(self, layout: Layout) -> list[jax.Array]:
-        """E^(0), ..., E^(K) with E^(k+1) = A_hat E^(k) (eq. 7), each [num_nodes, d]."""
+        """E^(0), ..., E^(K) with E^(k+1) = A_hat E^(k) (eq. 7), each [num_rows, d]."""
         layers = [self.table[...]]
         for _ in self.weights[1:]:
             layers.append(propagate(layout, layers[-1]))
         return layers
 
     def __call__(self, layout: Layout) -> jax.Array:
-        """The final embeddings sum_k alpha_k E^(k) (eq. 4), [num_nodes, d].
+        """The final embeddings sum_k alpha_k E^(k) (eq. 4), [num_rows, d].
 
         By Horner's rule, alpha_0 E + A_hat (alpha_1 E + A_hat (...)): no layer is kept for a sum at the end.
         """
@@ -38,6 +38,15 @@ class LightGCN(nnx.Module):
             final = weight * table + propagate(layout, final)
         return final
 
-    def rows(self, layout: Layout, nodes: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The final and the layer-0 embeddings of int32[m] `nodes`, each [m, d]: `self(layout)[nodes]`, but cheaper."""
-        return combined_rows(layout, self.weights, self.table[...], nodes)
+    def rows(self, layout: Layout, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The final and the layer-0 embeddings in int32[m] `rows`, each [m, d]: `self(layout)[rows]`, but cheaper."""
+        return combined_rows(layout, self.weights, self.table[...], rows)
+
+
+def initial_table(key: jax.Array, node: jax.Array, dim: int, std: float) -> jax.Array:
+    """float32[num_rows, dim]: N(0, std^2) for the node of each row, and zeros where `node` (int32[num_rows]) is -1.
+
+    A node's numbers depend on the key and on the node alone, and so on neither the order of the rows nor their number.
+    """
+    drawn = jax.vmap(lambda node: jax.random.normal(jax.random.fold_in(key, node), (dim,), jnp.float32))(node)
+    return jnp.where(node[:, None] >= 0, std * drawn, 0)

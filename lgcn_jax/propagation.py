@@ -10,7 +10,7 @@ import functools
 
 import jax
 
-from lgcn_jax.layout import LAYOUTS, Layout, Matrix
+from lgcn_jax.layout import LAYOUTS, Layout, Matrix, pytree
 
 # BCSR has a kernel of its own on CPU only; elsewhere its fallback scatters, so the gathers of `Bucket` are the default.
 FASTEST = {"cpu": "bcsr"}
@@ -24,6 +24,23 @@ def choose(name: str = "auto") -> str:
 def prepare(matrix: Matrix, name: str = "auto") -> Layout:
     """The symmetric matrix, as `graph.normalized` makes it, on the device in the named layout."""
     return jax.device_put(LAYOUTS[choose(name)].prepare(matrix))
+
+
+@pytree
+class Adjacency:
+    """A_hat for the table's rows, whatever their order.
+
+    Attributes:
+      layout: of A_hat, in the order of the rows.
+      row: int32[num_nodes], the row of each node: of the users, then of the items.
+    """
+
+    layout: Layout
+    row: jax.Array
+
+    def take(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
+        """The rows of x that belong to int32 `nodes`."""
+        return self.layout.take(x, self.row[nodes])
 
 
 @jax.custom_vjp

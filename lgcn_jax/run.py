@@ -4,20 +4,23 @@ import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lgcn_jax import checkpoint, evaluation, step, training, workdir
+import jax
+
+from lgcn_jax import checkpoint, evaluation, training, workdir
 from lgcn_jax.checkpoint import Checkpoints, DamagedError
 from lgcn_jax.config import Config
 from lgcn_jax.display import Display
 from lgcn_jax.errors import InputError
-from lgcn_jax.evaluation import Task
 from lgcn_jax.interactions import Interactions
+from lgcn_jax.problem import Problem, pose
+from lgcn_jax.programs import make_evaluate
 from lgcn_jax.signals import StopRequest
-from lgcn_jax.state import Progress, Snapshot, zeros
-from lgcn_jax.training import NonFiniteError, Problem
+from lgcn_jax.state import Snapshot
+from lgcn_jax.training import NonFiniteError
 
 # What may be stated anew when a run is continued: where things lie, how often they are saved, how long it goes on, and
 # how the same product is computed.
-FREE = ("data_dir", "epochs", "save_every", "early_stopping_patience", "propagation")
+FREE = ("data_dir", "epochs", "save_every", "early_stopping_patience", "propagation", "node_order", "mesh")
 
 
 class Place(NamedTuple):
@@ -74,8 +77,7 @@ def find_place(folder: Path, problem: Problem, interactions: Interactions) -> Pl
     """
     config, checkpoints = problem.config, folder / "checkpoints"
     require_content(checkpoints, interactions)
-    like = Snapshot(step.init(config, problem.num_nodes)[1], zeros(), Progress())
-    good, bad = checkpoint.verified(checkpoints, like)
+    good, bad = checkpoint.verified(checkpoints, problem.like())
     if not good:
         if bad:
             reasons = "; ".join(f"{number}: {reason}" for number, reason in bad.items())
@@ -97,7 +99,8 @@ def find_place(folder: Path, problem: Problem, interactions: Interactions) -> Pl
         notes.append(f"from here on, bits may differ from those of a run on one machine: {', '.join(changed)}")
     within = f", step {progress.step} of {problem.steps_per_epoch}" if progress.step else ""
     notes.append(f"continues after epoch {progress.epoch}{within}")
-    return Place(newest.snapshot, newest.facts["log"], notes)
+    start = newest.snapshot._replace(state=problem.by_row(newest.snapshot.state))
+    return Place(start, newest.facts["log"], notes)
 
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -130,7 +133,7 @@ class Recorder(training.Listener):
         problem: Problem,
     ):
         self._folder, self._checkpoints, self._shown, self._request = folder, checkpoints, shown, request
-        self._steps_per_epoch = problem.steps_per_epoch
+        self._problem = problem
 
     def log(self, row: dict[str, Any]) -> None:
         self._folder.log(row)
@@ -146,7 +149,8 @@ class Recorder(training.Listener):
             "environment": self._folder.environment,
             "log": list(self._folder.rows),
         }
-        self._checkpoints.save(snapshot, self._steps_per_epoch, facts)
+        by_node = snapshot._replace(state=self._problem.by_node(snapshot.state))
+        self._checkpoints.save(by_node, self._problem.steps_per_epoch, facts)
 
     def stopped(self) -> bool:
         return self._request.signal != 0
@@ -193,13 +197,11 @@ def failure(rows: list[dict[str, Any]], config: Config, error: NonFiniteError) -
 def score(config: Config, interactions: Interactions, folder: Path, which: str, split: str) -> dict[str, Any]:
     """The metrics of a run's 'best' or 'latest' checkpoint on a part of its data set, with epoch and split."""
     require_content(folder / "checkpoints", interactions)
-    problem = training.pose(dataclasses.replace(config, eval_split=split), interactions)
-    graphdef, state = step.init(config, problem.num_nodes)
-    found = checkpoint.restore(folder / "checkpoints", which, Snapshot(state, zeros(), Progress()))
-    params, progress = found.snapshot.state.params, found.snapshot.progress
-    scorer = training.scorer(graphdef, params, problem.layout, problem.num_users)
-    metrics = evaluation.evaluate(scorer, Task.of(interactions, split), config.top_k)
-    return {"epoch": progress.epoch, "split": split} | metrics
+    problem = pose(dataclasses.replace(config, eval_split=split), interactions)
+    found = checkpoint.restore(folder / "checkpoints", which, problem.like()).snapshot
+    params = problem.by_row(found.state.params)
+    sums = jax.jit(make_evaluate(problem, problem.graphdef()))(params, problem.adjacency, problem.task)
+    return {"epoch": found.progress.epoch, "split": split} | evaluation.mean(sums, problem.task, config.top_k)
 
 
 def _text(value) -> str:

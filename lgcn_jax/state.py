@@ -88,16 +88,13 @@ class Snapshot(NamedTuple):
 
 
 def zeros() -> Totals:
-    """The totals before the first step of an epoch."""
-
-    def nothing() -> StepMetrics:  # arrays of their own, since both are donated
-        return StepMetrics(*(jnp.zeros((), jnp.float32) for _ in StepMetrics._fields))
-
-    return Totals(nothing(), jnp.int32(0), nothing())
+    """Host: the totals before the first step of an epoch."""
+    nothing = StepMetrics(*(np.float32(0) for _ in StepMetrics._fields))
+    return Totals(nothing, np.int32(0), nothing)
 
 
 def table(params: nnx.State) -> np.ndarray:
-    """Host: float32[num_nodes, d], the trained layer-0 rows of the users, then of the items."""
+    """Host: float32[num_rows, d], the trained layer-0 rows in the order of `Problem.order`."""
     return np.asarray(params["table"][...])
 
 

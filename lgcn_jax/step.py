@@ -1,4 +1,6 @@
-"""One step of training as a pure function: propagate -> loss -> gradient -> update, on one device or under `pmap`."""
+"""One step of training as pure functions: propagate -> loss -> gradient -> update, on one device or on many."""
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -7,17 +9,16 @@ from flax import nnx
 
 from lgcn_jax import losses, optimizer
 from lgcn_jax.config import Config
-from lgcn_jax.layout import Layout
-from lgcn_jax.model import LightGCN
+from lgcn_jax.model import LightGCN, initial_table
+from lgcn_jax.propagation import Adjacency
 from lgcn_jax.sampling import Triples
 from lgcn_jax.state import StepMetrics, TrainState
 
 
-def init(config: Config, num_nodes: int) -> tuple[nnx.GraphDef, TrainState]:
-    """The model's definition and the state of epoch 0, drawn from the seed."""
-    rngs = nnx.Rngs(params=stream(config.seed, "init"))
-    model = LightGCN(num_nodes, config.embedding_dim, config.weights, config.init_std, rngs)
-    graphdef, params = nnx.split(model)
+def init(config: Config, node: jax.Array) -> tuple[nnx.GraphDef, TrainState]:
+    """The model's definition and the state of epoch 0, drawn from the seed; `node` int32[num_rows] is each row's."""
+    table = initial_table(stream(config.seed, "init"), node, config.embedding_dim, config.init_std)
+    graphdef, params = nnx.split(LightGCN(table, config.weights))
     return graphdef, TrainState(params, optimizer.build(config).init(params))
 
 
@@ -26,25 +27,24 @@ def stream(seed: int, name: str) -> jax.Array:
     return jax.random.fold_in(jax.random.key(seed), ("init", "data").index(name))
 
 
-def make_train_step(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_name: str | None = None):
-    """The train step as a pure function `step(state, layout, triples) -> (state, StepMetrics)`.
+def make_gradient(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_name: str | None = None) -> Callable:
+    """`gradient(params, adjacency, triples)`, the gradient of the batch's loss and the loss with its three terms.
 
     Args:
-      config: loss and optimizer settings.
-      graphdef: the model's definition, of `nnx.split`.
+      config: loss settings.
+      graphdef: the model's definition, of `init`.
       num_users: offset of the items among the nodes.
-      axis_name: where the step is mapped over devices (`jax.pmap`), the axis over which gradients and metrics are
-        averaged; the result is that of one device on the union of the batches, padded rows included.
+      axis_name: where batches are cut over devices, the axis over which gradients and terms are averaged; the result
+        is that of one device on the union of the batches, padded rows included.
     """
-    update = optimizer.build(config).update
 
     def average(tree):
         return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
 
-    def loss(params, layout: Layout, triples: Triples):
+    def loss(params, adjacency: Adjacency, triples: Triples):
         model = nnx.merge(graphdef, params)
         nodes = jnp.concatenate([triples.user, num_users + triples.positive, num_users + triples.negative])
-        final, initial = model.rows(layout, nodes)
+        final, initial = model.rows(adjacency.layout, adjacency.row[nodes])
         user, positive, negative = jnp.split(final, 3)
         s_pos, s_neg = (user * positive).sum(-1), (user * negative).sum(-1)
         share = triples.weight.astype(s_pos.dtype)
@@ -54,11 +54,33 @@ def make_train_step(config: Config, graphdef: nnx.GraphDef, num_users: int, axis
         l2 = (share * losses.l2(*jnp.split(initial, 3))).sum()
         return losses.combine(ranking, contrastive, l2, config.alpha, config.l2), (ranking, contrastive, l2)
 
-    def step(state: TrainState, layout: Layout, triples: Triples) -> tuple[TrainState, StepMetrics]:
-        (total, terms), gradients = jax.value_and_grad(loss, has_aux=True)(state.params, layout, triples)
-        gradients, total, terms = average((gradients, total, terms))
-        metrics = StepMetrics(total, *terms, optax.tree.norm(gradients))
-        updates, optimizer_state = update(gradients, state.optimizer, state.params)
+    def gradient(params, adjacency: Adjacency, triples: Triples):
+        (total, terms), found = jax.value_and_grad(loss, has_aux=True)(params, adjacency, triples)
+        return average((found, (total, *terms)))
+
+    return gradient
+
+
+def make_update(config: Config) -> Callable[..., tuple[TrainState, StepMetrics]]:
+    """`update(state, gradient, terms)`: clip, Adam and plateau scale applied, and what the step reports."""
+    optimize = optimizer.build(config).update
+
+    def update(state: TrainState, gradient, terms) -> tuple[TrainState, StepMetrics]:
+        updates, optimizer_state = optimize(gradient, state.optimizer, state.params)
+        metrics = StepMetrics(*terms, optax.tree.norm(gradient))
         return TrainState(optax.apply_updates(state.params, updates), optimizer_state), metrics
+
+    return update
+
+
+def make_train_step(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_name: str | None = None) -> Callable:
+    """`step(state, adjacency, triples) -> (state, StepMetrics)`; arguments as for `make_gradient`.
+
+    With an axis name it runs under `jax.pmap`, each device with its part of the batch and the whole table.
+    """
+    gradient, update = make_gradient(config, graphdef, num_users, axis_name), make_update(config)
+
+    def step(state: TrainState, adjacency: Adjacency, triples: Triples) -> tuple[TrainState, StepMetrics]:
+        return update(state, *gradient(state.params, adjacency, triples))
 
     return step

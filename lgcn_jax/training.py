@@ -7,22 +7,20 @@ Host and device meet once per block of steps of about a second; where the blocks
 import dataclasses
 import math
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
-from lgcn_jax import evaluation, graph, optimizer, propagation, sampling
+from lgcn_jax import evaluation, optimizer
 from lgcn_jax.config import Config
-from lgcn_jax.errors import InputError
-from lgcn_jax.evaluation import DotProduct, Task
-from lgcn_jax.interactions import Interactions
-from lgcn_jax.layout import Layout
-from lgcn_jax.sampling import Sampler
-from lgcn_jax.state import Progress, Snapshot, Totals, table, table_sha256, zeros
-from lgcn_jax.step import init, make_train_step, stream
+from lgcn_jax.mesh import agreed
+from lgcn_jax.problem import Problem
+from lgcn_jax.programs import Programs
+from lgcn_jax.state import Progress, Snapshot, Totals, table_sha256
+from lgcn_jax.step import stream
 
 BLOCK_SECONDS = 1.0  # how long the host waits for the device at a time
 FIRST_BLOCK = 16  # steps of an epoch's first block, which is timed to size the others
@@ -46,28 +44,16 @@ class Listener:
 
 
 @dataclasses.dataclass(frozen=True)
-class Problem:
-    """What stays the same during a run: settings, sizes, and the data on the device."""
-
-    config: Config
-    num_users: int
-    num_nodes: int
-    layout: Layout
-    sampler: Sampler
-    task: Task
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return -(-self.sampler.num_examples // self.config.batch_size)
-
-
-@dataclasses.dataclass(frozen=True)
 class Result:
-    """How a run ended: 'completed' or 'interrupted', where, and the seconds that compilation took."""
+    """How a run ended: 'completed' or 'interrupted', where, and the seconds that compilation took.
+
+    `table` is float32[num_nodes, d] on the host: the trained layer-0 rows of the users, then of the items.
+    """
 
     status: str
     snapshot: Snapshot
     compile_seconds: float
+    table: np.ndarray
 
     @property
     def params(self) -> nnx.State:
@@ -92,7 +78,7 @@ class Result:
             "last": progress.last,
             "seconds": round(progress.seconds, 3),
             "compile_seconds": round(self.compile_seconds, 3),
-            "parameters_sha256": table_sha256(table(self.params)),
+            "parameters_sha256": table_sha256(self.table),
         }
 
 
@@ -102,37 +88,6 @@ class NonFiniteError(FloatingPointError):
     def __init__(self, term: str, value: float, epoch: int, step: int):
         super().__init__(f"{term} is {value} at epoch {epoch}, step {step}")
         self.term, self.epoch, self.step = term, epoch, step
-
-
-def check(config: Config, interactions: Interactions) -> None:
-    """Raises an InputError where the data set lacks what the settings ask for."""
-    if max(config.top_k) > interactions.num_items:
-        raise InputError("--top_k", max(config.top_k), f"at most {interactions.num_items}, the number of items")
-    if not interactions.part(config.eval_split).nnz:
-        hint = " (--validation_fraction makes one)" if config.eval_split == "valid" else ""
-        raise InputError("--eval_split", f"{config.eval_split}, which is empty", f"a part with a pair{hint}")
-
-
-def pose(config: Config, interactions: Interactions) -> Problem:
-    """Puts graph, sampler and evaluation task on the device.
-
-    Raises:
-      InputError: the data set lacks what the settings ask for.
-    """
-    check(config, interactions)
-    try:
-        sampler = sampling.build(config.sampler, interactions.train, interactions.num_items)
-    except ValueError as error:
-        raise InputError("--dataset", str(error), "a user with both") from None
-    matrix = graph.normalized(interactions.train, interactions.num_items)
-    return Problem(
-        config=config,
-        num_users=interactions.num_users,
-        num_nodes=matrix.shape[0],
-        layout=propagation.prepare(matrix, config.propagation),
-        sampler=sampler,
-        task=Task.of(interactions, config.eval_split),
-    )
 
 
 def fit(problem: Problem, listener: Listener | None = None, start: Snapshot | None = None) -> Result:
@@ -149,10 +104,9 @@ def fit(problem: Problem, listener: Listener | None = None, start: Snapshot | No
       NonFiniteError: a loss, gradient, parameter or metric is no longer a finite number; nothing is saved then.
     """
     config, listener = problem.config, listener or Listener()
-    graphdef, fresh = init(config, problem.num_nodes)
-    here = start or Snapshot(fresh, zeros(), Progress())
+    here = start or problem.start()
     started = time.perf_counter()
-    programs = Programs.compile(problem, graphdef, here)
+    programs = Programs.compile(problem, here)
     compile_seconds = time.perf_counter() - started
     while not over(config, here.progress):
         here = train_epoch(problem, programs, here, listener)
@@ -163,7 +117,8 @@ def fit(problem: Problem, listener: Listener | None = None, start: Snapshot | No
             save(here, listener)
         if stopped:
             break
-    return Result("completed" if over(config, here.progress) else "interrupted", here, compile_seconds)
+    status = "completed" if over(config, here.progress) else "interrupted"
+    return Result(status, here, compile_seconds, problem.table(here.state.params))
 
 
 def over(config: Config, progress: Progress) -> bool:
@@ -190,59 +145,19 @@ def save(here: Snapshot, listener: Listener) -> None:
     listener.save(here)
 
 
-class Programs(NamedTuple):
-    """The compiled programs of a run; each is compiled once, before the first epoch."""
-
-    shuffle: Callable
-    block: Callable
-    evaluate: Callable
-
-    @classmethod
-    def compile(cls, problem: Problem, graphdef: nnx.GraphDef, like: Snapshot) -> "Programs":
-        """The programs for the problem and snapshots of the same shapes as `like`."""
-        config, num_users = problem.config, problem.num_users
-        train_step = make_train_step(config, graphdef, num_users)
-
-        def shuffle(sampler, key):
-            return sampler.shuffled(jax.random.fold_in(key, 0))
-
-        def block(state, totals, layout, sampler, key, first, last):
-            def step(number, carry):
-                state, totals = carry
-                triples = sampler.draw(jax.random.fold_in(key, number + 1), number, config.batch_size)
-                state, metrics = train_step(state, layout, triples)
-                return state, totals.add(metrics, number)
-
-            return jax.lax.fori_loop(first, last, step, (state, totals))
-
-        def evaluate(params, layout, task):
-            model = scorer(graphdef, params, layout, num_users)
-            finite = jnp.isfinite(model.users).all() & jnp.isfinite(model.items).all()
-            return jnp.where(finite, evaluation.chunk_sums(model, task, config.top_k), jnp.nan)
-
-        key, place = jax.random.key(0), jnp.int32(0)
-        arguments = like.state, like.totals, problem.layout, problem.sampler, key, place, place
-        return cls(
-            jax.jit(shuffle).lower(problem.sampler, key).compile(),
-            jax.jit(block, donate_argnums=(0, 1)).lower(*arguments).compile(),
-            jax.jit(evaluate).lower(like.state.params, problem.layout, problem.task).compile(),
-        )
-
-
 def train_epoch(problem: Problem, programs: Programs, here: Snapshot, listener: Listener) -> Snapshot:
     """The rest of the epoch in hand, or the part of it until the listener stops the run. Donates `here`."""
     steps, epoch = problem.steps_per_epoch, here.progress.epoch + 1
-    key = jax.random.fold_in(stream(problem.config.seed, "data"), epoch)
-    sampler = programs.shuffle(problem.sampler, key)
+    key = problem.mesh.put(jax.random.fold_in(stream(problem.config.seed, "data"), epoch))
     size = FIRST_BLOCK
     while here.progress.step < steps:
         begun = time.perf_counter()
         first, last = here.progress.step, min(here.progress.step + size, steps)
-        places = jnp.int32(first), jnp.int32(last)
-        state, totals = programs.block(here.state, here.totals, problem.layout, sampler, key, *places)
+        places = problem.mesh.put((np.int32(first), np.int32(last)))
+        state, totals = programs.block(here.state, here.totals, problem.adjacency, problem.sampler, key, *places)
         loss = float(totals.sums.loss) / last  # waits for the device
         require_finite(totals, epoch)
-        seconds = time.perf_counter() - begun
+        seconds = agreed(time.perf_counter() - begun)
         here = Snapshot(state, totals, _worked(here.progress, seconds, step=last))
         listener.progress(epoch, last, steps, loss)
         size = max(1, int((last - first) * BLOCK_SECONDS / seconds))
@@ -250,7 +165,7 @@ def train_epoch(problem: Problem, programs: Programs, here: Snapshot, listener: 
             return here
     listener.log(train_row(problem, here))
     progress = dataclasses.replace(here.progress, epoch=epoch, step=0, epoch_seconds=0.0)
-    return Snapshot(here.state, zeros(), progress)
+    return Snapshot(here.state, problem.zeros(), progress)
 
 
 def train_row(problem: Problem, here: Snapshot) -> dict[str, Any]:
@@ -280,7 +195,7 @@ def evaluate_epoch(problem: Problem, programs: Programs, here: Snapshot, listene
     """
     config, epoch = problem.config, here.progress.epoch
     begun = time.perf_counter()
-    sums = programs.evaluate(here.state.params, problem.layout, problem.task)
+    sums = programs.evaluate(here.state.params, problem.adjacency, problem.task)
     means = evaluation.mean(sums, problem.task, config.top_k)
     seconds = time.perf_counter() - begun
     for name, value in means.items():
@@ -302,9 +217,3 @@ def _worked(progress: Progress, seconds: float, **changes) -> Progress:
     """The progress after `seconds` of work; those of an evaluation don't count into any epoch."""
     epoch_seconds = progress.epoch_seconds + (seconds if "step" in changes else 0.0)
     return dataclasses.replace(progress, seconds=progress.seconds + seconds, epoch_seconds=epoch_seconds, **changes)
-
-
-def scorer(graphdef: nnx.GraphDef, params: nnx.State, layout: Layout, num_users: int) -> DotProduct:
-    """The model's final embeddings as a scorer for `evaluation.evaluate`."""
-    final = nnx.merge(graphdef, params)(layout)
-    return DotProduct(final[:num_users], final[num_users:])

@@ -12,6 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from lgcn_jax import checkpoint, datasets, training
 from lgcn_jax.checkpoint import Checkpoints, DamagedError
 from lgcn_jax.errors import InputError
+from lgcn_jax.problem import pose
 from lgcn_jax.state import Progress, Snapshot, zeros
 from lgcn_jax.step import init
 
@@ -21,13 +22,13 @@ STEPS = 7  # steps of an epoch
 
 def snapshot(config, epoch=1, metric=0.5, step=0, seed=0) -> Snapshot:
     """A place in a run whose arrays are random, so that no two of them are equal by chance."""
-    state = init(config, NUM_NODES)[1]
+    state = init(config, jnp.arange(NUM_NODES, dtype=jnp.int32))[1]
     leaves, structure = jax.tree.flatten(state)
     draw = np.random.Generator(np.random.PCG64(seed))
     leaves = [jnp.asarray(draw.normal(size=leaf.shape) * 100, leaf.dtype) for leaf in leaves]
     row = {"epoch": epoch, "split": "test", "recall@20": metric}
     progress = Progress(epoch=epoch, step=step, best=row, last=row)
-    return Snapshot(jax.tree.unflatten(structure, leaves), zeros(), progress)
+    return Snapshot(jax.tree.unflatten(structure, leaves), jax.device_put(zeros()), progress)
 
 
 def saved(folder, *snapshots) -> None:
@@ -126,7 +127,7 @@ def test_a_removed_checkpoint_that_is_a_link_leaves_its_target(small, tmp_path):
 
 def test_a_snapshot_outlives_the_steps_that_are_given_its_memory(small, tmp_path):
     """The run goes on, in place, while a checkpoint is still being written."""
-    problem = training.pose(dataclasses.replace(small, save_every=1, epochs=3), datasets.load(small))
+    problem = pose(dataclasses.replace(small, save_every=1, epochs=3), datasets.load(small))
     hashes = {}
 
     class Keeping(training.Listener):
@@ -136,7 +137,7 @@ def test_a_snapshot_outlives_the_steps_that_are_given_its_memory(small, tmp_path
 
     with Checkpoints(tmp_path, "recall@5") as checkpoints:
         training.fit(problem, Keeping())
-    like = Snapshot(init(problem.config, problem.num_nodes)[1], zeros(), Progress())
+    like = problem.like()
     found = checkpoint.steps(tmp_path)
     assert len(found) >= 2
     for step in found:

@@ -7,9 +7,9 @@ import lgcn_jax
 
 ORDER = [
     *("version", "errors", "csr", "reader", "config", "interactions", "synthetic", "datasets"),
-    *("graph", "layout", "propagation", "model", "losses", "sampling", "optimizer", "metrics", "evaluation"),
-    *("state", "step", "training", "checkpoint", "curves", "scalars", "workdir", "display"),
-    *("lock", "signals", "run", "doctor", "cli", "__main__"),
+    *("graph", "order", "mesh", "layout", "ring", "propagation", "model", "losses", "shuffle", "sampling"),
+    *("optimizer", "metrics", "evaluation", "state", "step", "problem", "programs", "training"),
+    *("checkpoint", "curves", "scalars", "workdir", "display", "lock", "signals", "run", "doctor", "cli", "__main__"),
 ]
 
 

@@ -4,14 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from lgcn_jax import csr, graph, propagation
-from lgcn_jax.model import LightGCN
+from lgcn_jax.model import LightGCN, initial_table
 
 
 def model(weights, nodes=50, dim=8, std=0.1) -> LightGCN:
-    return LightGCN(nodes, dim, weights, std, nnx.Rngs(params=jax.random.key(0)))
+    return LightGCN(initial_table(jax.random.key(0), jnp.arange(nodes), dim, std), weights)
 
 
 @pytest.fixture

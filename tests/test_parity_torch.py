@@ -11,8 +11,9 @@ import torch
 import torch_reference
 from flax import nnx
 
-from lgcn_jax import csr, evaluation, graph, interactions, losses, optimizer, propagation, training
+from lgcn_jax import csr, evaluation, graph, interactions, losses, optimizer, programs, propagation
 from lgcn_jax.config import Config
+from lgcn_jax.propagation import Adjacency
 from lgcn_jax.sampling import Triples
 from lgcn_jax.state import StepMetrics, TrainState, table
 from lgcn_jax.step import init, make_train_step
@@ -46,9 +47,10 @@ class Ours:
 
     def __init__(self, config: Config, world: World):
         self.config, self.table = config, world.table
-        self.adjacency = graph.adjacency(world.train, ITEMS, world.table.dtype)
-        self.layout = propagation.prepare(graph.normalized(world.train, ITEMS, world.table.dtype), "bcoo")
-        self.graphdef, state = init(config, USERS + ITEMS)
+        self.bcoo = graph.adjacency(world.train, ITEMS, world.table.dtype)
+        layout = propagation.prepare(graph.normalized(world.train, ITEMS, world.table.dtype), "bcoo")
+        self.adjacency = Adjacency(layout, jnp.arange(USERS + ITEMS, dtype=jnp.int32))
+        self.graphdef, state = init(config, self.adjacency.row)
         params = jax.tree.map(lambda _: jnp.asarray(world.table), state.params)  # its only leaf is the table
         self.state = TrainState(params, optimizer.build(config).init(params))
         self.step = jax.jit(make_train_step(config, self.graphdef, USERS))
@@ -59,7 +61,7 @@ class Ours:
     def train(self, batch: np.ndarray) -> StepMetrics:
         columns = jnp.asarray(batch.T, jnp.int32)
         triples = Triples(*columns, jnp.ones(len(batch), jnp.float32))
-        self.state, metrics = self.step(self.state, self.layout, triples)
+        self.state, metrics = self.step(self.state, self.adjacency, triples)
         return metrics
 
 
@@ -89,7 +91,7 @@ def settings(**more) -> Config:
 
 def test_entries_of_the_adjacency_matrix(dtype):
     world = World.random(dtype)
-    found = Ours(settings(), world).adjacency
+    found = Ours(settings(), world).bcoo
     expected = theirs(settings(), world).adjacency.coalesce()
     np.testing.assert_array_equal(found.indices, expected.indices().T)
     assert found.data.dtype == dtype
@@ -101,9 +103,9 @@ def test_every_layer_and_their_sum(dtype, weights):
     world, config = World.random(dtype), settings(layer_weights=weights)
     ours, reference = Ours(config, world), theirs(config, world)
     expected = torch_reference.layers(reference.adjacency, torch.from_numpy(world.table), 3)
-    for found, layer in zip(ours.model().layers(ours.layout), expected, strict=True):
+    for found, layer in zip(ours.model().layers(ours.adjacency.layout), expected, strict=True):
         near(found, layer, dtype)
-    near(ours.model()(ours.layout), torch.cat(reference.final()).detach(), dtype)
+    near(ours.model()(ours.adjacency.layout), torch.cat(reference.final()).detach(), dtype)
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.05, 2.0])
@@ -185,8 +187,9 @@ def test_metrics_are_those_of_a_loop_over_users(dtype):
     test = csr.select(test, ~csr.isin(test, world.train, ITEMS))
     data = interactions.Interactions("random", np.arange(USERS), np.arange(ITEMS), world.train, csr.empty(USERS), test)
     ours = Ours(settings(), world)
-    scorer = training.scorer(ours.graphdef, ours.state.params, ours.layout, USERS)
-    found = evaluation.evaluate(scorer, evaluation.Task.of(data, "test", chunk_elements=7 * ITEMS), (1, 5, ITEMS))
+    task = evaluation.Task.of(data, "test", chunk_elements=7 * ITEMS)
+    scorer = programs.trained(ours.graphdef, ours.state.params, ours.adjacency, task, USERS)
+    found = evaluation.evaluate(scorer, task, (1, 5, ITEMS))
     users, items = (rows.detach().numpy() for rows in theirs(settings(), world).final())
     expected = loop(users @ items.T, world.train, test, (1, 5, ITEMS))
     for name, value in expected.items():

@@ -14,6 +14,7 @@ import pytest
 
 from lgcn_jax import checkpoint, cli, datasets, display, lock, signals, training, workdir
 from lgcn_jax.errors import InputError
+from lgcn_jax.problem import pose
 
 WORLD = ["--dataset=synthetic", "--num_users=300", "--num_items=200", "--num_interactions=5000", "--top_k=5"]
 MODEL = ["--num_layers=2", "--embedding_dim=8", "--batch_size=256", "--eval_every=2", "--save_every=1", "--quiet"]
@@ -57,7 +58,7 @@ def test_a_run_continued_with_more_epochs_is_the_longer_run(tmp_path, whole, cap
 def test_a_run_stopped_within_an_epoch_goes_on_from_that_step(small, monkeypatch):
     """The listener stops after every block, and every block is one step."""
     monkeypatch.setattr(training, "FIRST_BLOCK", 1)
-    problem = training.pose(dataclasses.replace(small, epochs=1, batch_size=1024), datasets.load(small))
+    problem = pose(dataclasses.replace(small, epochs=1, batch_size=1024), datasets.load(small))
     expected = training.fit(problem)
 
     class Impatient(training.Listener):

@@ -10,23 +10,24 @@ import numpy as np
 import pytest
 from conftest import pairs
 
-from lgcn_jax import datasets, training
+from lgcn_jax import datasets, programs, training
 from lgcn_jax.config import Config
 from lgcn_jax.errors import InputError
 from lgcn_jax.interactions import assemble
+from lgcn_jax.problem import Problem, pose
+from lgcn_jax.programs import Programs
 from lgcn_jax.sampling import Triples
-from lgcn_jax.state import Progress, Snapshot, table, table_sha256, zeros
-from lgcn_jax.step import init, make_train_step, stream
+from lgcn_jax.state import table, table_sha256
+from lgcn_jax.step import make_train_step, stream
 
 
 @pytest.fixture
-def problem(small) -> training.Problem:
-    return training.pose(small, datasets.load(small))
+def problem(small) -> Problem:
+    return pose(small, datasets.load(small))
 
 
 def stepper(problem, **options):
-    graphdef, state = init(problem.config, problem.num_nodes)
-    return make_train_step(problem.config, graphdef, problem.num_users, **options), state
+    return make_train_step(problem.config, problem.graphdef(), problem.num_users, **options), problem.fresh()
 
 
 def batch(problem, step: int, size: int) -> Triples:
@@ -46,8 +47,8 @@ GOLDEN = [0.711665034, 0.717454076, 0.688390017, 0.237606049, 0.00623270776, 633
 def test_one_step_gives_the_golden_numbers(problem):
     step, state = stepper(problem)
     key = jax.random.fold_in(stream(problem.config.seed, "data"), 1)
-    triples = problem.sampler.draw(jax.random.fold_in(key, 1), jnp.int32(0), problem.config.batch_size)
-    state, metrics = jax.jit(step)(state, problem.layout, triples)
+    triples = problem.sampler.draw(key, jnp.int32(0), problem.config.batch_size)
+    state, metrics = jax.jit(step)(state, problem.adjacency, triples)
     found = [*(float(value) for value in metrics), float(np.abs(table(state.params)).sum())]
     assert found == pytest.approx(GOLDEN, rel=1e-5)
 
@@ -57,14 +58,14 @@ def test_the_first_loss_is_that_of_equal_scores(problem):
     config = dataclasses.replace(problem.config, init_std=1e-6, l2=0.0)
     problem = dataclasses.replace(problem, config=config)
     step, state = stepper(problem)
-    _, metrics = step(state, problem.layout, batch(problem, 0, 64))
+    _, metrics = step(state, problem.adjacency, batch(problem, 0, 64))
     expected = 0.8 * np.log1p(np.exp(0.05)) + 0.2 * np.log(2)
     assert float(metrics.loss) == pytest.approx(expected, rel=1e-5)
 
 
 def test_types_do_not_change_over_a_step(problem):
     step, state = stepper(problem)
-    after, _ = jax.eval_shape(step, state, problem.layout, batch(problem, 0, 8))
+    after, _ = jax.eval_shape(step, state, problem.adjacency, batch(problem, 0, 8))
     assert jax.tree.structure(after) == jax.tree.structure(state)
     assert jax.tree.map(lambda a: (a.shape, a.dtype), after) == jax.tree.map(lambda a: (a.shape, a.dtype), state)
 
@@ -74,7 +75,7 @@ def test_padding_changes_nothing(problem):
     whole = batch(problem, 0, 10)
     padded = Triples(*(jnp.concatenate([column, column[:3]]) for column in whole[:3]), jnp.repeat(jnp.float32(1), 13))
     padded = padded._replace(weight=padded.weight.at[10:].set(0))
-    found, expected = step(state, problem.layout, padded), step(state, problem.layout, whole)
+    found, expected = step(state, problem.adjacency, padded), step(state, problem.adjacency, whole)
     close(found[0].params, expected[0].params, 1e-7)
     assert float(found[1].loss) == pytest.approx(float(expected[1].loss), rel=1e-6)
 
@@ -89,8 +90,8 @@ def test_eight_devices_give_what_one_gives_on_all_their_batches(problem, padded)
     for number in range(10):
         triples = batch(problem, number, 8 * 32)
         triples = triples._replace(weight=triples.weight.at[:padded].set(0))
-        state, expected = one(state, problem.layout, triples)
-        states, found = many(states, problem.layout, Triples(*(column.reshape(8, 32) for column in triples)))
+        state, expected = one(state, problem.adjacency, triples)
+        states, found = many(states, problem.adjacency, Triples(*(column.reshape(8, 32) for column in triples)))
         np.testing.assert_allclose(found.loss, np.full(8, expected.loss), rtol=1e-5)
         np.testing.assert_allclose(found.grad_norm, np.full(8, expected.grad_norm), rtol=1e-5)
     tables = np.asarray(states.params["table"][...])
@@ -101,16 +102,15 @@ def test_eight_devices_give_what_one_gives_on_all_their_batches(problem, padded)
 @pytest.mark.parametrize("sampler", ["user", "edge"])
 def test_where_blocks_end_changes_no_bit(small, sampler):
     config = dataclasses.replace(small, sampler=sampler)
-    problem = training.pose(config, datasets.load(config))
+    problem = pose(config, datasets.load(config))
     key = jax.random.key(1)
     tables = []
     for cuts in ([0, 16], [0, 1, 2, 16], [0, 7, 16]):
-        graphdef, state = init(config, problem.num_nodes)
-        programs = training.Programs.compile(problem, graphdef, Snapshot(state, zeros(), Progress()))
-        totals, shuffled = zeros(), programs.shuffle(problem.sampler, key)
+        state, totals, _ = start = problem.start()
+        compiled = Programs.compile(problem, start)
         for first, last in itertools.pairwise(cuts):
             places = jnp.int32(first), jnp.int32(last)
-            state, totals = programs.block(state, totals, problem.layout, shuffled, key, *places)
+            state, totals = compiled.block(state, totals, problem.adjacency, problem.sampler, key, *places)
         tables.append((table_sha256(table(state.params)), float(totals.sums.loss)))
     assert len(set(tables)) == 1
 
@@ -125,28 +125,28 @@ def test_a_seed_determines_a_run_and_another_seed_another(problem):
 
 def test_a_run_traces_its_step_once(problem, monkeypatch):
     traced = []
-    make = make_train_step
+    make = programs.make_gradient
 
     def counting(*arguments, **options):
-        step = make(*arguments, **options)
+        gradient = make(*arguments, **options)
 
-        @functools.wraps(step)
-        def traced_step(*operands):
+        @functools.wraps(gradient)
+        def traced_gradient(*operands):
             traced.append(1)
-            return step(*operands)
+            return gradient(*operands)
 
-        return traced_step
+        return traced_gradient
 
-    monkeypatch.setattr(training, "make_train_step", counting)
+    monkeypatch.setattr(programs, "make_gradient", counting)
     training.fit(problem)
     assert len(traced) == 1
 
 
 def test_no_temporary_holds_a_row_for_every_edge():
     config = Config(dataset="synthetic", num_users=300, num_items=200, num_interactions=20_000, batch_size=64)
-    problem = training.pose(config, datasets.load(config))
+    problem = pose(config, datasets.load(config))
     step, state = stepper(problem)
-    compiled = jax.jit(step, donate_argnums=0).lower(state, problem.layout, batch(problem, 0, 64)).compile()
+    compiled = jax.jit(step, donate_argnums=0).lower(state, problem.adjacency, batch(problem, 0, 64)).compile()
     edges_times_width = 2 * problem.sampler.num_examples * config.embedding_dim * 4
     assert compiled.memory_analysis().temp_size_in_bytes < edges_times_width / 4
 
@@ -172,7 +172,7 @@ def test_the_checkerboard_is_completed(checkerboard):
     config = Config(
         dataset="checkerboard", num_layers=2, embedding_dim=16, batch_size=64, epochs=60, eval_every=60, top_k=(1,)
     )
-    result = training.fit(training.pose(dataclasses.replace(config, learning_rate=0.05), checkerboard))
+    result = training.fit(pose(dataclasses.replace(config, learning_rate=0.05), checkerboard))
     assert result.last["recall@1"] == 1
 
 
@@ -180,7 +180,7 @@ def test_users_and_items_without_train_pairs_do_no_harm():
     train = [(user, item) for user in range(10) for item in range(8) if (user + item) % 2 == 0]
     data = assemble("gaps", pairs(train, listed=[20]), pairs([(0, 1), (21, 30), (21, 0)]))
     config = Config(dataset="gaps", num_layers=2, embedding_dim=4, batch_size=8, epochs=3, top_k=(3,))
-    result = training.fit(training.pose(config, data))
+    result = training.fit(pose(config, data))
     assert np.isfinite(table(result.params)).all()
     assert 0 <= result.last["recall@3"] <= 1
 
@@ -197,10 +197,10 @@ def test_a_loss_that_is_no_number_is_named_with_its_place(problem):
 def test_settings_that_the_data_cannot_meet_are_refused(small, setting, flag):
     config = dataclasses.replace(small, plateau_metric="", **setting)
     with pytest.raises(InputError, match=flag):
-        training.pose(config, datasets.load(config))
+        pose(config, datasets.load(config))
 
 
 def test_data_without_a_possible_triple_is_refused():
     data = assemble("full", pairs([(0, 0), (0, 1)]), pairs([(1, 0)]))
     with pytest.raises(InputError, match="no user has both"):
-        training.pose(Config(dataset="full", top_k=(1,)), data)
+        pose(Config(dataset="full", top_k=(1,)), data)

@@ -13,8 +13,8 @@ from absl import app, flags
 
 from lgcn_jax import datasets, evaluation, graph, propagation, training
 from lgcn_jax.evaluation import Popularity, Task
-from lgcn_jax.state import Progress, Snapshot, zeros
-from lgcn_jax.step import init
+from lgcn_jax.problem import pose
+from lgcn_jax.programs import Programs
 
 TOP_K = flags.DEFINE_list("top_k", ["20"], "list lengths")
 NUM_LAYERS = flags.DEFINE_integer("num_layers", 3, "propagation layers, done once an evaluation")
@@ -25,10 +25,9 @@ def main(argv: list[str]) -> None:
     settings = common.config(num_layers=NUM_LAYERS.value, top_k=tuple(map(int, TOP_K.value)))
     interactions = common.load(settings)
     times = {"read": seconds(lambda: datasets.load(settings)), "graph": seconds(lambda: build(interactions))}
-    problem = training.pose(settings, interactions)
-    graphdef, state = init(settings, problem.num_nodes)
-    here = Snapshot(state, zeros(), Progress())
-    programs = training.Programs.compile(problem, graphdef, here)
+    problem = pose(settings, interactions)
+    here = problem.start()
+    programs = Programs.compile(problem, here)
 
     def evaluate():
         return training.evaluate_epoch(problem, programs, here, training.Listener())

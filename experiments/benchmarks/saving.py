@@ -18,10 +18,10 @@ import jax
 import jax.numpy as jnp
 from absl import app, flags, logging
 
-from lgcn_jax import training
 from lgcn_jax.checkpoint import Checkpoints, steps
-from lgcn_jax.state import Progress, Snapshot, zeros
-from lgcn_jax.step import init
+from lgcn_jax.problem import Problem, pose
+from lgcn_jax.programs import Programs
+from lgcn_jax.state import Snapshot
 
 STEPS = flags.DEFINE_integer("steps", 40, "steps of a block")
 OUT = flags.DEFINE_string("out", "runs/saving", "folder of the checkpoints; emptied")
@@ -30,23 +30,23 @@ OUT = flags.DEFINE_string("out", "runs/saving", "folder of the checkpoints; empt
 class Blocks:
     """Blocks of steps that go on from each other, with and without a save before them."""
 
-    def __init__(self, problem: training.Problem, checkpoints: Checkpoints):
-        graphdef, state = init(problem.config, problem.num_nodes)
+    def __init__(self, problem: Problem, checkpoints: Checkpoints):
         self._problem, self._checkpoints = problem, checkpoints
-        self._here = Snapshot(state, zeros(), Progress())
-        self._programs = training.Programs.compile(problem, graphdef, self._here)
+        self._here = problem.start()
+        self._programs = Programs.compile(problem, self._here)
         self.blocking = []  # milliseconds for which a save kept the next step waiting
 
     def plain(self) -> None:
-        data = self._problem.layout, self._problem.sampler, jax.random.key(0), jnp.int32(0), jnp.int32(STEPS.value)
-        state, _ = self._programs.block(self._here.state, zeros(), *data)
-        self._here = Snapshot(jax.block_until_ready(state), zeros(), self._here.progress)
+        data = self._problem.adjacency, self._problem.sampler, jax.random.key(0), jnp.int32(0), jnp.int32(STEPS.value)
+        state, _ = self._programs.block(self._here.state, self._problem.zeros(), *data)
+        self._here = Snapshot(jax.block_until_ready(state), self._problem.zeros(), self._here.progress)
 
     def saving(self) -> None:
         started = time.perf_counter()
         progress = dataclasses.replace(self._here.progress, epoch=self._here.progress.epoch + 1)
         self._here = self._here._replace(progress=progress)
-        self._checkpoints.save(self._here, self._problem.steps_per_epoch, {"log": []})
+        by_node = self._here._replace(state=self._problem.by_node(self._here.state))
+        self._checkpoints.save(by_node, self._problem.steps_per_epoch, {"log": []})
         self.blocking.append(1e3 * (time.perf_counter() - started))
         self.plain()
         self._checkpoints.wait()
@@ -57,7 +57,7 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)
     settings = common.config()
     interactions = common.load(settings)
-    problem = training.pose(settings, interactions)
+    problem = pose(settings, interactions)
     shutil.rmtree(OUT.value, ignore_errors=True)
     with Checkpoints(Path(OUT.value), settings.watched) as checkpoints:
         blocks = Blocks(problem, checkpoints)

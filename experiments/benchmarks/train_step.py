@@ -18,10 +18,10 @@ import torch
 import torch_reference
 from absl import app, flags
 
-from lgcn_jax import training
-from lgcn_jax.state import Progress, Snapshot, TrainState, table, zeros
-from lgcn_jax.step import init, make_train_step
-from lgcn_jax.training import Problem
+from lgcn_jax.problem import Problem, pose
+from lgcn_jax.programs import Programs
+from lgcn_jax.state import TrainState
+from lgcn_jax.step import make_train_step
 
 LOSS = flags.DEFINE_string("loss", "enhanced", "bpr or enhanced")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 2048, "triples of a step")
@@ -35,24 +35,22 @@ class Ours:
 
     def __init__(self, problem: Problem):
         self.problem = problem
-        self.graphdef, self.state = init(problem.config, problem.num_nodes)
-        self.initial = table(self.state.params).copy()
+        self.state = problem.fresh()
+        self.initial = problem.table(self.state.params)
         self.triples = problem.sampler.draw(jax.random.key(0), jnp.int32(0), problem.config.batch_size)
-        step = make_train_step(problem.config, self.graphdef, problem.num_users)
+        step = make_train_step(problem.config, problem.graphdef(), problem.num_users)
         self._step = jax.jit(step, donate_argnums=0)
-        _, self._block_state = init(problem.config, problem.num_nodes)
-        self._programs = training.Programs.compile(
-            problem, self.graphdef, Snapshot(self._block_state, zeros(), Progress())
-        )
+        start = problem.start()
+        self._block_state, self._programs = start.state, Programs.compile(problem, start)
 
     def step(self) -> TrainState:
-        self.state, _ = self._step(self.state, self.problem.layout, self.triples)
+        self.state, _ = self._step(self.state, self.problem.adjacency, self.triples)
         return jax.block_until_ready(self.state)
 
     def block(self) -> None:
         key, first, last = jax.random.key(0), jnp.int32(0), jnp.int32(EPOCH_STEPS)
-        data = self.problem.layout, self.problem.sampler
-        state, totals = self._programs.block(self._block_state, zeros(), *data, key, first, last)
+        data = self.problem.adjacency, self.problem.sampler
+        state, totals = self._programs.block(self._block_state, self.problem.zeros(), *data, key, first, last)
         self._block_state = jax.block_until_ready(state)
         del totals
 
@@ -62,7 +60,7 @@ def main(argv: list[str]) -> None:
     layers = {"num_layers": NUM_LAYERS.value, "propagation": PROPAGATION.value}
     settings = common.config(loss=LOSS.value, batch_size=BATCH_SIZE.value, **layers)
     interactions = common.load(settings)
-    ours = Ours(training.pose(settings, interactions))
+    ours = Ours(pose(settings, interactions))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     theirs = torch_reference.Trainer(settings, interactions.train, ours.initial, device)
     triples = [torch.from_numpy(np.array(column)).long().to(device) for column in ours.triples[:3]]
@@ -82,7 +80,7 @@ def main(argv: list[str]) -> None:
 
 def compare(ours: Ours, theirs: torch_reference.Trainer, triples: list[torch.Tensor]) -> float:
     """The largest difference between both tables after one step from the same one; stops where it is above 1e-5."""
-    stepped = table(ours.step().params)
+    stepped = ours.problem.table(ours.step().params)
     theirs.step(*triples)
     difference = float(np.abs(stepped - theirs.table()).max())
     if difference > 1e-5:

@@ -1,0 +1,185 @@
+"""What stays the same during a run: settings, sizes, the data on the devices, and the order of the table's rows."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse
+from flax import nnx
+from jax.experimental import multihost_utils
+
+from lgcn_jax import evaluation, graph, order, propagation, ring, sampling, step
+from lgcn_jax.config import Config
+from lgcn_jax.errors import InputError
+from lgcn_jax.evaluation import Task
+from lgcn_jax.interactions import Interactions
+from lgcn_jax.layout import LAYOUTS
+from lgcn_jax.mesh import DATA, NODES, ROWS, WHOLE, Mesh, exchanged
+from lgcn_jax.order import Order
+from lgcn_jax.propagation import Adjacency
+from lgcn_jax.sampling import Sampler
+from lgcn_jax.state import Progress, Snapshot, Totals, TrainState, zeros
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A run's settings and data, put on the devices by `pose`.
+
+    Attributes:
+      config: the settings.
+      num_users, num_items: of the data set.
+      mesh: the devices.
+      order: where the nodes' rows stand.
+      adjacency: A_hat, as placed on the devices.
+      sampler: of the train pairs, likewise.
+      task: of the part evaluated, likewise.
+    """
+
+    config: Config
+    num_users: int
+    num_items: int
+    mesh: Mesh
+    order: Order
+    adjacency: Adjacency
+    sampler: Sampler
+    task: Task
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self.sampler.num_examples // self.config.batch_size)
+
+    def graphdef(self) -> nnx.GraphDef:
+        """The model's definition."""
+        return step.init(self.config, jnp.zeros(1, jnp.int32))[0]
+
+    def fresh(self) -> TrainState:
+        """The state of epoch 0, each device's rows drawn on that device."""
+        node = self._rows(self.order.node)
+        made = jax.jit(lambda node: step.init(self.config, node)[1])
+        return jax.jit(made, out_shardings=self.mesh.shardings(jax.eval_shape(made, node)))(node)
+
+    def start(self) -> Snapshot:
+        """The place before the first step."""
+        return Snapshot(self.fresh(), self.zeros(), Progress())
+
+    def zeros(self) -> Totals:
+        """The totals before the first step of an epoch."""
+        return self.mesh.put(zeros())
+
+    def by_node(self, tree: Any) -> Any:
+        """A state whose tables are in the order of node ids, as it is saved; rows are padded to equal shares."""
+        padding = self.mesh.nodes * self._share - len(self.order.row)
+        return self._moved(tree, np.pad(self.order.row, (0, padding), constant_values=-1))
+
+    @property
+    def _share(self) -> int:
+        """Nodes of each place on the axis `nodes`, where they are in the order of ids."""
+        return -(-len(self.order.row) // self.mesh.nodes)
+
+    def by_row(self, tree: Any) -> Any:
+        """The inverse of `by_node`."""
+        return self._moved(tree, self.order.node)
+
+    def like(self) -> Snapshot:
+        """A snapshot of the shapes, dtypes and shardings that `by_node` gives."""
+        start = jax.eval_shape(lambda: (step.init(self.config, jnp.zeros(1, jnp.int32))[1], zeros()))
+        rows = self.mesh.nodes * self._share
+
+        def described(leaf):
+            shape, spec = ((rows, *leaf.shape[1:]), ROWS) if leaf.ndim else ((), WHOLE)
+            return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=self.mesh.sharding(spec))
+
+        return Snapshot(*jax.tree.map(described, start), Progress())
+
+    def table(self, params: nnx.State) -> np.ndarray:
+        """Host: float32[num_nodes, d], the trained layer-0 rows of the users, then of the items."""
+        found = self.by_node(params)["table"][...]
+        if not found.is_fully_addressable:
+            found = multihost_utils.process_allgather(found, tiled=True)
+        return np.asarray(found)[: len(self.order.row)]
+
+    def _moved(self, tree: Any, index: np.ndarray) -> Any:
+        """The tree with each table replaced by its rows `index`; -1: zeros."""
+        axis = self.mesh.axis(NODES)
+        move = self.mesh.mapped(functools.partial(exchanged, axis=axis), (ROWS, ROWS), ROWS)
+
+        def moved(tree, index):
+            return jax.tree.map(lambda leaf: move(leaf, index) if leaf.ndim else leaf, tree)
+
+        return jax.jit(moved, out_shardings=self.mesh.shardings(tree))(tree, self._rows(index))
+
+    def _rows(self, index: np.ndarray) -> jax.Array:
+        """One number for each row, on the devices that have the row."""
+        if (sharding := self.mesh.sharding(ROWS)) is None:
+            return jax.device_put(index)
+        return jax.make_array_from_callback(index.shape, sharding, lambda rows: index[rows])
+
+
+def check(config: Config, interactions: Interactions) -> None:
+    """Raises an InputError where the data set lacks what the settings ask for."""
+    if max(config.top_k) > interactions.num_items:
+        raise InputError("--top_k", max(config.top_k), f"at most {interactions.num_items}, the number of items")
+    if not interactions.part(config.eval_split).nnz:
+        hint = " (--validation_fraction makes one)" if config.eval_split == "valid" else ""
+        raise InputError("--eval_split", f"{config.eval_split}, which is empty", f"a part with a pair{hint}")
+
+
+def pose(config: Config, interactions: Interactions) -> Problem:
+    """Puts graph, sampler and evaluation task on the devices.
+
+    Raises:
+      InputError: the data set lacks what the settings ask for, or there are not the devices.
+    """
+    check(config, interactions)
+    mesh = Mesh.of(config.mesh)
+    matrix = graph.normalized(interactions.train, interactions.num_items)
+    placed = arrangement(config, mesh, matrix, interactions.num_users)
+    owners = None if mesh.nodes == 1 else placed.row // (placed.num_rows // mesh.nodes)
+    return Problem(
+        config=config,
+        num_users=interactions.num_users,
+        num_items=interactions.num_items,
+        mesh=mesh,
+        order=placed,
+        adjacency=_adjacency(config, mesh, order.arranged(matrix, placed), placed),
+        sampler=_sampler(config, mesh, interactions, owners),
+        task=_task(config, mesh, interactions, owners),
+    )
+
+
+def arrangement(config: Config, mesh: Mesh, matrix: scipy.sparse.csr_matrix, num_users: int) -> Order:
+    """The order of rows that suits the devices: dealt over several, or what `config.node_order` says."""
+    if mesh.nodes > 1:
+        return order.dealt(np.diff(matrix.indptr), num_users, mesh.nodes)
+    if order.choose(config.node_order) == "local":
+        return order.local(matrix, num_users)
+    return order.natural(matrix.shape[0])
+
+
+def _adjacency(config: Config, mesh: Mesh, matrix: scipy.sparse.csr_matrix, placed: Order) -> Adjacency:
+    kind = LAYOUTS[propagation.choose(config.propagation)]
+    if mesh.nodes == 1:
+        return mesh.place(lambda data, nodes: Adjacency(kind.prepare(matrix), placed.row))
+    make = ring.cut(matrix, kind, mesh.nodes, NODES)
+    return mesh.place(lambda data, nodes: Adjacency(make(nodes), placed.row))
+
+
+def _sampler(config: Config, mesh: Mesh, interactions: Interactions, owners: np.ndarray | None) -> Sampler:
+    if owners is not None:
+        owners = owners[: interactions.num_users]
+    data_set, axis = (interactions.train, interactions.num_items), mesh.axis(NODES)
+    try:
+        return mesh.place(lambda data, nodes: sampling.part(config.sampler, *data_set, owners, nodes, axis))
+    except ValueError as error:
+        raise InputError("--dataset", str(error), "a user with both") from None
+
+
+def _task(config: Config, mesh: Mesh, interactions: Interactions, owners: np.ndarray | None) -> Task:
+    if owners is not None:
+        owners = owners[interactions.num_users :]
+    axes = mesh.axis(DATA), mesh.axis(NODES)
+    parts = evaluation.parts(interactions, config.eval_split, shares=mesh.data, owners=owners, axes=axes)
+    return mesh.place(lambda data, nodes: parts[data][nodes])

@@ -88,12 +88,9 @@ class Snapshot(NamedTuple):
 
 
 def zeros() -> Totals:
-    """The totals before the first step of an epoch."""
-
-    def nothing() -> StepMetrics:  # arrays of their own, since both are donated
-        return StepMetrics(*(jnp.zeros((), jnp.float32) for _ in StepMetrics._fields))
-
-    return Totals(nothing(), jnp.int32(0), nothing())
+    """The totals before the first step of an epoch; arrays of their own, since all are donated."""
+    nothing = StepMetrics(*(np.float32(0) for _ in StepMetrics._fields))
+    return jax.device_put(Totals(nothing, np.int32(0), nothing))
 
 
 def table(params: nnx.State) -> np.ndarray:

@@ -11,6 +11,7 @@ from lgcn_jax.display import Display
 from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation import Task
 from lgcn_jax.interactions import Interactions
+from lgcn_jax.profile import Profile
 from lgcn_jax.signals import StopRequest
 from lgcn_jax.state import Progress, Snapshot, zeros
 from lgcn_jax.training import NonFiniteError, Problem
@@ -126,17 +127,23 @@ class Recorder(training.Listener):
         folder: workdir.RunFolder,
         checkpoints: Checkpoints,
         shown: Display,
+        profile: Profile,
         request: StopRequest,
         problem: Problem,
     ):
-        self._folder, self._checkpoints, self._shown, self._request = folder, checkpoints, shown, request
+        self._folder, self._checkpoints, self._request = folder, checkpoints, request
+        self._shown, self._profile = shown, profile
         self._steps_per_epoch = problem.steps_per_epoch
 
     def log(self, row: dict[str, Any]) -> None:
         self._folder.log(row)
         self._shown.log(row)
 
+    def steps(self, planned: int) -> int:
+        return self._profile.before(planned)
+
     def progress(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        self._profile.after()
         self._shown.progress(epoch, step, steps, loss)
 
     def save(self, snapshot: Snapshot) -> None:
@@ -153,7 +160,13 @@ class Recorder(training.Listener):
 
 
 def carry_out(
-    folder: Path, problem: Problem, interactions: Interactions, place: Place, shown: Display, request: StopRequest
+    folder: Path,
+    problem: Problem,
+    interactions: Interactions,
+    place: Place,
+    shown: Display,
+    profile: Profile,
+    request: StopRequest,
 ) -> dict[str, Any]:
     """Trains from the place to the end, an interruption or a failure, and writes the run folder.
 
@@ -168,7 +181,7 @@ def carry_out(
     with workdir.RunFolder(folder, config, environment, place.rows) as run_folder:
         try:
             with Checkpoints(folder / "checkpoints", config.watched) as checkpoints:
-                recorder = Recorder(run_folder, checkpoints, shown, request, problem)
+                recorder = Recorder(run_folder, checkpoints, shown, profile, request, problem)
                 result = training.fit(problem, recorder, place.start).to_json()
         except NonFiniteError as error:
             result = failure(run_folder.rows, config, error)

@@ -8,7 +8,7 @@ import lgcn_jax
 ORDER = [
     *("version", "errors", "csr", "reader", "config", "interactions", "synthetic", "datasets"),
     *("graph", "propagation", "model", "losses", "sampling", "optimizer", "metrics", "evaluation"),
-    *("state", "step", "training", "checkpoint", "curves", "scalars", "workdir", "display"),
+    *("state", "step", "training", "checkpoint", "curves", "scalars", "workdir", "display", "profile", "cache"),
     *("lock", "signals", "run", "doctor", "cli", "__main__"),
 ]
 

@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
         if _HELP & set(arguments[1:]):
             print(_usage_of(arguments[0], command))
             return 0
-        return command.function(_parse(command, arguments))
+        return _carry_out(command, _parse(command, arguments))
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
@@ -82,9 +82,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def train(values: flags.FlagValues) -> int:
     """Trains or continues a run, fills its folder, and prints the metrics beside the popularity baseline's."""
-    from lgcn_jax import datasets, display, lock, problem, run, signals, workdir
+    from lgcn_jax import datasets, display, lock, problem, profile, run, signals, workdir
 
     stated, folder, quiet = configs.given(values, SETTINGS), _workdir(values), values["quiet"].value
+    profiled = folder / "profile" if values["profile"].value else None
     with lock.hold(folder):
         stored = None if values["overwrite"].value else run.stored_settings(folder)
         config = run.continued(folder, stored, stated) if stored else _config(stated)
@@ -97,8 +98,14 @@ def train(values: flags.FlagValues) -> int:
             print(f"{folder}: {note}", file=sys.stderr)
         if not quiet:
             print(_headline(interactions, config), flush=True)
-        with signals.StopRequest() as request, display.Display(config, quiet) as shown:
-            result = run.carry_out(folder, posed, interactions, place, shown, request)
+        with (
+            signals.StopRequest() as request,
+            display.Display(config, quiet) as shown,
+            profile.Profile(profiled) as trace,
+        ):
+            result = run.carry_out(folder, posed, interactions, place, shown, trace, request)
+    if profiled:
+        print(trace.told())
     if result["status"] == "failed":
         advice = "try a lower --learning_rate or --clip_norm in a new run"
         print(f"{result['error']}; {advice}; earlier checkpoints are kept", file=sys.stderr)
@@ -176,6 +183,7 @@ def doctor(values: flags.FlagValues) -> int:
     return 1 if failed else 0
 
 
+_CACHE = {"compilation_cache": ("", "a folder that keeps compiled programs for the next run (default: none)")}
 COMMANDS = {
     "train": Command(
         train,
@@ -185,6 +193,8 @@ COMMANDS = {
             "workdir": ("", "the folder of the run"),
             "overwrite": (False, "begin anew in a folder that holds a run"),
             "quiet": (False, "show no progress, only the final table"),
+            "profile": (False, "trace a few steps into WORKDIR/profile, for XProf, TensorBoard or Perfetto"),
+            **_CACHE,
         },
     ),
     "evaluate": Command(
@@ -195,6 +205,7 @@ COMMANDS = {
             "workdir": ("", "the folder of the run"),
             "checkpoint": ("best", "which checkpoint: best, latest"),
             "model": ("", "an untrained model instead of a run: popularity"),
+            **_CACHE,
         },
     ),
     "data": Command(data, "fetches, verifies and describes a data set", DATA),
@@ -298,6 +309,15 @@ def _parse(command: Command, arguments: Sequence[str]) -> flags.FlagValues:
     if rest[1:]:
         raise InputError("command line", repr(rest[1]), f"only --flag=value after {arguments[0]}")
     return values
+
+
+def _carry_out(command: Command, values: flags.FlagValues) -> int:
+    if not ("compilation_cache" in values and values["compilation_cache"].value):
+        return command.function(values)
+    from lgcn_jax import cache
+
+    with cache.kept(Path(values["compilation_cache"].value)):
+        return command.function(values)
 
 
 def _usage() -> str:

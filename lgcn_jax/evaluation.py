@@ -219,7 +219,7 @@ def evaluate(scorer: Scorer, task: Task, ks: tuple[int, ...]) -> dict[str, float
 
 def mean(sums: jax.Array, task: Task, ks: tuple[int, ...]) -> dict[str, float]:
     """The named means of what `chunk_sums` returned."""
-    means = np.asarray(sums, np.float64).sum(0) / max(task.num_users, 1)
+    means = np.asarray(jax.device_get(sums), np.float64).sum(0) / max(task.num_users, 1)
     names = [f"{name}@{k}" for k in ks for name in metrics.NAMES]
     return dict(zip(names, means.tolist(), strict=True))
 

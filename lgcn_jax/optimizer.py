@@ -1,9 +1,10 @@
 """Clipped Adam, and a plateau schedule that watches the evaluation metric instead of the training loss."""
 
+import functools
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import optax
 
 from lgcn_jax.config import Config
@@ -41,7 +42,8 @@ class Optimizer(NamedTuple):
         if self.plateau is None:
             return state
         with jax.numpy_dtype_promotion("standard"):  # optax mixes integer counts and floats
-            _, plateau = self.plateau.update({}, state.plateau, value=1 - metric)
+            value = jax.device_put(np.asarray(1 - metric, state.plateau.best_value.dtype))
+            _, plateau = self.plateau.update({}, state.plateau, value=value)
         return state._replace(plateau=plateau)
 
 
@@ -50,6 +52,7 @@ def _plateau_init(params):
     return optax.contrib.reduce_on_plateau().init(params)
 
 
+@functools.cache  # an evaluation asks for it again, and must not compile the schedule's update again
 def build(config: Config) -> Optimizer:
     """The optimizer that the configuration asks for."""
     clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
@@ -64,6 +67,7 @@ def build(config: Config) -> Optimizer:
     return Optimizer(adam, plateau._replace(update=jax.jit(plateau.update)))
 
 
-def learning_rate(config: Config, state: OptimizerState) -> jax.Array:
-    """The step size in force: Adam's times the plateau's scale."""
-    return jnp.asarray(config.learning_rate, state.plateau.scale.dtype) * state.plateau.scale
+def learning_rate(config: Config, state: OptimizerState) -> float:
+    """Host: the step size in force, Adam's times the plateau's scale, as the device multiplies them."""
+    scale = jax.device_get(state.plateau.scale)
+    return float(scale.dtype.type(config.learning_rate) * scale)

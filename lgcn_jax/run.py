@@ -13,6 +13,7 @@ from lgcn_jax.display import Display
 from lgcn_jax.errors import InputError
 from lgcn_jax.interactions import Interactions
 from lgcn_jax.problem import Problem, pose
+from lgcn_jax.profile import Profile
 from lgcn_jax.programs import make_evaluate
 from lgcn_jax.signals import StopRequest
 from lgcn_jax.state import Snapshot
@@ -129,17 +130,22 @@ class Recorder(training.Listener):
         folder: workdir.RunFolder,
         checkpoints: Checkpoints,
         shown: Display,
+        profile: Profile,
         request: StopRequest,
         problem: Problem,
     ):
-        self._folder, self._checkpoints, self._shown, self._request = folder, checkpoints, shown, request
-        self._problem = problem
+        self._folder, self._checkpoints, self._request = folder, checkpoints, request
+        self._shown, self._profile, self._problem = shown, profile, problem
 
     def log(self, row: dict[str, Any]) -> None:
         self._folder.log(row)
         self._shown.log(row)
 
+    def steps(self, planned: int) -> int:
+        return self._profile.before(planned)
+
     def progress(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        self._profile.after()
         self._shown.progress(epoch, step, steps, loss)
 
     def save(self, snapshot: Snapshot) -> None:
@@ -157,7 +163,13 @@ class Recorder(training.Listener):
 
 
 def carry_out(
-    folder: Path, problem: Problem, interactions: Interactions, place: Place, shown: Display, request: StopRequest
+    folder: Path,
+    problem: Problem,
+    interactions: Interactions,
+    place: Place,
+    shown: Display,
+    profile: Profile,
+    request: StopRequest,
 ) -> dict[str, Any]:
     """Trains from the place to the end, an interruption or a failure, and writes the run folder.
 
@@ -172,7 +184,7 @@ def carry_out(
     with workdir.RunFolder(folder, config, environment, place.rows) as run_folder:
         try:
             with Checkpoints(folder / "checkpoints", config.watched) as checkpoints:
-                recorder = Recorder(run_folder, checkpoints, shown, request, problem)
+                recorder = Recorder(run_folder, checkpoints, shown, profile, request, problem)
                 result = training.fit(problem, recorder, place.start).to_json()
         except NonFiniteError as error:
             result = failure(run_folder.rows, config, error)

@@ -1,10 +1,12 @@
 """The story of a run: sample -> propagate -> loss -> update, many times on the device; evaluate, note the best, report.
 
 Randomness is a pure function of (seed, epoch, step), and so nothing but integers would be needed to go on anywhere.
-Host and device meet once per block of steps of about a second; where the blocks end changes no number.
+Host and device meet once per block of steps of about a second; where the blocks end changes no number. What they
+exchange there is put and fetched by name, so that a whole epoch passes under `jax.transfer_guard("disallow")`.
 """
 
 import dataclasses
+import functools
 import math
 import time
 from typing import Any
@@ -31,6 +33,10 @@ class Listener:
 
     def log(self, row: dict[str, Any]) -> None:
         """A line of metrics.jsonl."""
+
+    def steps(self, planned: int) -> int:
+        """How many steps the next block shall have: `planned`, or fewer; asked before every block."""
+        return planned
 
     def progress(self, epoch: int, step: int, steps: int, loss: float) -> None:
         """A block of steps is done: `step` of `steps` of `epoch` (from 1), with the mean loss so far."""
@@ -140,26 +146,33 @@ def save_due(config: Config, progress: Progress) -> bool:
 
 def save(here: Snapshot, listener: Listener) -> None:
     """Hands a place to the listener, but never one whose parameters are ruined."""
-    if not jnp.isfinite(here.state.params["table"][...]).all():
+    if not jax.device_get(jnp.isfinite(here.state.params["table"][...]).all()):
         raise NonFiniteError("a parameter", math.nan, here.progress.epoch, here.progress.step)
     listener.save(here)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def epoch_key(seed: int, epoch: jax.Array) -> jax.Array:
+    """The key of the data of `epoch` (from 1)."""
+    return jax.random.fold_in(stream(seed, "data"), epoch)
 
 
 def train_epoch(problem: Problem, programs: Programs, here: Snapshot, listener: Listener) -> Snapshot:
     """The rest of the epoch in hand, or the part of it until the listener stops the run. Donates `here`."""
     steps, epoch = problem.steps_per_epoch, here.progress.epoch + 1
-    key = problem.mesh.put(jax.random.fold_in(stream(problem.config.seed, "data"), epoch))
+    key = problem.mesh.put(epoch_key(problem.config.seed, jax.device_put(np.uint32(epoch))))
     size = FIRST_BLOCK
     while here.progress.step < steps:
+        first = here.progress.step
+        last = first + listener.steps(min(size, steps - first))
         begun = time.perf_counter()
-        first, last = here.progress.step, min(here.progress.step + size, steps)
         places = problem.mesh.put((np.int32(first), np.int32(last)))
         state, totals = programs.block(here.state, here.totals, problem.adjacency, problem.sampler, key, *places)
-        loss = float(totals.sums.loss) / last  # waits for the device
-        require_finite(totals, epoch)
+        told = jax.device_get(totals)  # waits for the device
+        require_finite(told, epoch)
         seconds = agreed(time.perf_counter() - begun)
         here = Snapshot(state, totals, _worked(here.progress, seconds, step=last))
-        listener.progress(epoch, last, steps, loss)
+        listener.progress(epoch, last, steps, float(told.sums.loss) / last)
         size = max(1, int((last - first) * BLOCK_SECONDS / seconds))
         if last < steps and listener.stopped():
             return here
@@ -171,14 +184,14 @@ def train_epoch(problem: Problem, programs: Programs, here: Snapshot, listener: 
 def train_row(problem: Problem, here: Snapshot) -> dict[str, Any]:
     """The line of metrics.jsonl about the epoch that `here` is at the end of."""
     steps = problem.steps_per_epoch
-    means = {name: float(total) / steps for name, total in here.totals.sums._asdict().items()}
-    rate = float(optimizer.learning_rate(problem.config, here.state.optimizer))
+    means = {name: float(total) / steps for name, total in jax.device_get(here.totals.sums)._asdict().items()}
+    rate = optimizer.learning_rate(problem.config, here.state.optimizer)
     seconds = round(here.progress.epoch_seconds, 4)
     return {"epoch": here.progress.epoch + 1, "split": "train", **means, "learning_rate": rate, "seconds": seconds}
 
 
 def require_finite(totals: Totals, epoch: int) -> None:
-    """Raises a NonFiniteError that names the first step and term that is not finite."""
+    """Raises a NonFiniteError that names the first step and term of the host's `totals` that is not finite."""
     if step := int(totals.bad_step):
         values = {name: float(value) for name, value in totals.bad._asdict().items()}
         # The terms come before what is made of them.

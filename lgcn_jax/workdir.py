@@ -1,6 +1,6 @@
 """The run folder: the files that a run leaves behind, each written under a temporary name and renamed.
 
-config.json  environment.json  metrics.jsonl  checkpoints/  result.json  tensorboard/  curves.png
+config.json  environment.json  metrics.jsonl  checkpoints/  result.json  tensorboard/  curves.png  profile/
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from lgcn_jax.scalars import Scalars
 from lgcn_jax.version import __version__
 
 FILES = ("config.json", "environment.json", "metrics.jsonl", "result.json", "curves.png")
-FOLDERS = ("checkpoints", "tensorboard")
+FOLDERS = ("checkpoints", "tensorboard", "profile")
 
 
 class RunFolder:

@@ -205,6 +205,25 @@ def test_a_changed_setting_is_refused_unless_the_run_is_begun_anew(tmp_path, cap
     assert trained(tmp_path / "run", "--overwrite", "--seed=3") == 0
 
 
+def test_a_profile_lies_in_the_run_folder_until_the_run_is_begun_anew(tmp_path, capsys):
+    assert trained(tmp_path / "run", "--profile") == 0
+    plain = json.loads((tmp_path / "run" / "result.json").read_text())
+    advice = f"traced 8 steps; look at them with `xprof --logdir={tmp_path / 'run' / 'profile'}`"
+    assert advice in capsys.readouterr().out
+    assert "profile" not in plain["config"]
+    assert trained(tmp_path / "run", "--overwrite") == 0
+    assert not (tmp_path / "run" / "profile").exists()
+    again = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert again["parameters_sha256"] == plain["parameters_sha256"]
+
+
+def test_a_cache_that_is_no_folder_is_refused(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    for command in (["train", *WORLD, f"--workdir={tmp_path / 'run'}"], ["evaluate", f"--workdir={tmp_path / 'run'}"]):
+        assert "--compilation_cache" in refused(capsys, *command, f"--compilation_cache={tmp_path / 'file'}")
+    assert not (tmp_path / "run").exists()
+
+
 def test_other_data_than_trained_on_is_refused(tmp_path, capsys):
     events = tmp_path / "events.csv"
     rows = [f"{n % 20},{n // 10}\n" for n in range(400)]

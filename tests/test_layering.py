@@ -9,7 +9,8 @@ ORDER = [
     *("version", "errors", "csr", "reader", "config", "interactions", "synthetic", "datasets"),
     *("graph", "order", "mesh", "layout", "ring", "propagation", "model", "losses", "shuffle", "sampling"),
     *("optimizer", "metrics", "evaluation", "state", "step", "problem", "programs", "training"),
-    *("checkpoint", "curves", "scalars", "workdir", "display", "lock", "signals", "run", "doctor", "cli", "__main__"),
+    *("checkpoint", "curves", "scalars", "workdir", "display", "profile", "cache"),
+    *("lock", "signals", "run", "doctor", "cli", "__main__"),
 ]
 
 

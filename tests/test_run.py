@@ -104,6 +104,13 @@ def test_a_run_stopped_within_an_epoch_before_any_evaluation_continues(tmp_path,
     assert outcome(tmp_path / "run") == whole
 
 
+def test_a_run_traced_before_and_after_it_is_continued_is_the_same_run(tmp_path, whole):
+    for epochs in (2, 6):
+        assert train(tmp_path / "run", f"--epochs={epochs}", "--profile") == 0
+    assert outcome(tmp_path / "run") == whole
+    assert list((tmp_path / "run" / "profile").rglob("*.xplane.pb"))
+
+
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "empty"])
 def test_a_damaged_newest_checkpoint_is_removed_and_the_one_before_it_used(tmp_path, whole, damage, capsys):
     assert train(tmp_path / "run", "--epochs=4") == 0

@@ -142,6 +142,73 @@ def test_a_run_traces_its_step_once(problem, monkeypatch):
     assert len(traced) == 1
 
 
+def test_later_epochs_and_evaluations_compile_nothing(problem):
+    """The schedule acts, too: everything is compiled when the first epoch and evaluation are over."""
+    config = dataclasses.replace(problem.config, epochs=6, eval_every=1, plateau_factor=0.5, plateau_patience=0)
+    compiled, counts = [], []
+
+    class Count(training.Listener):
+        def log(self, row):
+            counts.append(len(compiled))
+
+    def note(event, *_, **__):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    try:
+        training.fit(dataclasses.replace(problem, config=config), Count())
+    finally:
+        jax.monitoring.unregister_event_duration_listener(note)
+    assert counts[0] >= len(Programs._fields)
+    assert len(counts) == 12
+    assert len(set(counts[2:])) == 1  # the schedule's update is compiled after the first evaluation's line
+
+
+def test_epochs_and_evaluations_move_nothing_that_is_not_named(problem, monkeypatch):
+    """On CPU the way to the host is not guarded, so turning an array into a Python number is forbidden as well."""
+    config = dataclasses.replace(problem.config, plateau_factor=0.5, plateau_patience=0)
+    calls, array = [], jnp.zeros(())
+
+    def forbidden(self):
+        raise AssertionError("an array was fetched in passing")
+
+    def guarded(function):
+        def call(*arguments):
+            calls.append(function)
+            with jax.transfer_guard("disallow"), monkeypatch.context() as patch:
+                for name in ("__float__", "__int__", "__bool__", "__index__"):
+                    patch.setattr(type(array), name, forbidden)
+                return function(*arguments)
+
+        return call
+
+    for name in ("train_epoch", "evaluate_epoch"):
+        monkeypatch.setattr(training, name, guarded(getattr(training, name)))
+    training.fit(dataclasses.replace(problem, config=config))
+    assert len(calls) == 6
+
+
+def test_a_transfer_that_is_not_named_is_noticed(problem):
+    state, totals, _ = start = problem.start()
+    compiled = Programs.compile(problem, start)
+    data = state, totals, problem.adjacency, problem.sampler, jax.random.key(0)
+    with jax.transfer_guard("disallow"), pytest.raises(jax.errors.JaxRuntimeError, match="host-to-device"):
+        compiled.block(*data, np.int32(0), np.int32(1))
+
+
+def test_a_block_is_given_the_memory_of_the_state_it_starts_from(problem):
+    start = problem.start()
+    compiled, before = Programs.compile(problem, start), start[:2]
+    given = sum(leaf.nbytes for leaf in jax.tree.leaves(before))
+    places = jnp.int32(0), jnp.int32(2)
+    after = compiled.block(*before, problem.adjacency, problem.sampler, jax.random.key(0), *places)
+    assert jax.tree.structure(after) == jax.tree.structure(before)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))
+    assert compiled.block.memory_analysis().alias_size_in_bytes >= given
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves((problem.adjacency, problem.sampler)))
+
+
 def test_no_temporary_holds_a_row_for_every_edge():
     config = Config(dataset="synthetic", num_users=300, num_items=200, num_interactions=20_000, batch_size=64)
     problem = pose(config, datasets.load(config))

@@ -1,0 +1,44 @@
+"""Compiled programs that outlive their process: JAX's compilation cache, in a folder that the user names."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+from jax.experimental.compilation_cache import compilation_cache
+
+from lgcn_jax.errors import InputError
+
+_SETTINGS = {
+    "jax_persistent_cache_min_compile_time_secs": 0.0,  # by default only what took a second to compile is kept
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+    "jax_persistent_cache_enable_xla_caches": "none",  # they make a program's key depend on the folder's path
+}
+
+
+@contextlib.contextmanager
+def kept(folder: Path) -> Iterator[None]:
+    """While entered, what is compiled is put into `folder`, and what lies there is not compiled again.
+
+    Raises:
+      InputError: the folder cannot be made or written to; JAX itself would warn at every program.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError("--compilation_cache", f"{folder} ({error.strerror})", "a folder to write to") from None
+    settings = {"jax_compilation_cache_dir": str(folder.absolute()), **_SETTINGS}
+    before = {name: getattr(jax.config, name) for name in settings}
+    _set(settings)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(settings: dict[str, object]) -> None:
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()  # JAX looks at the folder once, at its first compilation

@@ -1,0 +1,80 @@
+"""A trace of a few steps of a run, as XProf, TensorBoard and Perfetto show it."""
+
+import contextlib
+from pathlib import Path
+
+import jax
+
+from lgcn_jax.errors import WriteError
+
+STEPS = 8  # enough for a mean, few enough for a trace of some hundred kilobytes
+
+
+class Profile:
+    """Traces the second block of steps of a run; the first one, of as many steps, warms up.
+
+    A context manager. What a block computes does not depend on its length, and so a traced run is the same run.
+
+    Args:
+      folder: where the trace is written; None traces nothing.
+
+    Attributes:
+      steps: how many steps were traced.
+    """
+
+    def __init__(self, folder: Path | None):
+        self._folder, self._blocks, self._trace = folder, 0, contextlib.ExitStack()
+        self.steps = 0
+
+    def before(self, planned: int) -> int:
+        """Before a block of `planned` steps: how many it shall have.
+
+        Raises:
+          WriteError: the folder cannot be made.
+        """
+        self._blocks += 1
+        if self._folder is None or self._blocks > 2:
+            return planned
+        steps = min(STEPS, planned)
+        if self._blocks == 2:
+            self._begin(steps)
+        return steps
+
+    def after(self) -> None:
+        """After a block: writes the trace of it, where there is one.
+
+        Raises:
+          WriteError: it could not be written.
+        """
+        with self._writing():
+            self._trace.close()
+
+    def told(self) -> str:
+        """One line: what was traced, and how it can be looked at."""
+        if not self.steps:
+            return f"{self._folder}: nothing was traced, the run had no second block of steps"
+        viewers = f"`xprof --logdir={self._folder}`, TensorBoard with its plugin, or ui.perfetto.dev (*.trace.json.gz)"
+        return f"traced {self.steps} steps; look at them with {viewers}"
+
+    def _begin(self, steps: int) -> None:
+        options = jax.profiler.ProfileOptions()
+        options.python_tracer_level = 0  # Python's calls would hide the device's operations
+        with self._writing():
+            self._folder.mkdir(parents=True, exist_ok=True)  # JAX would notice at the end, and could not trace again
+            self._trace.enter_context(jax.profiler.trace(self._folder, profiler_options=options))
+        self._trace.enter_context(jax.profiler.TraceAnnotation("block", steps=steps))
+        self.steps = steps
+
+    @contextlib.contextmanager
+    def _writing(self):
+        try:
+            yield
+        except (OSError, RuntimeError) as error:
+            raise WriteError(f"the trace in {self._folder}", str(error).splitlines()[0]) from error
+
+    def __enter__(self) -> "Profile":
+        return self
+
+    def __exit__(self, kind, *exception) -> None:
+        with contextlib.suppress(WriteError) if kind else contextlib.nullcontext():
+            self.after()

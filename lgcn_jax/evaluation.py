@@ -46,7 +46,7 @@ class Popularity:
 
     @classmethod
     def fit(cls, interactions: Interactions) -> "Popularity":
-        counts = np.bincount(interactions.train.indices, minlength=interactions.num_items)
+        counts = csr.column_counts(interactions.train, interactions.num_items)
         return cls(jnp.asarray(counts, jnp.float32))
 
     def scores(self, users: jax.Array) -> jax.Array:
@@ -91,10 +91,12 @@ class Task:
         relevant, seen = (rows._replace(indptr=np.pad(rows.indptr, (0, padding), "edge")) for rows in (relevant, seen))
         start = seen.indptr[::size]
         width = int(np.diff(start).max(initial=0))
+        row = csr.row_of_entry(seen)
+        row %= size
         return cls(
             users=jnp.asarray(np.pad(users, (0, padding)).reshape(chunks, size)),
             relevant=CSR(*map(jnp.asarray, relevant)),
-            seen_row=jnp.asarray(np.pad(csr.row_of_entry(seen) % size, (0, width))),
+            seen_row=jnp.asarray(np.pad(row, (0, width))),
             seen_item=jnp.asarray(np.pad(seen.indices, (0, width))),
             seen_start=jnp.asarray(start),
             width=width,

@@ -118,8 +118,8 @@ def block(world: World, number: int) -> CSR:
 
 def peak_bytes(num_users: int, num_items: int, num_interactions: int) -> int:
     """About the memory that making and splitting such a world takes at its peak, beside the program itself."""
-    # Of each pair at the split: 4 bytes of the whole, 4 of its parts, 4 of a running count, 2 of masks.
-    return 14 * num_interactions + 64 * (num_users + num_items) + 128 * BLOCK
+    # Of each pair at the split: 4 bytes of the whole, 4 of its parts, 4 of a running count, 2 of masks, 1 to spare.
+    return 15 * num_interactions + 64 * (num_users + num_items) + 128 * BLOCK
 
 
 def _starts(degree: np.ndarray) -> np.ndarray:

@@ -5,12 +5,16 @@ NumPy arrays; the device functions are traceable, work elementwise on arrays of 
 larger than the query.
 """
 
+import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
+
+BLOCK = 1 << 20  # entries that host functions work on at a time, so that wide temporaries stay small
 
 
 class CSR(NamedTuple):
@@ -51,19 +55,38 @@ def row_of_entry(csr: CSR) -> np.ndarray:
     return np.repeat(np.arange(csr.num_rows, dtype=np.int32), degrees(csr))
 
 
+def blocks(indptr: np.ndarray) -> Iterator[tuple[slice, slice]]:
+    """Host: consecutive rows with about BLOCK entries in all, and those entries, until every row was there."""
+    inner = np.searchsorted(indptr, np.arange(BLOCK, indptr[-1], BLOCK))
+    bounds = np.unique(np.concatenate([[0], inner, [len(indptr) - 1]])).tolist()
+    for first, last in itertools.pairwise(bounds):
+        yield slice(first, last), slice(int(indptr[first]), int(indptr[last]))
+
+
+def column_counts(csr: CSR, num_columns: int) -> np.ndarray:
+    """Host: int64[num_columns], in how many rows each column stands."""
+    counts = np.zeros(num_columns, np.int64)
+    for start in range(0, csr.nnz, BLOCK):  # bincount widens what it counts
+        counts += np.bincount(csr.indices[start : start + BLOCK], minlength=num_columns)
+    return counts
+
+
 def take(csr: CSR, rows: np.ndarray) -> CSR:
     """Host: a CSR made of the given rows, in their order."""
     counts = degrees(csr)[rows]
-    indptr = np.concatenate([[0], np.cumsum(counts)])
-    offsets = np.arange(indptr[-1]) - np.repeat(indptr[:-1], counts)
-    entries = np.repeat(csr.indptr[rows], counts) + offsets
-    return CSR(indptr.astype(np.int32), csr.indices[entries])
+    indptr = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+    indices = np.empty(indptr[-1], csr.indices.dtype)
+    for some, entries in blocks(indptr):
+        behind = csr.indptr[rows[some]] - indptr[:-1][some]
+        indices[entries] = csr.indices[np.repeat(behind, counts[some]) + np.arange(entries.start, entries.stop)]
+    return CSR(indptr.astype(np.int32), indices)
 
 
 def select(csr: CSR, keep: np.ndarray) -> CSR:
     """Host: the entries for which `keep` (bool[nnz]) is true, in the same rows."""
-    counts = np.concatenate([[0], np.cumsum(keep)])
-    return CSR(counts[csr.indptr].astype(np.int32), csr.indices[keep])
+    counts = np.zeros(csr.nnz + 1, np.int32)
+    np.cumsum(keep, out=counts[1:])
+    return CSR(counts[csr.indptr], csr.indices[keep])
 
 
 def isin(left: CSR, right: CSR, num_columns: int) -> np.ndarray:

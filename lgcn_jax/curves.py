@@ -20,6 +20,24 @@ def compare(panels: dict[str, dict[str, dict[int, float]]], path: Path) -> None:
     path.write_bytes(_png(figure))
 
 
+def logarithmic(panels: dict[str, dict[str, dict[float, float]]], xlabels: list[str]) -> bytes:
+    """Panels side by side (PNG), both axes logarithmic: {title: {label: {x: value}}}, with what x is in each.
+
+    Series of one measured and one expected thing, `label` and `label, formula`, have one colour; the latter is dashed.
+    """
+    figure = Figure(figsize=(6 * len(panels), 5), layout="constrained")
+    row = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, lines), xlabel in zip(row, panels.items(), xlabels, strict=True):
+        _draw(axes, lines, title)
+        drawn = {line.get_label(): line for line in axes.get_lines()}
+        for label, line in drawn.items():
+            measured = drawn.get(label.removesuffix(", formula"), line)
+            line.set(color=measured.get_color(), linestyle="-" if measured is line else "--")
+        axes.set(xscale="log", yscale="log", xlabel=xlabel)
+        axes.legend()
+    return _png(figure)
+
+
 def of_run(rows: list[dict]) -> bytes:
     """The curves of a run (PNG) from the lines of its metrics.jsonl: recall, ndcg and the loss's terms."""
     train = [row for row in rows if row["split"] == "train"]

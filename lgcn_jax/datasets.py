@@ -104,11 +104,11 @@ def _synthetic(config: Config) -> Interactions:
         expected = f"a set that can be made in this machine's {memory / 1e9:.0f} GB (this one: {needed / 1e9:.0f} GB)"
         raise InputError("--num_interactions", found, expected)
     try:
-        pairs = synthetic.generate(*size, config.data_seed)
+        whole = synthetic.generate(*size, config.data_seed)
     except ValueError:
         found = config.num_interactions
         raise InputError("--num_interactions", found, "at most half of num_users * num_items") from None
-    return interactions.divide("synthetic", pairs, config.test_fraction, config.data_seed)
+    return interactions.divide_rows("synthetic", whole, config.num_items, config.test_fraction, config.data_seed)
 
 
 def _named(config: Config, named: NamedSet, progress: bool) -> Interactions:

@@ -47,7 +47,7 @@ class Popularity:
 
     @classmethod
     def fit(cls, interactions: Interactions) -> "Popularity":
-        counts = np.bincount(interactions.train.indices, minlength=interactions.num_items)
+        counts = csr.column_counts(interactions.train, interactions.num_items)
         return cls(jnp.asarray(counts, jnp.float32))
 
     def scores(self, users: jax.Array) -> jax.Array:
@@ -166,11 +166,13 @@ def _part(
         seen = csr.select(seen, owners[seen.indices] == place)
         seen = seen._replace(indices=np.searchsorted(items, seen.indices).astype(np.int32))
     start = seen.indptr[:: users.shape[1]]
+    row = csr.row_of_entry(seen)
+    row %= users.shape[1]  # in place: there may be very many
     return Task(
         users=np.maximum(users, 0),
         relevant=relevant,
         items=items,
-        seen_row=csr.row_of_entry(seen) % users.shape[1],
+        seen_row=row,
         seen_item=seen.indices,
         seen_start=start,
         width=int(np.diff(start).max(initial=0)),

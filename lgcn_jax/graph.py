@@ -5,6 +5,7 @@ import numpy as np
 import scipy.sparse
 from jax.experimental import sparse
 
+from lgcn_jax import csr
 from lgcn_jax.csr import CSR
 
 
@@ -17,16 +18,31 @@ def normalized(train: CSR, num_items: int, dtype=np.float32) -> scipy.sparse.csr
 
     Returns:
       float[num_nodes, num_nodes], int32 indices, sorted by row and column, unique, nnz == 2 * train.nnz.
+
+    Raises:
+      OverflowError: more entries than an int32 counts.
     """
+    if 2 * train.nnz > np.iinfo(np.int32).max:
+        raise OverflowError(f"{2 * train.nnz} entries of a matrix with int32 indices")
     ones = np.ones(train.nnz, np.int8)
     forward = scipy.sparse.csr_matrix((ones, train.indices, train.indptr), shape=(train.num_rows, num_items))
     backward = forward.T.tocsr()
     degree = np.concatenate([np.diff(forward.indptr), np.diff(backward.indptr)])
-    scale = np.divide(1.0, np.sqrt(degree), where=degree > 0, out=np.zeros(len(degree)))
-    columns = np.concatenate([forward.indices + np.int32(train.num_rows), backward.indices])
-    values = (np.repeat(scale, degree) * scale[columns]).astype(dtype)
-    indptr = np.concatenate([[0], np.cumsum(degree)])
+    indptr = np.concatenate([[0], np.cumsum(degree, dtype=np.int64)])
+    columns = np.empty(2 * train.nnz, np.int32)
+    np.add(train.indices, train.num_rows, out=columns[: train.nnz])
+    columns[train.nnz :] = backward.indices
+    values = _values(indptr, columns, degree, dtype)
     return scipy.sparse.csr_matrix((values, columns, indptr), shape=(len(degree), len(degree)))
+
+
+def _values(indptr: np.ndarray, columns: np.ndarray, degree: np.ndarray, dtype) -> np.ndarray:
+    """dtype[nnz]: 1 / sqrt(degree[row] * degree[column]), in blocks since float64 would take as much as all else."""
+    scale = np.divide(1.0, np.sqrt(degree), where=degree > 0, out=np.zeros(len(degree)))
+    values = np.empty(len(columns), dtype)
+    for rows, entries in csr.blocks(indptr):
+        values[entries] = np.repeat(scale[rows], degree[rows]) * scale[columns[entries]]
+    return values
 
 
 def adjacency(train: CSR, num_items: int, dtype=jnp.float32) -> sparse.BCOO:

@@ -57,13 +57,14 @@ class Interactions:
         """sha256 over raw ids and all three parts, independent of file format and line order."""
         digest = hashlib.sha256()
         for array in (self.user_ids, self.item_ids, *self.train, *self.valid, *self.test):
-            digest.update(len(array).to_bytes(8, "little") + array.astype("<i4").tobytes())
+            digest.update(len(array).to_bytes(8, "little"))
+            digest.update(np.ascontiguousarray(array, "<i4"))
         return digest.hexdigest()
 
     def summary(self) -> dict[str, int | float | str]:
         """What the data set holds, in the order in which it is worth reading."""
         user_degree = csr.degrees(self.train)
-        item_degree = np.bincount(self.train.indices, minlength=self.num_items)
+        item_degree, test_degree = (csr.column_counts(part, self.num_items) for part in (self.train, self.test))
         return {
             "users": self.num_users,
             "items": self.num_items,
@@ -74,7 +75,7 @@ class Interactions:
             "users without train items": int((user_degree == 0).sum()),
             "items without train users": int((item_degree == 0).sum()),
             "users without test items": int((csr.degrees(self.test) == 0).sum()),
-            "test items unknown to train": len(np.setdiff1d(self.test.indices, self.train.indices)),
+            "test items unknown to train": int(((test_degree > 0) & (item_degree == 0)).sum()),
             "largest user degree": int(user_degree.max()),
             "largest item degree": int(item_degree.max()),
             **{note: count for note, count in self.notes.items() if count},
@@ -123,6 +124,13 @@ def divide(name: str, pairs: Pairs, test_fraction: float, seed: int) -> Interact
     return dataclasses.replace(whole, train=train, test=test)
 
 
+def divide_rows(name: str, whole: CSR, num_items: int, test_fraction: float, seed: int) -> Interactions:
+    """As `divide`, from compressed rows whose numbers are the raw ids; rows and columns without a pair stay."""
+    ids = np.arange(whole.num_rows, dtype=np.int32), np.arange(num_items, dtype=np.int32)
+    train, test = _part_off(whole, test_fraction, seed)
+    return Interactions(name, *ids, train, csr.empty(whole.num_rows), test)
+
+
 def hold_out(interactions: Interactions, fraction: float, seed: int) -> Interactions:
     """Moves floor(n * fraction) of each user's n train items, drawn by `seed`, into the validation part."""
     if interactions.valid.nnz:
@@ -132,14 +140,30 @@ def hold_out(interactions: Interactions, fraction: float, seed: int) -> Interact
 
 
 def _part_off(whole: CSR, fraction: float, seed: int) -> tuple[CSR, CSR]:
-    draws = np.random.Generator(np.random.PCG64(seed)).random(whole.nnz)
-    rows = csr.row_of_entry(whole)
-    rank = np.empty(whole.nnz, np.int64)
-    rank[np.lexsort((draws, rows))] = np.arange(whole.nnz) - whole.indptr[rows]
+    """A draw for each entry; of each row those with the smallest draws go into the second part."""
+    random = np.random.Generator(np.random.PCG64(seed))
     # Rounded before the floor: 0.29 * 100 is 28.999999999999996 in binary.
-    quota = np.floor(np.round(csr.degrees(whole) * fraction, 9))
-    parted = rank < quota[rows]
+    quota = np.floor(np.round(csr.degrees(whole) * fraction, 9)).astype(np.int32)
+    parted = np.empty(whole.nnz, bool)
+    for rows, entries in csr.blocks(whole.indptr):  # one stream of draws, whatever the blocks
+        indptr = whole.indptr[rows.start : rows.stop + 1] - entries.start
+        parted[entries] = _lowest(random.random(indptr[-1]), indptr, quota[rows])
     return csr.select(whole, ~parted), csr.select(whole, parted)
+
+
+def _lowest(draws: np.ndarray, indptr: np.ndarray, quota: np.ndarray) -> np.ndarray:
+    """bool[len(draws)]: whether each draw is one of the `quota[row]` smallest of its row."""
+    rows = np.repeat(np.arange(len(quota)), np.diff(indptr))
+    rank = np.empty(len(draws), np.int64)
+    rank[_order(rows, draws)] = np.arange(len(draws)) - indptr[rows]
+    return rank < quota[rows]
+
+
+def _order(rows: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """np.lexsort((draws, rows)) for draws in [0, 1), in a third of its time."""
+    keys = rows + draws  # rounded: never in another order, but two may become equal
+    order = np.argsort(keys)
+    return order if (np.diff(keys[order]) > 0).all() else np.lexsort((draws, rows))
 
 
 def _merge_notes(parts: list[Pairs]) -> dict[str, int]:

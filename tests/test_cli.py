@@ -9,6 +9,7 @@ import pytest
 from lgcn_jax import cli
 
 WORLD = ["--dataset=synthetic", "--num_users=300", "--num_items=200", "--num_interactions=5000"]
+VAST = ["--dataset=synthetic", *(f"--num_{name}={2**31 - 1}" for name in ("users", "items", "interactions"))]
 MODEL = ["--num_layers=2", "--embedding_dim=8", "--batch_size=256"]
 
 
@@ -155,7 +156,7 @@ def test_flagfile_states_flags(tmp_path, capsys):
         (["data", "--dataset=gowalla", "--test_fraction=0.3"], ["--test_fraction", "without effect"]),
         (["data", "--dataset=gowalla", "--data_seed=1"], ["--data_seed", "--validation_fraction"]),
         (["data", *WORLD, "--format=pairs"], ["--format", "without effect", "a path"]),
-        (["data", "--dataset=synthetic", "--num_interactions=2000000000"], ["--num_interactions", "GB"]),
+        (["data", *VAST], ["--num_interactions", "GB"]),
         (["train", "--layer_weights="], ["layer_weights", "numbers, separated by commas"]),
         (["train", "--init_std=1e-60"], ["--init_std", "float32"]),
         (["train", "--undefok=epoch", "--epoch=3"], ["--undefok", "unknown flag"]),

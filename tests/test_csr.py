@@ -48,6 +48,22 @@ def test_select_keeps_entries_in_their_rows(pairs, below):
     assert as_lists(csr.select(found, found.indices < below)) == expected
 
 
+@pytest.mark.parametrize("block", [1, 3, 1000])
+@given(pairs=cells)
+def test_blocks_are_all_rows_and_entries_in_their_order(pairs, block):
+    found = build(pairs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csr, "BLOCK", block)
+        rows, entries = zip(*csr.blocks(found.indptr), strict=True)
+        again = csr.take(found, np.arange(ROWS))
+        counts = csr.column_counts(found, COLUMNS)
+    assert [r for some in rows for r in range(some.start, some.stop)] == list(range(ROWS))
+    assert [e for some in entries for e in range(some.start, some.stop)] == list(range(found.nnz))
+    assert [found.indptr[some.start] for some in rows] == [some.start for some in entries]
+    assert as_lists(again) == as_lists(found)
+    assert counts.tolist() == [sum(c == column for _, c in set(pairs)) for column in range(COLUMNS)]
+
+
 @given(cells, cells)
 def test_isin_is_that_of_sets(left, right):
     expected = [pair in set(right) for pair in sorted(set(left))]

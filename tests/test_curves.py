@@ -20,6 +20,13 @@ def test_a_runs_curves_are_drawn_from_its_log(tmp_path):
     assert width == 3.0 * height / 0.9  # three panels of 5 x 4.5 inches
 
 
+def test_measured_and_expected_series_are_drawn_on_logarithmic_axes(tmp_path):
+    lines = {"step": {10: 1.0, 1000: 90.0}, "step, formula": {10: 1.0, 1000: 100.0}, "other": {10: 2.0}}
+    (tmp_path / "scale.png").write_bytes(curves.logarithmic({"ms": lines, "MB": lines}, ["pairs", "pairs"]))
+    height, width, _ = shape(tmp_path / "scale.png")
+    assert width * 5 == height * 2 * 6
+
+
 def test_panels_stand_side_by_side(tmp_path):
     curves.compare({"a": {"x": {1: 0.1}}, "b": {"x": {1: 0.1}, "y": {1: 0.2, 2: 0.3}}}, tmp_path / "panels.png")
     height, width, _ = shape(tmp_path / "panels.png")

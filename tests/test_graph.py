@@ -60,6 +60,19 @@ def test_nodes_without_an_edge_have_an_empty_row(train):
     assert np.isfinite(found).all()
 
 
+@pytest.mark.parametrize("block", [1, 37])
+def test_values_are_the_same_whatever_the_blocks(train, block, monkeypatch):
+    expected = graph.normalized(train, ITEMS)
+    monkeypatch.setattr(csr, "BLOCK", block)
+    assert np.array_equal(graph.normalized(train, ITEMS).data, expected.data)
+
+
+def test_more_entries_than_an_int32_counts_are_refused():
+    pairs = np.broadcast_to(np.int32(0), 2**30)
+    with pytest.raises(OverflowError, match="2147483648 entries"):
+        graph.normalized(csr.CSR(np.array([0, 2**30], np.int32), pairs), 1)
+
+
 def test_published_graph_has_twice_its_interactions(published):
     from lgcn_jax import datasets
     from lgcn_jax.config import Config

@@ -8,7 +8,8 @@ from conftest import pairs
 
 from lgcn_jax import csr, interactions, synthetic
 from lgcn_jax.errors import InputError
-from lgcn_jax.interactions import assemble, divide, hold_out
+from lgcn_jax.interactions import assemble, divide, divide_rows, hold_out
+from lgcn_jax.reader import Pairs
 
 
 def raw(data, split: str) -> set[tuple[int, int]]:
@@ -82,7 +83,13 @@ def test_the_hash_changes_with_any_pair(train, test):
 
 @pytest.fixture
 def whole():
-    return synthetic.generate(200, 100, 4000, seed=1)
+    return made(200, 100, 4000, seed=1)
+
+
+def made(users: int, items: int, count: int, seed: int) -> Pairs:
+    """A synthetic world as the pairs that a file of it would hold."""
+    rows = synthetic.generate(users, items, count, seed)
+    return Pairs(csr.row_of_entry(rows), rows.indices, np.zeros(0, np.int32), {})
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.2, 0.29, 0.5])
@@ -107,10 +114,39 @@ def test_a_split_draws_from_all_of_a_users_items():
     assert counts.max() < 20 + 6 * 4.2
 
 
+def checked() -> Pairs:
+    """500 pairs that no generator moves: 50 users, 40 items."""
+    keys = np.arange(500) * 7 % 2000
+    return Pairs(*(part.astype(np.int32) for part in np.divmod(keys, 40)), np.zeros(0, np.int32), {})
+
+
 # A change of this hash means that splits have moved: results before and after are of different data.
 def test_the_golden_split():
-    data = divide("x", synthetic.generate(50, 40, 500, seed=3), 0.2, seed=3)
-    assert hold_out(data, 0.1, 3).content_hash() == "0bf6512892718f5f28daf78fea5af41801f4cf3b85276e5d5587d4532e36a837"
+    data = divide("x", checked(), 0.2, seed=3)
+    assert hold_out(data, 0.1, 3).content_hash() == "2558a543746c46fa557446060555b0a4f91e734fc5da35dfb831cad73084fe3a"
+
+
+def test_rows_are_divided_as_the_same_pairs_of_a_file(whole):
+    rows = csr.from_pairs(whole.users, whole.items, (200, 100))
+    found, expected = divide_rows("x", rows, 100, 0.2, seed=7), divide("x", whole, 0.2, seed=7)
+    assert found.content_hash() == expected.content_hash()
+
+
+def test_rows_without_a_pair_stay():
+    data = divide_rows("x", csr.from_pairs(np.array([1, 1]), np.array([0, 2]), (4, 5)), 5, 0.5, seed=0)
+    assert (data.num_users, data.num_items, data.train.nnz, data.test.nnz) == (4, 5, 1, 1)
+
+
+@pytest.mark.parametrize("block", [1, 37, 10**6])
+def test_a_split_is_the_same_whatever_the_blocks(whole, block, monkeypatch):
+    expected = divide("x", whole, 0.3, seed=0).content_hash()
+    monkeypatch.setattr(csr, "BLOCK", block)
+    assert divide("x", whole, 0.3, seed=0).content_hash() == expected
+
+
+def test_draws_that_rounding_makes_equal_keep_their_order():
+    rows, draws = np.array([0, 9, 9, 9]), np.array([1 - 2**-53, 2**-52, 2**-53, 0.5])
+    assert interactions._order(rows, draws).tolist() == [0, 2, 1, 3]
 
 
 def test_holding_out_leaves_the_test_part_alone(whole):

@@ -195,7 +195,7 @@ def read(folder: Path, step: int, like: Snapshot) -> Checkpoint:
     shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, _arrays(like))
     try:
         with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
-            arrays = reader.restore(path / "arrays", args=ocp.args.StandardRestore(shapes))
+            arrays = reader.restore(path / "arrays", args=ocp.args.StandardRestore(shapes, strict=False))
         metrics = json.loads((path / "metrics" / "metrics").read_text(encoding="utf-8"))
         progress = Progress(**meta["progress"])
     except Exception as error:  # whatever a library makes of bytes that it did not write

@@ -3,6 +3,7 @@
 Libraries are imported where a command needs them, so that a mistyped flag is answered at once.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import signal
@@ -27,6 +28,11 @@ DATA = (
     "num_items",
     "num_interactions",
 )
+PROCESSES = {
+    "coordinator": ("", "HOST:PORT of the first of several processes, or auto in a cluster that JAX knows"),
+    "num_processes": ("", "how many processes the run has"),
+    "process_id": ("", "which of them this is, from 0"),
+}
 SETTINGS = tuple(field.name for field in dataclasses.fields(Config))
 OF_A_RUN = ("data_dir", "top_k", "propagation")  # what may be stated anew when a run is evaluated
 
@@ -82,19 +88,16 @@ def main(arguments: Sequence[str]) -> int:
 
 def train(values: flags.FlagValues) -> int:
     """Trains or continues a run, fills its folder, and prints the metrics beside the popularity baseline's."""
-    from lgcn_jax import datasets, display, lock, problem, profile, run, signals, workdir
+    from lgcn_jax import display, lock, processes, profile, run, signals
 
-    stated, folder, quiet = configs.given(values, SETTINGS), _workdir(values), values["quiet"].value
+    folder = _workdir(values)
+    _join(values)
+    first = processes.is_first()
+    quiet = values["quiet"].value or not first
     profiled = folder / "profile" if values["profile"].value else None
-    with lock.hold(folder):
-        stored = None if values["overwrite"].value else run.stored_settings(folder)
-        config = run.continued(folder, stored, stated) if stored else _config(stated)
-        interactions = datasets.load(config, progress=not quiet)
-        posed = problem.pose(config, interactions)
-        if values["overwrite"].value:
-            workdir.clear(folder)
-        place = run.find_place(folder, posed, interactions)
-        for note in place.notes:
+    with processes.together(), lock.hold(folder) if first else contextlib.nullcontext():
+        config, interactions, posed, place = _found(values, folder, quiet)
+        for note in place.notes if first else ():
             print(f"{folder}: {note}", file=sys.stderr)
         if not quiet:
             print(_headline(interactions, config), flush=True)
@@ -104,18 +107,52 @@ def train(values: flags.FlagValues) -> int:
             profile.Profile(profiled) as trace,
         ):
             result = run.carry_out(folder, posed, interactions, place, shown, trace, request)
-    if profiled:
+    if profiled and first:
         print(trace.told())
+    return _told(result, folder, config, interactions, request.signal, first)
+
+
+def _found(values: flags.FlagValues, folder: Path, quiet: bool):
+    """What a run of these flags is: settings, data set, its problem on the devices, and where it goes on."""
+    from lgcn_jax import datasets, problem, processes, run, workdir
+
+    stated, anew = configs.given(values, SETTINGS), values["overwrite"].value
+    stored = None if anew else run.stored_settings(folder)
+    config = run.continued(folder, stored, stated) if stored else _config(stated)
+    interactions = datasets.load(config, progress=not quiet)
+    posed = problem.pose(config, interactions)
+    if anew and processes.is_first():
+        workdir.clear(folder)
+    processes.agreed(0)  # nobody looks into the folder before it is cleared
+    return config, interactions, posed, run.find_place(folder, posed, interactions)
+
+
+def _told(result: dict, folder: Path, config: Config, interactions, signal_number: int, first: bool) -> int:
+    """The exit status of a run's result, which the first process prints."""
     if result["status"] == "failed":
         advice = "try a lower --learning_rate or --clip_norm in a new run"
-        print(f"{result['error']}; {advice}; earlier checkpoints are kept", file=sys.stderr)
+        if first:
+            print(f"{result['error']}; {advice}; earlier checkpoints are kept", file=sys.stderr)
         return 1
     if result["status"] == "interrupted":
-        print(f"interrupted after epoch {result['epochs']}, step {result['step']}; the same command continues")
-        return 128 + request.signal
-    _print_scores(interactions, config, result)
-    print(f"wrote {folder / 'result.json'} and {folder / 'curves.png'}")
+        if first:
+            print(f"interrupted after epoch {result['epochs']}, step {result['step']}; the same command continues")
+        return 128 + signal_number
+    if first:
+        _print_scores(interactions, config, result)
+        print(f"wrote {folder / 'result.json'} and {folder / 'curves.png'}")
     return 0
+
+
+def _join(values: flags.FlagValues) -> None:
+    """Makes this process one of several, where flags say so; to be called before anything looks for devices."""
+    from lgcn_jax import processes
+
+    named = [name for name in PROCESSES if values[name].present]
+    if values["coordinator"].value:
+        processes.join(*(values[name].value for name in PROCESSES))
+    elif named:
+        raise InputError(f"--{named[0]}", values[named[0]].value, "nothing without --coordinator")
 
 
 def evaluate(values: flags.FlagValues) -> int:
@@ -195,6 +232,7 @@ COMMANDS = {
             "quiet": (False, "show no progress, only the final table"),
             "profile": (False, "trace a few steps into WORKDIR/profile, for XProf, TensorBoard or Perfetto"),
             **_CACHE,
+            **PROCESSES,
         },
     ),
     "evaluate": Command(

@@ -14,7 +14,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from lgcn_jax.config import mesh_shape
@@ -73,7 +72,15 @@ class Mesh:
 
     def put(self, tree: Any) -> Any:
         """Host values, the same in all processes, on all devices."""
-        return jax.device_put(tree, self.sharding(WHOLE))
+        if jax.process_count() == 1:
+            return jax.device_put(tree, self.sharding(WHOLE))
+        return jax.tree.map(self._put_everywhere, tree)
+
+    def _put_everywhere(self, value: Any) -> jax.Array:
+        if jnp.issubdtype(getattr(value, "dtype", None), jax.dtypes.prng_key):  # JAX puts keys on own devices alone
+            return jax.random.wrap_key_data(self._put_everywhere(jax.random.key_data(value)))
+        value = np.asarray(value)
+        return jax.make_array_from_callback(value.shape, self.sharding(WHOLE), lambda part: value[part])
 
     def place(self, make: Callable[[int, int], Any]) -> Any:
         """Puts on each device what `make(data, nodes)` makes for its place in the mesh: only that, and one by one.
@@ -160,15 +167,3 @@ def passed_on(x: Any, axis: str) -> Any:
     count = jax.lax.axis_size(axis)
     pairs = [(place, (place - 1) % count) for place in range(count)]
     return jax.tree.map(lambda leaf: jax.lax.ppermute(leaf, axis, pairs), x)
-
-
-def agreed(value: float) -> float:
-    """The largest of the processes' values, so that all of them do the same next."""
-    if jax.process_count() == 1:
-        return value
-    return float(multihost_utils.process_allgather(np.float64(value)).max())
-
-
-def is_first() -> bool:
-    """Whether this is the process that writes and prints."""
-    return jax.process_index() == 0

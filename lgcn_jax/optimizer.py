@@ -42,7 +42,8 @@ class Optimizer(NamedTuple):
         if self.plateau is None:
             return state
         with jax.numpy_dtype_promotion("standard"):  # optax mixes integer counts and floats
-            value = jax.device_put(np.asarray(1 - metric, state.plateau.best_value.dtype))
+            best = state.plateau.best_value
+            value = jax.device_put(np.asarray(1 - metric, best.dtype), best.sharding)
             _, plateau = self.plateau.update({}, state.plateau, value=value)
         return state._replace(plateau=plateau)
 

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse
 from flax import nnx
 from jax.experimental import multihost_utils
+from jax.sharding import SingleDeviceSharding
 
 from lgcn_jax import evaluation, graph, order, propagation, ring, sampling, step
 from lgcn_jax.config import Config
@@ -90,7 +91,8 @@ class Problem:
 
         def described(leaf):
             shape, spec = ((rows, *leaf.shape[1:]), ROWS) if leaf.ndim else ((), WHOLE)
-            return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=self.mesh.sharding(spec))
+            sharding = self.mesh.sharding(spec) or SingleDeviceSharding(jax.devices()[0])  # Orbax wants to know
+            return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=sharding)
 
         return Snapshot(*jax.tree.map(described, start), Progress())
 

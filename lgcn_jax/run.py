@@ -13,6 +13,7 @@ from lgcn_jax.display import Display
 from lgcn_jax.errors import InputError
 from lgcn_jax.interactions import Interactions
 from lgcn_jax.problem import Problem, pose
+from lgcn_jax.processes import agreed, is_first
 from lgcn_jax.profile import Profile
 from lgcn_jax.programs import make_evaluate
 from lgcn_jax.signals import StopRequest
@@ -89,8 +90,10 @@ def find_place(folder: Path, problem: Problem, interactions: Interactions) -> Pl
     progress = newest.snapshot.progress
     if progress.epoch + (progress.step > 0) > config.epochs:
         raise InputError("--epochs", config.epochs, f"at least {progress.epoch + (progress.step > 0)}, which are begun")
-    for number in bad.keys() | checkpoint.superfluous(good):
-        checkpoint.remove(checkpoints, number)
+    if is_first():
+        for number in bad.keys() | checkpoint.superfluous(good):
+            checkpoint.remove(checkpoints, number)
+    agreed(0)  # nobody saves before they are gone
     notes = [f"removed the damaged checkpoint {number} ({reason})" for number, reason in bad.items()]
     if checkpoint.best_step(newest.facts) not in good:
         best = progress.best["epoch"]
@@ -159,6 +162,7 @@ class Recorder(training.Listener):
         self._checkpoints.save(by_node, self._problem.steps_per_epoch, facts)
 
     def stopped(self) -> bool:
+        self._request.signal = int(agreed(self._request.signal))  # one process's signal ends all
         return self._request.signal != 0
 
 
@@ -181,7 +185,8 @@ def carry_out(
     """
     config = problem.config
     environment = workdir.environment(config, interactions)
-    with workdir.RunFolder(folder, config, environment, place.rows) as run_folder:
+    kind = workdir.RunFolder if is_first() else workdir.Onlooker
+    with kind(folder, config, environment, place.rows) as run_folder:
         try:
             with Checkpoints(folder / "checkpoints", config.watched) as checkpoints:
                 recorder = Recorder(run_folder, checkpoints, shown, profile, request, problem)

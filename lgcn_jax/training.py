@@ -18,8 +18,8 @@ from flax import nnx
 
 from lgcn_jax import evaluation, optimizer
 from lgcn_jax.config import Config
-from lgcn_jax.mesh import agreed
 from lgcn_jax.problem import Problem
+from lgcn_jax.processes import agreed
 from lgcn_jax.programs import Programs
 from lgcn_jax.state import Progress, Snapshot, Totals, table_sha256
 from lgcn_jax.step import stream

@@ -86,6 +86,22 @@ class RunFolder:
             self._scalars.close()
 
 
+class Onlooker(RunFolder):
+    """The run folder of a process that writes nothing, since another one does."""
+
+    def __init__(self, path: Path, config: Config, environment: dict[str, Any], rows: list[dict[str, Any]] = ()):
+        self.path, self.config, self.environment, self.rows = path, config, environment, list(rows)
+
+    def log(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def __exit__(self, kind, *exception) -> None:
+        """Nothing is open."""
+
+
 def clear(path: Path) -> None:
     """Removes what a run leaves behind, and nothing else that lies in the folder.
 

@@ -8,7 +8,7 @@ import lgcn_jax
 ORDER = [
     *("version", "errors", "csr", "reader", "config", "interactions", "synthetic", "datasets"),
     *("graph", "order", "mesh", "layout", "ring", "propagation", "model", "losses", "shuffle", "sampling"),
-    *("optimizer", "metrics", "evaluation", "state", "step", "problem", "programs", "training"),
+    *("optimizer", "metrics", "evaluation", "state", "step", "problem", "programs", "processes", "training"),
     *("checkpoint", "curves", "scalars", "workdir", "display", "profile", "cache"),
     *("lock", "signals", "run", "doctor", "cli", "__main__"),
 ]

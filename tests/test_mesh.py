@@ -1,13 +1,14 @@
 """Runs cut over devices: nobody has everything, and the numbers are those of one device."""
 
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lgcn_jax import datasets, evaluation, training
+from lgcn_jax import cli, datasets, evaluation, training
 from lgcn_jax.errors import InputError
 from lgcn_jax.layout import LAYOUTS
 from lgcn_jax.mesh import NODES, PARTS, ROWS, WHOLE, Mesh, exchanged
@@ -156,3 +157,18 @@ def test_ties_go_to_the_lower_id_wherever_the_items_are(small):
         found = evaluate(params, posed_problem.adjacency, posed_problem.task)
         sums.append(evaluation.mean(found, posed_problem.task, posed_problem.config.top_k))
     assert sums[0] == pytest.approx(sums[1], abs=1e-7)
+
+
+def test_a_run_moves_between_meshes_through_its_checkpoints(small, tmp_path):
+    """From three places to one, to eight devices, and back to one; 499 nodes are padded to other numbers each time."""
+    world = ["--dataset=synthetic", "--num_users=300", "--num_items=199", "--num_interactions=5000", "--top_k=20"]
+    model = ["--num_layers=2", "--embedding_dim=8", "--batch_size=240", "--eval_every=1", "--save_every=1", "--quiet"]
+    for epochs, mesh in ((1, "nodes:3"), (2, "data:1"), (3, "data:2,nodes:4"), (4, "nodes:1")):
+        more = [f"--epochs={epochs}", f"--mesh={mesh}"]
+        assert cli.main(["train", *world, *model, f"--workdir={tmp_path / 'moved'}", *more]) == 0
+    assert cli.main(["train", *world, *model, f"--workdir={tmp_path / 'still'}", "--epochs=4"]) == 0
+    found, expected = (
+        json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[-2])["loss"]
+        for name in ("moved", "still")
+    )
+    assert found == pytest.approx(expected, rel=1e-5)

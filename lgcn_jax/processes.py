@@ -1,0 +1,91 @@
+"""Several processes as one run: how they find each other, agree on what to do next, and notice that one is gone.
+
+The engine is `jax.distributed` and XLA's collectives (gloo on CPU, NCCL on GPUs). All processes take the same steps;
+the first one alone writes the run folder and prints.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from lgcn_jax.errors import InputError
+
+DETECT = "auto"  # in place of a coordinator's address: the cluster that JAX finds itself in
+PATIENCE_SECONDS = 30  # without a heartbeat, after which a process counts as gone
+
+
+def join(coordinator: str, num_processes: str, process_id: str) -> None:
+    """Waits until all processes of the run are there; to be called before JAX looks for devices.
+
+    Args:
+      coordinator: 'HOST:PORT' of the first process, or 'auto'.
+      num_processes, process_id: as text; empty with 'auto'.
+
+    Raises:
+      InputError: the processes cannot be found, or a number is none.
+    """
+    settings = {"heartbeat_timeout_seconds": PATIENCE_SECONDS}
+    if coordinator != DETECT:
+        count = _number("--num_processes", num_processes, 1, 2**20)
+        place = _number("--process_id", process_id, 0, count - 1)
+        settings |= {"coordinator_address": coordinator, "num_processes": count, "process_id": place}
+    try:
+        jax.distributed.initialize(**settings)
+    except (ValueError, RuntimeError) as error:
+        expected = f"HOST:PORT that all processes reach, or {DETECT} in a cluster that JAX knows"
+        raise InputError("--coordinator", f"{coordinator} ({str(error).splitlines()[0]})", expected) from None
+
+
+def _number(flag: str, text: str, least: int, most: int) -> int:
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise InputError(flag, repr(text), f"an integer from {least} to {most}")
+    return int(text)
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes and prints."""
+    return jax.process_index() == 0
+
+
+def agreed(value: float) -> float:
+    """The largest of the processes' values, so that all of them do the same next; waits for all."""
+    if jax.process_count() == 1:
+        return value
+    return float(multihost_utils.process_allgather(np.float32(value)).max())
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """While entered, an error of one process ends all: the others would wait for it for ever.
+
+    An InputError or whatever else is raised here is told by this process; others notice that it is gone, and end with
+    one line and exit status 1. Where there is one process, nothing is done.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        reason = str(error).splitlines()[0][:200]
+        print(
+            f"another process of this run is gone ({reason}); the same command continues", file=sys.stderr, flush=True
+        )
+        os._exit(1)  # an orderly end would wait for the one that is gone
+    except BaseException as error:
+        if jax.process_count() > 1:
+            _leave(error)
+        raise
+
+
+def _leave(error: BaseException) -> None:
+    """Ends this process at once after telling the error, so that the others' collectives fail."""
+    if isinstance(error, InputError):
+        print(error, file=sys.stderr, flush=True)
+        os._exit(2)
+    sys.excepthook(type(error), error, error.__traceback__)
+    os._exit(1)

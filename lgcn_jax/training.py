@@ -35,7 +35,7 @@ class Listener:
         """A line of metrics.jsonl."""
 
     def steps(self, planned: int) -> int:
-        """How many steps the next block shall have: `planned`, or fewer; asked before every block."""
+        """How many steps the next block shall have: `planned`, or fewer, at least 1; asked before every block."""
         return planned
 
     def progress(self, epoch: int, step: int, steps: int, loss: float) -> None:

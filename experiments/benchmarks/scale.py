@@ -107,7 +107,7 @@ class Clock:
 
     def _peak(self) -> float:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / 1e6 if sys.platform == "darwin" else peak / 1e3  # bytes there, KiB elsewhere
+        return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6  # bytes there, KiB elsewhere
 
 
 def memory(train: int, test: int, nodes: int, dim: int) -> dict[str, int]:
@@ -121,15 +121,16 @@ def memory(train: int, test: int, nodes: int, dim: int) -> dict[str, int]:
     * task: row and item of each train pair, which are masked when the test part is ranked, and the test pairs.
     * index: the starts of rows in all of these, ids and flags: about 64 bytes a node.
     * state: the table and both moments of Adam.
-    * tables: within a step, the gradient and the layer at hand.
+    * layer: within a step, the layer at hand, and then the gradient in its place.
     * batch: within a step, what its first and last product need: the columns renumbered for the rows that the batch
-      has (4 E), and the entries of these rows, up to E / 4 of them in seven arrays.
+      has (4 E) after a check of each, which is kept from step to step (4 E), and the entries of these rows, up to
+      E / 4 of them, with where they come from (3 E).
     * program: XLA, its compiler and what it compiled; measured, and the same for every size.
     """
     table = 4 * nodes * dim
     held = {"interactions": 4 * (train + test), "sampler": 4 * train, "layout": 8 * 2 * train}
     held |= {"task": 8 * train + 4 * test, "index": 64 * nodes, "state": 3 * table}
-    return held | {"tables": 2 * table, "batch": 11 * 2 * train, "program": 300_000_000}
+    return held | {"layer": table, "batch": 11 * 2 * train, "program": 300_000_000}
 
 
 def expected(config: Config, terms: dict[str, int]) -> dict[str, int]:

@@ -94,6 +94,20 @@ def test_a_validation_part_chooses_the_epoch_and_the_test_part_is_scored_once(tm
     assert f"{result['test']['recall@5']:.4f}" in capsys.readouterr().out
 
 
+def test_a_run_that_watches_valid_needs_no_test_part(tmp_path):
+    """Every test pair is in train, and so none is left to be scored at the end."""
+    train = "".join(f"{user} {user % 7} {user % 5 + 7}\n" for user in range(20))
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "train.txt").write_text(train)
+    (tmp_path / "set" / "test.txt").write_text(train)
+    (tmp_path / "set" / "valid.txt").write_text("".join(f"{user} {(user + 1) % 7} 12\n" for user in range(20)))
+    run = [f"--dataset={tmp_path / 'set'}", "--format=adjacency", f"--workdir={tmp_path / 'run'}", "--eval_split=valid"]
+    assert cli.main(["train", *run, *MODEL, "--epochs=2", "--eval_every=1", "--top_k=5"]) == 0
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["best"]["split"] == "valid"
+    assert "test" not in result
+
+
 def test_popularity_is_scored_by_the_same_evaluator(capsys):
     assert cli.main(["evaluate", "--model=popularity", *WORLD]) == 0
     assert "popularity" in capsys.readouterr().out

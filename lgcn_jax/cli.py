@@ -13,6 +13,7 @@ from pathlib import Path
 from absl import flags, logging
 
 from lgcn_jax import config as configs
+from lgcn_jax import paths
 from lgcn_jax.config import Config
 from lgcn_jax.errors import InputError, WriteError
 
@@ -244,7 +245,9 @@ def _config(stated: dict) -> Config:
 def _workdir(values: flags.FlagValues) -> Path:
     if not values["workdir"].value:
         raise InputError("--workdir", "nothing", "the folder of a run")
-    return Path(values["workdir"].value)
+    folder = Path(values["workdir"].value)
+    paths.exists(folder / "checkpoints", f"--workdir={folder}")  # refused, if it can't be looked into
+    return folder
 
 
 def _unraisable(unraisable) -> None:

@@ -186,6 +186,33 @@ def test_a_mistake_is_refused_in_one_line(arguments, parts, capsys, tmp_path, mo
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", *WORLD, "--workdir="],
+        ["train", *WORLD, "--overwrite", "--workdir="],
+        ["train", *WORLD, "--workdir=made/first/"],
+        ["evaluate", "--workdir="],
+        ["data", "--dataset=gowalla", "--data_dir="],
+        ["data", "--dataset=gowalla", "--data_dir=made/first/"],
+        ["data", "--dataset="],
+    ],
+)
+def test_a_path_longer_than_any_file_has_is_refused_in_one_line(arguments, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LGCN_JAX_DATA", raising=False)
+    *others, last = arguments
+    assert "a" * 300 in refused(capsys, *others, last + "a" * 300)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_the_environment_that_no_file_can_be_in_is_refused_by_name(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("LGCN_JAX_DATA", "a" * 300)
+    line = refused(capsys, "data", "--dataset=gowalla", f"--data_dir={tmp_path}")
+    assert line.startswith("LGCN_JAX_DATA=aaa")
+    assert "File name too long" in line
+
+
 def test_overwrite_leaves_a_folder_that_holds_no_run(tmp_path, capsys):
     foreign = tmp_path / "run" / "checkpoints" / "model.pt"
     foreign.parent.mkdir(parents=True)

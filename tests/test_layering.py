@@ -6,7 +6,7 @@ from pathlib import Path
 import lgcn_jax
 
 ORDER = [
-    *("version", "errors", "csr", "reader", "config", "interactions", "synthetic", "datasets"),
+    *("version", "errors", "paths", "csr", "reader", "config", "interactions", "synthetic", "datasets"),
     *("graph", "layout", "propagation", "model", "losses", "sampling", "optimizer", "metrics", "evaluation"),
     *("state", "step", "training", "checkpoint", "curves", "scalars", "workdir", "display"),
     *("lock", "signals", "run", "doctor", "cli", "__main__"),

@@ -259,6 +259,16 @@ def test_the_lock_of_a_dead_owner_is_taken_over(tmp_path):
     assert not (tmp_path / lock.NAME).exists()
 
 
+def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_kept(tmp_path):
+    (tmp_path / "elsewhere").write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / lock.NAME).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=r"found a link named \.lock"), lock.hold(tmp_path / "run"):
+        pass
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+    assert (tmp_path / "run" / lock.NAME).is_symlink()
+
+
 def test_a_run_whose_numbers_go_bad_keeps_its_checkpoints_and_says_so(tmp_path, capsys):
     status = cli.main(["train", *WORLD, *MODEL, f"--workdir={tmp_path}", "--learning_rate=1e38", "--clip_norm=0"])
     assert status == 1

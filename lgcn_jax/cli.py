@@ -5,6 +5,7 @@ Libraries are imported where a command needs them, so that a mistyped flag is an
 
 import dataclasses
 import difflib
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -262,8 +263,6 @@ def _require_text(arguments: Sequence[str]) -> None:
             argument.encode()
         except UnicodeEncodeError:
             raise InputError("command line", ascii(argument), "text in UTF-8") from None
-        if argument.lstrip("-").partition("=")[0] == "undefok":  # absl would let misspelt flags pass
-            raise InputError("--undefok", "an unknown flag", "flags that exist")
 
 
 def _command(name: str) -> Command:
@@ -285,22 +284,48 @@ def _define(command: Command) -> flags.FlagValues:
 
 def _parse(command: Command, arguments: Sequence[str]) -> flags.FlagValues:
     values = _define(command)
+    stated = _expanded(values, arguments[1:])
     try:
-        rest = values([f"lgcn_jax {arguments[0]}", *arguments[1:]])
-    except UnicodeDecodeError as error:
-        raise InputError("--flagfile", f"bytes that are no text ({error.reason})", "a text file of flags") from None
+        rest = values([f"lgcn_jax {arguments[0]}", *stated])
     except flags.UnrecognizedFlagError as error:
         near = difflib.get_close_matches(error.flagname, list(values), 1)
         hint = f" (did you mean --{near[0]}?)" if near else ""
         raise InputError(f"--{error.flagname}", "an unknown flag", f"a flag of {arguments[0]}{hint}") from None
-    except flags.Error as error:
-        flag, _, reason = str(error).replace("\n", " ").partition(": ")
-        raise InputError(
-            "flags", f"{flag} ({reason})" if reason else flag, f"flags as `{arguments[0]} --help` lists them"
-        ) from None
+    except (flags.Error, ValueError) as error:
+        raise _misstated(values, str(error).replace("\n", " "), arguments[0]) from None
     if rest[1:]:
         raise InputError("command line", repr(rest[1]), f"only --flag=value after {arguments[0]}")
     return values
+
+
+def _expanded(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
+    """The arguments with the lines of flagfiles in their places."""
+    try:
+        stated = values.read_flags_from_files(arguments)
+    except flags.CantOpenFlagFileError as error:
+        reason = error.__context__
+        found = f"a file that cannot be read ({reason.strerror})"
+        raise InputError(f"--flagfile={reason.filename}", found, "a text file of flags") from None
+    except UnicodeDecodeError as error:
+        raise InputError("--flagfile", f"bytes that are no text ({error.reason})", "a text file of flags") from None
+    except (flags.Error, ValueError) as error:
+        raise InputError("--flagfile", str(error).strip(), "--flagfile=FILE") from None
+    for argument in stated:
+        if re.match(r"--?undefok(=|$)", argument):  # absl would let misspelt flags pass
+            raise InputError("--undefok", "an unknown flag", "flags that exist")
+        if re.match(r"--?flagfile(=|$)", argument):  # absl would look into it only later
+            raise InputError("--flagfile", f"{argument!r} alone on a line", "--flagfile=FILE")
+    return stated
+
+
+def _misstated(values: flags.FlagValues, text: str, name: str) -> InputError:
+    """The error that absl describes as `text`, as an InputError."""
+    if illegal := re.fullmatch(r"flag --(\w+)=(.*): (?:expected )?(.*)", text):
+        flag, found, expected = illegal.groups()
+        return InputError(f"--{flag}", repr(found), "true or false" if values[flag].boolean else expected)
+    if missing := re.fullmatch(r"Missing value for flag -*(\w+)", text):
+        return InputError(f"--{missing[1]}", "no value", f"--{missing[1]}=VALUE")
+    return InputError("flags", text, f"flags as `{name} --help` lists them")
 
 
 def _usage() -> str:

@@ -1,6 +1,7 @@
 """The command line as a user meets it: what it prints, what it writes, and how it refuses."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -143,14 +144,25 @@ def test_flagfile_states_flags(tmp_path, capsys):
     assert "300" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("lines", ["--undefok=epoch", "--undefok\nepoch", "-undefok=epoch", "--flagfile\nsecond.flags"])
+def test_misspelt_flags_pass_nowhere(lines, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outer.flags").write_text("--flagfile=first.flags\n")
+    (tmp_path / "first.flags").write_text(f"{lines}\n--epoch=3\n")
+    (tmp_path / "second.flags").write_text("--undefok=epoch\n")
+    for stated in ("--flagfile=first.flags", "--flagfile=outer.flags"):
+        assert re.match("--(undefok|flagfile): found", refused(capsys, "train", *WORLD, "--workdir=run", stated))
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
         ([], ["command", "nothing", "train"]),
         (["trian"], ["trian", "did you mean train?"]),
         (["train", "--epoch=3"], ["--epoch", "unknown flag", "--epochs"]),
-        (["train", "--epochs=many"], ["epochs=many", "an integer"]),
-        (["train", "--learning_rate=fast"], ["learning_rate=fast", "a number"]),
+        (["train", "--epochs=many"], ["--epochs: found 'many', expected an integer"]),
+        (["train", "--learning_rate=fast"], ["--learning_rate: found 'fast', expected a number"]),
         (["train", "--alpha=1.5"], ["--alpha", "1.5", "0 to 1"]),
         (["train", "--temperature=0"], ["--temperature", "0", "above 0"]),
         (["train", "--num_layers=-1"], ["--num_layers", "-1", "from 0"]),
@@ -159,7 +171,12 @@ def test_flagfile_states_flags(tmp_path, capsys):
         (["train", "--loss=bpr", "--alpha=0.5"], ["--alpha", "0.5", "1.0 with --loss=bpr"]),
         (["train", "stray"], ["stray", "--flag=value"]),
         (["train", "--dataset=gowala"], ["--dataset", "gowala", "gowalla"]),
-        (["train", "--flagfile=missing.flags"], ["missing.flags"]),
+        (["train", "--workdir=run", "--epochs"], ["--epochs: found no value"]),
+        (["train", "--quiet=maybe"], ["--quiet: found 'maybe', expected true or false"]),
+        (["train", "--noquiet=3"], ["--noquiet=3 does not take an argument"]),
+        (["train", "--flagfile=missing.flags"], ["--flagfile=missing.flags: found a file that cannot be read (No "]),
+        (["train", "--flagfile=."], ["--flagfile=.: found a file that cannot be read (Is a directory)"]),
+        (["train", "--workdir=run", "--flagfile"], ["--flagfile with no argument"]),
         (["evaluate"], ["--workdir", "--model"]),
         (["evaluate", "--model=magic", *WORLD], ["--model", "magic", "popularity"]),
         (["evaluate", "--workdir=nowhere"], ["nowhere", "no run"]),

@@ -3,12 +3,13 @@
 Libraries are imported where a command needs them, so that a mistyped flag is answered at once.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from absl import flags, logging
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     except WriteError as error:
-        print(f"{error}; the last checkpoint can be continued from", file=sys.stderr)
+        print(error, *getattr(error, "__notes__", ()), sep="; ", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -87,7 +88,8 @@ def train(values: flags.FlagValues) -> int:
     from lgcn_jax import datasets, display, lock, run, signals, training, workdir
 
     stated, folder, quiet = configs.given(values, SETTINGS), _workdir(values), values["quiet"].value
-    with lock.hold(folder):
+    with lock.hold(folder), _continuable(folder):
+        workdir.require_kinds(folder)
         stored = None if values["overwrite"].value else run.stored_settings(folder)
         config = run.continued(folder, stored, stated) if stored else _config(stated)
         interactions = datasets.load(config, progress=not quiet)
@@ -111,6 +113,19 @@ def train(values: flags.FlagValues) -> int:
     _print_scores(interactions, config, problem.task, result)
     print(f"wrote {folder / 'result.json'} and {folder / 'curves.png'}")
     return 0
+
+
+@contextlib.contextmanager
+def _continuable(folder: Path) -> Iterator[None]:
+    """Adds to a WriteError that the run can be continued, where it can."""
+    from lgcn_jax import checkpoint
+
+    try:
+        yield
+    except WriteError as error:
+        if checkpoint.steps(folder / "checkpoints"):
+            error.add_note("the last checkpoint can be continued from")
+        raise
 
 
 def evaluate(values: flags.FlagValues) -> int:

@@ -2,12 +2,13 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from lgcn_jax import cli
+from lgcn_jax import cli, workdir
 
 WORLD = ["--dataset=synthetic", "--num_users=300", "--num_items=200", "--num_interactions=5000"]
 MODEL = ["--num_layers=2", "--embedding_dim=8", "--batch_size=256"]
@@ -230,13 +231,39 @@ def test_a_folder_of_the_environment_that_no_file_can_be_in_is_refused_by_name(c
     assert "File name too long" in line
 
 
-def test_overwrite_leaves_a_folder_that_holds_no_run(tmp_path, capsys):
-    foreign = tmp_path / "run" / "checkpoints" / "model.pt"
-    foreign.parent.mkdir(parents=True)
-    foreign.write_text("weights")
+@pytest.mark.parametrize("foreign", ["checkpoints/model.pt", "config.json", "environment.json", "checkpoints/7/meta"])
+def test_overwrite_leaves_a_folder_that_holds_no_run(foreign, tmp_path, capsys):
+    """Other programs, too, write files of these names."""
+    kept = [tmp_path / "run" / name for name in (foreign, "config.json")]
+    kept[0].parent.mkdir(parents=True)
+    for path in kept:
+        path.write_text('{"architectures": ["BertModel"]}')
     line = refused(capsys, "train", *WORLD, *MODEL, f"--workdir={tmp_path / 'run'}", "--overwrite")
-    assert "checkpoints without a config.json" in line
-    assert foreign.read_text() == "weights"
+    assert "config.json" in line
+    assert "neither settings, environment nor checkpoint of a run" in line
+    assert all("Bert" in path.read_text() for path in kept)
+
+
+def test_any_sign_of_a_run_lets_it_be_overwritten(tmp_path):
+    trained(tmp_path / "whole", "--epochs=1")
+    for damaged in ([], ["config.json"], ["config.json", "environment.json"], ["config.json", "checkpoints"]):
+        run = shutil.copytree(tmp_path / "whole", tmp_path / "run")
+        for path in (run / name for name in damaged):
+            shutil.rmtree(path) if path.is_dir() else path.write_text("[]")
+        workdir.clear(run)
+        assert list(run.iterdir()) == []
+        run.rmdir()
+
+
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+@pytest.mark.parametrize("name", [*workdir.FILES, *workdir.FOLDERS])
+def test_a_name_of_the_run_folder_that_is_taken_is_refused(name, overwrite, tmp_path, capsys):
+    taken = tmp_path / "run" / name
+    taken.parent.mkdir()
+    taken.mkdir() if name in workdir.FILES else taken.write_text("mine")
+    line = refused(capsys, "train", *WORLD, *MODEL, f"--workdir={tmp_path / 'run'}", *overwrite)
+    assert line.startswith(f"{taken}: found what is no ")
+    assert list(taken.parent.iterdir()) == [taken]
 
 
 def test_k_above_the_number_of_items_is_refused_before_anything_is_written(tmp_path, capsys):

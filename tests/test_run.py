@@ -205,6 +205,14 @@ def test_a_full_disk_ends_in_one_line_and_loses_no_checkpoint(tmp_path, whole):
     assert outcome(tmp_path / "run")[0] == whole[0]
 
 
+def test_a_disk_that_is_full_from_the_beginning_leaves_nothing_to_continue(tmp_path):
+    full = in_a_process(tmp_path / "run", "--epochs=2", limit=100)
+    assert full.returncode == 1
+    assert full.stderr.count("\n") == 1
+    assert "could not be written: File too large" in full.stderr
+    assert "continued" not in full.stderr
+
+
 def test_a_run_moves_from_one_device_to_four_and_back_and_says_so(tmp_path, whole):
     for epochs, devices in ((2, 1), (4, 4), (6, 1)):
         done = in_a_process(tmp_path / "run", f"--epochs={epochs}", devices=devices)

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 
 import pytest
 
@@ -72,19 +71,21 @@ def test_a_run_stopped_within_an_epoch_goes_on_from_that_step(small, monkeypatch
     assert untimed([result.last]) == untimed([expected.last])
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_a_run_that_then_continues(tmp_path, whole, number, status):
-    def raise_once_begun():
-        metrics = tmp_path / "run" / "metrics.jsonl"
-        while not (metrics.exists() and metrics.read_text().count("\n") >= 1):
-            pass
-        signal.pthread_kill(threading.main_thread().ident, number)
+def raising(number: int, when: int):
+    """A Display.progress that raises the signal after a block."""
+    blocks = itertools.count(1)
+    return lambda *arguments: signal.raise_signal(number) if next(blocks) == when else None
 
-    threading.Thread(target=raise_once_begun, daemon=True).start()
-    found = train(tmp_path / "run", "--epochs=6")
-    if found == status:  # the run may have been at its end already
-        assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "interrupted"
-        assert train(tmp_path / "run") == 0
+
+@pytest.mark.parametrize(("number", "status", "when"), [(signal.SIGTERM, 143, 1), (signal.SIGINT, 130, 4)])
+def test_a_signal_ends_a_run_that_then_continues(tmp_path, whole, number, status, when, monkeypatch):
+    """In the first epoch, and in a later one."""
+    monkeypatch.setattr(display.Display, "progress", raising(number, when))
+    assert train(tmp_path / "run", "--epochs=6") == status
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["status"] == "interrupted"
+    assert result["epochs"] < 6
+    assert train(tmp_path / "run") == 0
     assert outcome(tmp_path / "run") == whole
 
 
@@ -93,9 +94,7 @@ def test_a_run_stopped_within_an_epoch_before_any_evaluation_continues(tmp_path,
     """After the first or the third block, which is of one step, and so in the first epoch."""
     monkeypatch.setattr(training, "FIRST_BLOCK", 1)
     monkeypatch.setattr(training, "BLOCK_SECONDS", 0.0)
-    blocks = itertools.count(1)
-    stop = lambda *arguments: signal.raise_signal(signal.SIGTERM) if next(blocks) == when else None  # noqa: E731
-    monkeypatch.setattr(display.Display, "progress", stop)
+    monkeypatch.setattr(display.Display, "progress", raising(signal.SIGTERM, when))
     assert train(tmp_path / "run", "--epochs=6") == 143
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert (result["status"], result["epochs"], result["step"], result["best"]) == ("interrupted", 0, when, None)

@@ -6,14 +6,16 @@ Libraries are imported where a command needs them, so that a mistyped flag is an
 import contextlib
 import dataclasses
 import difflib
+import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from absl import flags, logging
 
 from lgcn_jax import config as configs
+from lgcn_jax import paths
 from lgcn_jax.config import Config
 from lgcn_jax.errors import InputError, WriteError
 
@@ -79,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     except WriteError as error:
-        print(f"{error}; the last checkpoint can be continued from", file=sys.stderr)
+        print(error, *getattr(error, "__notes__", ()), sep="; ", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -95,7 +97,7 @@ def train(values: flags.FlagValues) -> int:
     first = processes.is_first()
     quiet = values["quiet"].value or not first
     profiled = folder / "profile" if values["profile"].value else None
-    with processes.together(), lock.hold(folder) if first else contextlib.nullcontext():
+    with processes.together(), lock.hold(folder) if first else contextlib.nullcontext(), _continuable(folder):
         config, interactions, posed, place = _found(values, folder, quiet)
         for note in place.notes if first else ():
             print(f"{folder}: {note}", file=sys.stderr)
@@ -116,6 +118,7 @@ def _found(values: flags.FlagValues, folder: Path, quiet: bool):
     """What a run of these flags is: settings, data set, its problem on the devices, and where it goes on."""
     from lgcn_jax import datasets, problem, processes, run, workdir
 
+    workdir.require_kinds(folder)
     stated, anew = configs.given(values, SETTINGS), values["overwrite"].value
     stored = None if anew else run.stored_settings(folder)
     config = run.continued(folder, stored, stated) if stored else _config(stated)
@@ -153,6 +156,19 @@ def _join(values: flags.FlagValues) -> None:
         processes.join(*(values[name].value for name in PROCESSES))
     elif named:
         raise InputError(f"--{named[0]}", values[named[0]].value, "nothing without --coordinator")
+
+
+@contextlib.contextmanager
+def _continuable(folder: Path) -> Iterator[None]:
+    """Adds to a WriteError that the run can be continued, where it can."""
+    from lgcn_jax import checkpoint
+
+    try:
+        yield
+    except WriteError as error:
+        if checkpoint.steps(folder / "checkpoints"):
+            error.add_note("the last checkpoint can be continued from")
+        raise
 
 
 def evaluate(values: flags.FlagValues) -> int:
@@ -293,7 +309,9 @@ def _config(stated: dict) -> Config:
 def _workdir(values: flags.FlagValues) -> Path:
     if not values["workdir"].value:
         raise InputError("--workdir", "nothing", "the folder of a run")
-    return Path(values["workdir"].value)
+    folder = Path(values["workdir"].value)
+    paths.exists(folder / "checkpoints", f"--workdir={folder}")  # refused, if it can't be looked into
+    return folder
 
 
 def _unraisable(unraisable) -> None:
@@ -308,8 +326,6 @@ def _require_text(arguments: Sequence[str]) -> None:
             argument.encode()
         except UnicodeEncodeError:
             raise InputError("command line", ascii(argument), "text in UTF-8") from None
-        if argument.lstrip("-").partition("=")[0] == "undefok":  # absl would let misspelt flags pass
-            raise InputError("--undefok", "an unknown flag", "flags that exist")
 
 
 def _command(name: str) -> Command:
@@ -331,19 +347,15 @@ def _define(command: Command) -> flags.FlagValues:
 
 def _parse(command: Command, arguments: Sequence[str]) -> flags.FlagValues:
     values = _define(command)
+    stated = _expanded(values, arguments[1:])
     try:
-        rest = values([f"lgcn_jax {arguments[0]}", *arguments[1:]])
-    except UnicodeDecodeError as error:
-        raise InputError("--flagfile", f"bytes that are no text ({error.reason})", "a text file of flags") from None
+        rest = values([f"lgcn_jax {arguments[0]}", *stated])
     except flags.UnrecognizedFlagError as error:
         near = difflib.get_close_matches(error.flagname, list(values), 1)
         hint = f" (did you mean --{near[0]}?)" if near else ""
         raise InputError(f"--{error.flagname}", "an unknown flag", f"a flag of {arguments[0]}{hint}") from None
-    except flags.Error as error:
-        flag, _, reason = str(error).replace("\n", " ").partition(": ")
-        raise InputError(
-            "flags", f"{flag} ({reason})" if reason else flag, f"flags as `{arguments[0]} --help` lists them"
-        ) from None
+    except (flags.Error, ValueError) as error:
+        raise _misstated(values, str(error).replace("\n", " "), arguments[0]) from None
     if rest[1:]:
         raise InputError("command line", repr(rest[1]), f"only --flag=value after {arguments[0]}")
     return values
@@ -356,6 +368,36 @@ def _carry_out(command: Command, values: flags.FlagValues) -> int:
 
     with cache.kept(Path(values["compilation_cache"].value)):
         return command.function(values)
+
+
+def _expanded(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
+    """The arguments with the lines of flagfiles in their places."""
+    try:
+        stated = values.read_flags_from_files(arguments)
+    except flags.CantOpenFlagFileError as error:
+        reason = error.__context__
+        found = f"a file that cannot be read ({reason.strerror})"
+        raise InputError(f"--flagfile={reason.filename}", found, "a text file of flags") from None
+    except UnicodeDecodeError as error:
+        raise InputError("--flagfile", f"bytes that are no text ({error.reason})", "a text file of flags") from None
+    except (flags.Error, ValueError) as error:
+        raise InputError("--flagfile", str(error).strip(), "--flagfile=FILE") from None
+    for argument in stated:
+        if re.match(r"--?undefok(=|$)", argument):  # absl would let misspelt flags pass
+            raise InputError("--undefok", "an unknown flag", "flags that exist")
+        if re.match(r"--?flagfile(=|$)", argument):  # absl would look into it only later
+            raise InputError("--flagfile", f"{argument!r} alone on a line", "--flagfile=FILE")
+    return stated
+
+
+def _misstated(values: flags.FlagValues, text: str, name: str) -> InputError:
+    """The error that absl describes as `text`, as an InputError."""
+    if illegal := re.fullmatch(r"flag --(\w+)=(.*): (?:expected )?(.*)", text):
+        flag, found, expected = illegal.groups()
+        return InputError(f"--{flag}", repr(found), "true or false" if values[flag].boolean else expected)
+    if missing := re.fullmatch(r"Missing value for flag -*(\w+)", text):
+        return InputError(f"--{missing[1]}", "no value", f"--{missing[1]}=VALUE")
+    return InputError("flags", text, f"flags as `{name} --help` lists them")
 
 
 def _usage() -> str:

@@ -7,17 +7,19 @@ from matplotlib.figure import Figure  # without pyplot, whose backend is the use
 
 
 def compare(panels: dict[str, dict[str, dict[int, float]]], path: Path) -> None:
-    """Writes panels side by side to `path` (PNG): {title: {label: {epoch: value}}}.
+    """Writes panels side by side to `path` (PNG): {title: {label: {epoch: value}}}."""
+    path.write_bytes(_png(comparison(panels)))
 
-    The first series of a panel is what the others are held against; it is drawn as open circles.
-    """
+
+def comparison(panels: dict[str, dict[str, dict[int, float]]]) -> Figure:
+    """The panels of `compare`; the first series of each is what the others are held against: open circles."""
     figure = Figure(figsize=(7 * len(panels), 5), layout="constrained")
     row = figure.subplots(1, len(panels), squeeze=False)
     for axes, (title, lines) in zip(row[0], panels.items(), strict=True):
         (label, series), *others = lines.items()
         axes.plot(list(series), list(series.values()), "o", markersize=4, markerfacecolor="none", label=label)
         _draw(axes, dict(others), title)
-    path.write_bytes(_png(figure))
+    return figure
 
 
 def logarithmic(panels: dict[str, dict[str, dict[float, float]]], xlabels: list[str]) -> bytes:
@@ -39,7 +41,12 @@ def logarithmic(panels: dict[str, dict[str, dict[float, float]]], xlabels: list[
 
 
 def of_run(rows: list[dict]) -> bytes:
-    """The curves of a run (PNG) from the lines of its metrics.jsonl: recall, ndcg and the loss's terms."""
+    """The curves of a run (PNG) from the lines of its metrics.jsonl."""
+    return _png(progression(rows))
+
+
+def progression(rows: list[dict]) -> Figure:
+    """Recall, ndcg and the loss's terms over epochs, from the lines of a run's metrics.jsonl."""
     train = [row for row in rows if row["split"] == "train"]
     evaluated = [row for row in rows if row["split"] != "train"]
     names = [name for name in evaluated[0] if "@" in name]
@@ -51,7 +58,7 @@ def of_run(rows: list[dict]) -> bytes:
     terms = {"loss": "total", "loss_ranking": "ranking", "loss_contrastive": "contrastive"}
     _draw(panels[2], {label: {r["epoch"]: r[key] for r in train} for key, label in terms.items()}, "train loss")
     panels[2].set_yscale("log")
-    return _png(figure)
+    return figure
 
 
 def _draw(axes, lines: dict[str, dict[int, float]], title: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pooch
 import requests
 
-from lgcn_jax import interactions, reader, synthetic
+from lgcn_jax import interactions, paths, reader, synthetic
 from lgcn_jax.config import Config
 from lgcn_jax.errors import InputError
 from lgcn_jax.interactions import Interactions
@@ -140,9 +140,9 @@ def _part(folder: Path, part: str) -> Path | None:
 
 def _locate(config: Config, source: Source, progress: bool) -> Path:
     """The verified file: under --data_dir, under the environment's folder, or fetched into --data_dir."""
-    for folder in filter(None, (config.data_dir, os.environ.get(ENVIRONMENT))):
-        path = Path(folder) / config.dataset / source.file
-        if path.exists():
+    for where, folder in ("--data_dir", config.data_dir), (ENVIRONMENT, os.environ.get(ENVIRONMENT)):
+        path = Path(folder or "") / config.dataset / source.file
+        if folder and paths.exists(path, f"{where}={folder}"):
             _verify(path, source)
             return path
     path = Path(config.data_dir) / config.dataset / source.file
@@ -164,8 +164,8 @@ def _download(config: Config, source: Source, path: Path, progress: bool) -> Non
         expected = f"the file there, under ${ENVIRONMENT}/{config.dataset}, or a network from which it can be fetched"
         raise InputError(path, f"no such file, and fetching it failed ({_reason(error)})", expected) from None
     finally:
-        with contextlib.suppress(OSError):  # stops at the first folder that holds something
-            for parent in made:
+        for parent in made:
+            with contextlib.suppress(OSError):  # it holds something, or could not be made
                 parent.rmdir()
 
 

@@ -1,6 +1,7 @@
 """One process at a time in a work folder: an advisory lock that dies with its owner."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -8,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from lgcn_jax import paths
 from lgcn_jax.errors import InputError
 
 NAME = ".lock"
@@ -23,27 +25,36 @@ def hold(folder: Path) -> Iterator[None]:
     Raises:
       InputError: another process holds the folder, or it cannot be written.
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = _acquire(folder)
-    except OSError as error:
-        found = f"a folder that cannot be written ({error.strerror})"
-        raise InputError(f"--workdir={folder}", found, "a writable folder") from None
+    with _made(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = _acquire(folder)
+        except OSError as error:
+            found = f"a folder that cannot be written ({error.strerror})"
+            raise InputError(f"--workdir={folder}", found, "a writable folder") from None
+        try:
+            yield
+        finally:
+            (folder / NAME).unlink(missing_ok=True)
+            os.close(lock)
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Removes on leaving, however that comes, those of the folder and its parents that were missing and stay empty."""
+    missing = [path for path in (folder, *folder.parents) if not paths.exists(path, f"--workdir={folder}")]
     try:
         yield
     finally:
-        (folder / NAME).unlink(missing_ok=True)
-        os.close(lock)
-        with contextlib.suppress(OSError):  # stops at the first folder that holds something
-            for path in made:
+        for path in missing:
+            with contextlib.suppress(OSError):  # it holds something, or could not be made
                 path.rmdir()
 
 
 def _acquire(folder: Path) -> int:
     """The file descriptor of the lock, held and signed."""
     while True:
-        lock = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock = _open(folder)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -58,9 +69,19 @@ def _acquire(folder: Path) -> int:
     return lock
 
 
+def _open(folder: Path) -> int:
+    """Opens the file of the lock, and never one elsewhere to which a link of its name leads."""
+    try:
+        return os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise InputError(f"--workdir={folder}", f"a link named {NAME}", "a folder without one") from None
+
+
 def _is_still(path: Path, lock: int) -> bool:
     try:
-        return os.path.samestat(os.stat(path), os.fstat(lock))
+        return os.path.samestat(os.lstat(path), os.fstat(lock))
     except FileNotFoundError:
         return False
 

@@ -137,8 +137,7 @@ def pose(config: Config, interactions: Interactions) -> Problem:
     """
     check(config, interactions)
     mesh = Mesh.of(config.mesh)
-    matrix = graph.normalized(interactions.train, interactions.num_items)
-    placed = arrangement(config, mesh, matrix, interactions.num_users)
+    placed, adjacency = _graph(config, mesh, interactions)
     owners = None if mesh.nodes == 1 else placed.row // (placed.num_rows // mesh.nodes)
     return Problem(
         config=config,
@@ -146,10 +145,17 @@ def pose(config: Config, interactions: Interactions) -> Problem:
         num_items=interactions.num_items,
         mesh=mesh,
         order=placed,
-        adjacency=_adjacency(config, mesh, order.arranged(matrix, placed), placed),
+        adjacency=adjacency,
         sampler=_sampler(config, mesh, interactions, owners),
         task=_task(config, mesh, interactions, owners),
     )
+
+
+def _graph(config: Config, mesh: Mesh, interactions: Interactions) -> tuple[Order, Adjacency]:
+    """The order of rows and A_hat in it, on the devices; the host's matrices are gone when it returns."""
+    matrix = graph.normalized(interactions.train, interactions.num_items)
+    placed = arrangement(config, mesh, matrix, interactions.num_users)
+    return placed, _adjacency(config, mesh, order.arranged(matrix, placed), placed)
 
 
 def arrangement(config: Config, mesh: Mesh, matrix: scipy.sparse.csr_matrix, num_users: int) -> Order:

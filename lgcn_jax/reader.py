@@ -20,6 +20,7 @@ from lgcn_jax.errors import InputError
 
 FORMATS = ("auto", "adjacency", "pairs")
 MAX_ID = np.iinfo(np.int32).max
+MOST_COLUMNS = 4  # of pairs without a header: user, item, weight, timestamp
 _USER_NAMES = ("user", "user_id", "userid", "uid")
 _ITEM_NAMES = ("item", "item_id", "itemid", "iid")
 
@@ -62,15 +63,16 @@ def read_all(paths: Sequence[str | os.PathLike], file_format: str = "auto") -> l
     A leave-one-out test file has each user once, and so could not be told from an adjacency list by itself.
 
     Raises:
-      InputError: as for `read`; or the first file is an adjacency list and another one looks like pairs.
+      InputError: as for `read`; or for 'auto', a later file does not look like the first one.
     """
-    first, *others = paths
-    found = [read(first, file_format)]
-    for path in others:
-        found.append(read(path, found[0].format))
-        if file_format == "auto" and found[0].format == "adjacency" and read(path).format == "pairs":
-            expected = f"an adjacency list, as {os.path.basename(first)} seems to be, or --format=pairs (or adjacency)"
-            raise InputError(path, "what looks like pairs", expected)
+    first = _table(paths[0])
+    decided = first.guess() if file_format == "auto" else file_format
+    found = [first.pairs(decided)]
+    for path in paths[1:]:
+        later = _table(path)
+        if file_format == "auto":
+            _require_alike(first, later, decided)
+        found.append(later.pairs(decided))
     return found
 
 
@@ -80,11 +82,51 @@ def read(path: str | os.PathLike, file_format: str = "auto") -> Pairs:
     Args:
       path: the file; gzip is recognised by its content.
       file_format: 'adjacency', 'pairs', or 'auto': tabs, commas, a header or a number that is no integer mean
-        pairs, and so do two to four space-separated columns on every line with a user on more than one line.
+        pairs, and so do two to four space-separated columns on every line with a user on more than one line. More
+        than four columns without a header are not taken for pairs: that would drop what an adjacency list holds.
 
     Raises:
       InputError: what stands in the file is not one of the formats; the message names file and line.
     """
+    table = _table(path)
+    return table.pairs(table.guess() if file_format == "auto" else file_format)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Table:
+    """A file cut into fields, without its header; `columns` are those (user, item) that the header names."""
+
+    path: str | os.PathLike
+    fields: _Fields
+    columns: tuple[int, int] | None
+    delimiter: bytes
+    notes: dict[str, int]
+
+    @property
+    def width(self) -> int:
+        """Columns of the first line."""
+        return int(np.searchsorted(self.fields.line, self.fields.line[0], side="right"))
+
+    def guess(self) -> str:
+        """The format that the content seems to be in."""
+        if self.columns:
+            return "pairs"
+        if self.delimiter == b" ":
+            return "pairs" if _looks_like_pairs(self.fields) else "adjacency"
+        if self.width > MOST_COLUMNS:
+            where = f"{self.path}:{self.fields.line[0] + 1}"
+            expected = f"pairs of 2 to {MOST_COLUMNS}, a header, or --format=pairs (or adjacency)"
+            raise InputError(where, f"{self.width} columns", expected)
+        return "pairs"
+
+    def pairs(self, file_format: str) -> Pairs:
+        """What the file holds when it is read in that format."""
+        if file_format == "adjacency":
+            return _adjacency(self.path, self.fields, self.notes)
+        return _pairs(self.path, self.fields, self.columns or (0, 1), self.notes)
+
+
+def _table(path) -> _Table:
     data, notes = _bytes(path)
     data, notes = _normalised(path, data, notes)
     delimiter = _delimiter(data)
@@ -93,11 +135,19 @@ def read(path: str | os.PathLike, file_format: str = "auto") -> Pairs:
         raise InputError(path, "no interaction", "at least one line 'user item ...'")
     notes["empty lines"] = int(data.count(b"\n") + (not data.endswith(b"\n")) - len(np.unique(fields.line)))
     fields, columns = _header(path, fields)
-    if file_format == "auto":
-        file_format = "pairs" if columns or delimiter != b" " or _looks_like_pairs(fields) else "adjacency"
-    if file_format == "adjacency":
-        return _adjacency(path, fields, notes)
-    return _pairs(path, fields, columns or (0, 1), notes)
+    return _Table(path, fields, columns, delimiter, notes)
+
+
+def _require_alike(first: _Table, later: _Table, decided: str) -> None:
+    """Raises an InputError where the later file would be misread in the format `decided` on for the first one."""
+    name = os.path.basename(first.path)
+    if decided == "adjacency" and later.guess() == "pairs":
+        expected = f"an adjacency list, as {name} seems to be, or --format=pairs (or adjacency)"
+        raise InputError(later.path, "what looks like pairs", expected)
+    headed = first.columns and later.columns  # a header says which of the columns are meant, however many there are
+    if decided == "pairs" and not headed and later.width != first.width:
+        expected = f"{first.width}, as in {name}, whose lines look like pairs, or --format=pairs (or adjacency)"
+        raise InputError(f"{later.path}:{later.fields.line[0] + 1}", f"{later.width} column(s)", expected)
 
 
 def _bytes(path) -> tuple[bytes, dict[str, int]]:
@@ -141,11 +191,9 @@ def _split(data: bytes, delimiter: bytes) -> _Fields:
     """All fields of all lines that are not empty, stripped of spaces; between delimiters a field may be empty."""
     text = np.frombuffer(data if data.endswith(b"\n") else data + b"\n", np.uint8)
     ends = np.flatnonzero((text == delimiter[0]) | (text == ord("\n")))
-    start, stop = np.concatenate([[0], ends[:-1] + 1]), ends.copy()
-    while (blank := (start < stop) & (text[np.minimum(start, len(text) - 1)] == ord(" "))).any():
-        start += blank
-    while (blank := (start < stop) & (text[stop - 1] == ord(" "))).any():
-        stop -= blank
+    start, stop = np.concatenate([[0], ends[:-1] + 1]), ends
+    if delimiter != b" " and b" " in data:
+        start, stop = _stripped(text, start, stop)
     newlines = np.flatnonzero(text == ord("\n"))
     line = np.searchsorted(newlines, ends)  # the line break that ends the line itself counts as inside it
     filled = start < stop
@@ -156,6 +204,14 @@ def _split(data: bytes, delimiter: bytes) -> _Fields:
     first = np.flatnonzero(opens_line)
     column = np.arange(len(line)) - np.repeat(first, np.diff(np.append(first, len(line))))
     return _Fields(text, start, stop, line, column)
+
+
+def _stripped(text: np.ndarray, start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds of the fields without the spaces around them; what ends a field is itself no space."""
+    solid = np.flatnonzero(text != ord(" "))
+    start = solid[np.searchsorted(solid, start)]
+    before = solid[np.searchsorted(solid, stop) - 1]
+    return start, np.where(start < stop, before + 1, stop)
 
 
 def _header(path, fields: _Fields) -> tuple[_Fields, tuple[int, int] | None]:
@@ -178,7 +234,7 @@ def _looks_like_pairs(fields: _Fields) -> bool:
     """Whether space-separated lines are pairs: 2 to 4 columns on each, and a user repeated or a number with a point."""
     widths = np.bincount(fields.line)
     widths = widths[widths > 0]
-    if not 2 <= widths[0] <= 4 or (widths != widths[0]).any():
+    if not 2 <= widths[0] <= MOST_COLUMNS or (widths != widths[0]).any():
         return False
     later = fields[fields.column >= 2]
     if len(later.start) and not _integers(later)[1].all():

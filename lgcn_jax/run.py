@@ -193,7 +193,7 @@ def carry_out(
                 result = training.fit(problem, recorder, place.start).to_json()
         except NonFiniteError as error:
             result = failure(run_folder.rows, config, error)
-        if result["status"] == "completed" and config.eval_split == "valid":
+        if result["status"] == "completed" and config.eval_split == "valid" and interactions.test.nnz:
             result["test"] = score(config, interactions, folder, "best", "test")
         run_folder.finish(result)
     return result

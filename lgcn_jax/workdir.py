@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 
-from lgcn_jax import curves, propagation
+from lgcn_jax import checkpoint, curves, propagation
 from lgcn_jax.config import Config
 from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.interactions import Interactions
@@ -102,16 +102,25 @@ class Onlooker(RunFolder):
         """Nothing is open."""
 
 
+def require_kinds(path: Path) -> None:
+    """Raises an InputError where a name of the run folder is taken by something of another kind."""
+    for names, kind, is_kind in ((FILES, "file", Path.is_file), (FOLDERS, "folder", Path.is_dir)):
+        for name in names:
+            if os.path.lexists(path / name) and not is_kind(path / name):
+                raise InputError(path / name, f"what is no {kind}", f"a {kind}, or nothing")
+
+
 def clear(path: Path) -> None:
     """Removes what a run leaves behind, and nothing else that lies in the folder.
 
     Raises:
-      InputError: the folder holds such names, but no config.json, and so they may be somebody else's.
+      InputError: the folder holds such names, but no sign of a run of ours, and so they may be somebody else's.
       WriteError: something cannot be removed.
     """
     present = [name for name in (*FILES, *FOLDERS) if (path / name).exists()]
-    if present and "config.json" not in present:
-        raise InputError(f"--workdir={path}", f"{', '.join(present)} without a config.json", "a run, or a free folder")
+    if present and not _is_ours(path):
+        found = f"{', '.join(present)}, but neither settings, environment nor checkpoint of a run"
+        raise InputError(f"--workdir={path}", found, "a run, or a free folder")
     try:
         for name in FILES:
             (path / name).unlink(missing_ok=True)
@@ -120,6 +129,21 @@ def clear(path: Path) -> None:
                 shutil.rmtree(path / name)
     except OSError as error:
         raise WriteError(f"--workdir={path}", error.strerror or error) from error
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether something in the folder can only have been written by a run; any one file of it may be damaged."""
+    with contextlib.suppress(InputError):
+        Config.from_json(path / "config.json")
+        return True
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        if "lgcn_jax" in json.loads((path / "environment.json").read_text(encoding="utf-8")):
+            return True
+    for number in checkpoint.steps(path / "checkpoints"):
+        with contextlib.suppress(checkpoint.DamagedError, InputError):
+            checkpoint.read_meta(path / "checkpoints", number)
+            return True
+    return False
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

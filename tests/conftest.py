@@ -1,6 +1,7 @@
 """Strict JAX, eight CPU devices, a tiny world with a known answer, and where the published data sets are."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from lgcn_jax.config import Config
+from lgcn_jax.datasets import ENVIRONMENT, NAMED
 from lgcn_jax.interactions import Interactions, assemble
 from lgcn_jax.reader import Pairs
 
@@ -64,10 +66,16 @@ def small() -> Config:
 
 
 @pytest.fixture(scope="session")
-def published() -> Path:
-    """The folder of the published data sets; skips where there is none."""
+def published() -> Callable[[str], str]:
+    """Finds the folder that has a published data set, by its name; skips where the set is missing."""
     here = Path(__file__).resolve().parents[1]
-    for folder in filter(None, (os.environ.get("LGCN_JAX_DATA"), here.parent / "shared" / "data")):
-        if (Path(folder) / "gowalla" / "train.txt").exists():
-            return Path(folder)
-    pytest.skip("the published data sets are neither under LGCN_JAX_DATA nor beside the project")
+    folders = list(map(Path, filter(None, (os.environ.get(ENVIRONMENT), here.parent / "shared" / "data"))))
+
+    def folder_of(name: str) -> str:
+        files = [source.file for source in (NAMED[name].train, NAMED[name].test) if source]
+        for folder in folders:
+            if all((folder / name / file).exists() for file in files):
+                return str(folder)
+        pytest.skip(f"{name} is neither under {ENVIRONMENT} nor in shared/data beside the project")
+
+    return folder_of

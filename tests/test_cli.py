@@ -1,12 +1,14 @@
 """The command line as a user meets it: what it prints, what it writes, and how it refuses."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from lgcn_jax import cli
+from lgcn_jax import cli, workdir
 
 WORLD = ["--dataset=synthetic", "--num_users=300", "--num_items=200", "--num_interactions=5000"]
 VAST = ["--dataset=synthetic", *(f"--num_{name}={2**31 - 1}" for name in ("users", "items", "interactions"))]
@@ -95,6 +97,20 @@ def test_a_validation_part_chooses_the_epoch_and_the_test_part_is_scored_once(tm
     assert f"{result['test']['recall@5']:.4f}" in capsys.readouterr().out
 
 
+def test_a_run_that_watches_valid_needs_no_test_part(tmp_path):
+    """Every test pair is in train, and so none is left to be scored at the end."""
+    train = "".join(f"{user} {user % 7} {user % 5 + 7}\n" for user in range(20))
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "train.txt").write_text(train)
+    (tmp_path / "set" / "test.txt").write_text(train)
+    (tmp_path / "set" / "valid.txt").write_text("".join(f"{user} {(user + 1) % 7} 12\n" for user in range(20)))
+    run = [f"--dataset={tmp_path / 'set'}", "--format=adjacency", f"--workdir={tmp_path / 'run'}", "--eval_split=valid"]
+    assert cli.main(["train", *run, *MODEL, "--epochs=2", "--eval_every=1", "--top_k=5"]) == 0
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["best"]["split"] == "valid"
+    assert "test" not in result
+
+
 def test_popularity_is_scored_by_the_same_evaluator(capsys):
     assert cli.main(["evaluate", "--model=popularity", *WORLD]) == 0
     assert "popularity" in capsys.readouterr().out
@@ -130,14 +146,25 @@ def test_flagfile_states_flags(tmp_path, capsys):
     assert "300" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("lines", ["--undefok=epoch", "--undefok\nepoch", "-undefok=epoch", "--flagfile\nsecond.flags"])
+def test_misspelt_flags_pass_nowhere(lines, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outer.flags").write_text("--flagfile=first.flags\n")
+    (tmp_path / "first.flags").write_text(f"{lines}\n--epoch=3\n")
+    (tmp_path / "second.flags").write_text("--undefok=epoch\n")
+    for stated in ("--flagfile=first.flags", "--flagfile=outer.flags"):
+        assert re.match("--(undefok|flagfile): found", refused(capsys, "train", *WORLD, "--workdir=run", stated))
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
         ([], ["command", "nothing", "train"]),
         (["trian"], ["trian", "did you mean train?"]),
         (["train", "--epoch=3"], ["--epoch", "unknown flag", "--epochs"]),
-        (["train", "--epochs=many"], ["epochs=many", "an integer"]),
-        (["train", "--learning_rate=fast"], ["learning_rate=fast", "a number"]),
+        (["train", "--epochs=many"], ["--epochs: found 'many', expected an integer"]),
+        (["train", "--learning_rate=fast"], ["--learning_rate: found 'fast', expected a number"]),
         (["train", "--alpha=1.5"], ["--alpha", "1.5", "0 to 1"]),
         (["train", "--temperature=0"], ["--temperature", "0", "above 0"]),
         (["train", "--num_layers=-1"], ["--num_layers", "-1", "from 0"]),
@@ -146,7 +173,12 @@ def test_flagfile_states_flags(tmp_path, capsys):
         (["train", "--loss=bpr", "--alpha=0.5"], ["--alpha", "0.5", "1.0 with --loss=bpr"]),
         (["train", "stray"], ["stray", "--flag=value"]),
         (["train", "--dataset=gowala"], ["--dataset", "gowala", "gowalla"]),
-        (["train", "--flagfile=missing.flags"], ["missing.flags"]),
+        (["train", "--workdir=run", "--epochs"], ["--epochs: found no value"]),
+        (["train", "--quiet=maybe"], ["--quiet: found 'maybe', expected true or false"]),
+        (["train", "--noquiet=3"], ["--noquiet=3 does not take an argument"]),
+        (["train", "--flagfile=missing.flags"], ["--flagfile=missing.flags: found a file that cannot be read (No "]),
+        (["train", "--flagfile=."], ["--flagfile=.: found a file that cannot be read (Is a directory)"]),
+        (["train", "--workdir=run", "--flagfile"], ["--flagfile with no argument"]),
         (["evaluate"], ["--workdir", "--model"]),
         (["evaluate", "--model=magic", *WORLD], ["--model", "magic", "popularity"]),
         (["evaluate", "--workdir=nowhere"], ["nowhere", "no run"]),
@@ -173,13 +205,66 @@ def test_a_mistake_is_refused_in_one_line(arguments, parts, capsys, tmp_path, mo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_overwrite_leaves_a_folder_that_holds_no_run(tmp_path, capsys):
-    foreign = tmp_path / "run" / "checkpoints" / "model.pt"
-    foreign.parent.mkdir(parents=True)
-    foreign.write_text("weights")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", *WORLD, "--workdir="],
+        ["train", *WORLD, "--overwrite", "--workdir="],
+        ["train", *WORLD, "--workdir=made/first/"],
+        ["evaluate", "--workdir="],
+        ["data", "--dataset=gowalla", "--data_dir="],
+        ["data", "--dataset=gowalla", "--data_dir=made/first/"],
+        ["data", "--dataset="],
+    ],
+)
+def test_a_path_longer_than_any_file_has_is_refused_in_one_line(arguments, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LGCN_JAX_DATA", raising=False)
+    *others, last = arguments
+    assert "a" * 300 in refused(capsys, *others, last + "a" * 300)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_the_environment_that_no_file_can_be_in_is_refused_by_name(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("LGCN_JAX_DATA", "a" * 300)
+    line = refused(capsys, "data", "--dataset=gowalla", f"--data_dir={tmp_path}")
+    assert line.startswith("LGCN_JAX_DATA=aaa")
+    assert "File name too long" in line
+
+
+@pytest.mark.parametrize("foreign", ["checkpoints/model.pt", "config.json", "environment.json", "checkpoints/7/meta"])
+def test_overwrite_leaves_a_folder_that_holds_no_run(foreign, tmp_path, capsys):
+    """Other programs, too, write files of these names."""
+    kept = [tmp_path / "run" / name for name in (foreign, "config.json")]
+    kept[0].parent.mkdir(parents=True)
+    for path in kept:
+        path.write_text('{"architectures": ["BertModel"]}')
     line = refused(capsys, "train", *WORLD, *MODEL, f"--workdir={tmp_path / 'run'}", "--overwrite")
-    assert "checkpoints without a config.json" in line
-    assert foreign.read_text() == "weights"
+    assert "config.json" in line
+    assert "neither settings, environment nor checkpoint of a run" in line
+    assert all("Bert" in path.read_text() for path in kept)
+
+
+def test_any_sign_of_a_run_lets_it_be_overwritten(tmp_path):
+    trained(tmp_path / "whole", "--epochs=1")
+    for damaged in ([], ["config.json"], ["config.json", "environment.json"], ["config.json", "checkpoints"]):
+        run = shutil.copytree(tmp_path / "whole", tmp_path / "run")
+        for path in (run / name for name in damaged):
+            shutil.rmtree(path) if path.is_dir() else path.write_text("[]")
+        workdir.clear(run)
+        assert list(run.iterdir()) == []
+        run.rmdir()
+
+
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+@pytest.mark.parametrize("name", [*workdir.FILES, *workdir.FOLDERS])
+def test_a_name_of_the_run_folder_that_is_taken_is_refused(name, overwrite, tmp_path, capsys):
+    taken = tmp_path / "run" / name
+    taken.parent.mkdir()
+    taken.mkdir() if name in workdir.FILES else taken.write_text("mine")
+    line = refused(capsys, "train", *WORLD, *MODEL, f"--workdir={tmp_path / 'run'}", *overwrite)
+    assert line.startswith(f"{taken}: found what is no ")
+    assert list(taken.parent.iterdir()) == [taken]
 
 
 def test_k_above_the_number_of_items_is_refused_before_anything_is_written(tmp_path, capsys):

@@ -211,23 +211,24 @@ def test_a_synthetic_world_too_dense_is_refused_by_its_flag():
 
 
 @pytest.mark.parametrize(
-    ("name", "users", "items", "train", "test"),
+    ("name", "users", "items", "train", "test", "evaluated"),
     [
-        ("gowalla", 29_858, 40_981, 810_128, 217_242),
-        ("yelp2018", 31_668, 38_048, 1_237_259, 324_147),
-        ("lastfm", 1_880, 4_489, 42_135, 10_533),
+        ("gowalla", 29_858, 40_981, 810_128, 217_242, 29_858),
+        ("yelp2018", 31_668, 38_048, 1_237_259, 324_147, 31_668),
+        ("amazon-book", 52_643, 91_599, 2_380_730, 603_378, 52_639),
+        ("lastfm", 1_880, 4_489, 42_135, 10_533, 1_858),
     ],
 )
-def test_the_published_sets_have_their_published_counts(published, name, users, items, train, test):
-    found = datasets.load(Config(dataset=name, data_dir=str(published)))
+def test_the_published_sets_have_their_published_counts(published, name, users, items, train, test, evaluated):
+    found = datasets.load(Config(dataset=name, data_dir=published(name)))
     assert (found.num_users, found.num_items, found.train.nnz, found.test.nnz) == (users, items, train, test)
+    assert (csr.degrees(found.test) > 0).sum() == evaluated
     assert found.notes["repeated pairs merged"] == 0
     assert found.notes["test pairs left out (seen before)"] == 0
 
 
 def test_lastfm_has_users_and_items_on_one_side_alone(published):
-    found = datasets.load(Config(dataset="lastfm", data_dir=str(published)))
+    found = datasets.load(Config(dataset="lastfm", data_dir=published("lastfm")))
     summary = found.summary()
     assert found.num_users - summary["users without train items"] == 1878
     assert found.num_items - summary["items without train users"] == 4476
-    assert (csr.degrees(found.test) > 0).sum() == 1858

@@ -94,7 +94,7 @@ def test_the_validation_part_is_masked_when_the_test_part_is_ranked():
 
 @pytest.mark.parametrize(("name", "recall", "ndcg"), [("gowalla", 0.0416, 0.0317), ("yelp2018", 0.0125, 0.0101)])
 def test_popularity_has_its_published_numbers(published, name, recall, ndcg):
-    interactions = datasets.load(Config(dataset=name, data_dir=str(published)))
+    interactions = datasets.load(Config(dataset=name, data_dir=published(name)))
     found = evaluation.evaluate(Popularity.fit(interactions), Task.of(interactions, "test"), (20,))
     assert found["recall@20"] == pytest.approx(recall, abs=2e-4)
     assert found["ndcg@20"] == pytest.approx(ndcg, abs=2e-4)

@@ -77,6 +77,6 @@ def test_published_graph_has_twice_its_interactions(published):
     from lgcn_jax import datasets
     from lgcn_jax.config import Config
 
-    interactions = datasets.load(Config(dataset="gowalla", data_dir=str(published)))
+    interactions = datasets.load(Config(dataset="gowalla", data_dir=published("gowalla")))
     found = graph.adjacency(interactions.train, interactions.num_items)
     assert (found.nse, found.shape) == (2 * 810_128, (29_858 + 40_981,) * 2)

@@ -6,7 +6,7 @@ from pathlib import Path
 import lgcn_jax
 
 ORDER = [
-    *("version", "errors", "csr", "reader", "config", "interactions", "synthetic", "datasets"),
+    *("version", "errors", "paths", "csr", "reader", "config", "interactions", "synthetic", "datasets"),
     *("graph", "order", "mesh", "layout", "ring", "propagation", "model", "losses", "shuffle", "sampling"),
     *("optimizer", "metrics", "evaluation", "state", "step", "problem", "programs", "processes", "training"),
     *("checkpoint", "curves", "scalars", "workdir", "display", "profile", "cache"),

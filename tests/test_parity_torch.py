@@ -11,14 +11,14 @@ import torch
 import torch_reference
 from flax import nnx
 
-from lgcn_jax import csr, evaluation, graph, interactions, losses, optimizer, programs, propagation
+from lgcn_jax import csr, evaluation, graph, interactions, layout, losses, optimizer, programs, propagation
 from lgcn_jax.config import Config
 from lgcn_jax.propagation import Adjacency
 from lgcn_jax.sampling import Triples
 from lgcn_jax.state import StepMetrics, TrainState, table
 from lgcn_jax.step import init, make_train_step
 
-USERS, ITEMS, PAIRS, DIM, BATCH = 40, 30, 300, 8, 64
+USERS, ITEMS, PAIRS, DIM, BATCH = 400, 300, 6000, 8, 16  # batches so small that Bcsr looks at their rows alone
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 
 
@@ -48,9 +48,10 @@ class Ours:
     def __init__(self, config: Config, world: World):
         self.config, self.table = config, world.table
         self.bcoo = graph.adjacency(world.train, ITEMS, world.table.dtype)
-        layout = propagation.prepare(graph.normalized(world.train, ITEMS, world.table.dtype), "bcoo")
-        self.adjacency = Adjacency(layout, jnp.arange(USERS + ITEMS, dtype=jnp.int32))
-        self.graphdef, state = init(config, self.adjacency.row)
+        matrix = graph.normalized(world.train, ITEMS, world.table.dtype)
+        rows = jnp.arange(USERS + ITEMS, dtype=jnp.int32)
+        self.adjacency = Adjacency(propagation.prepare(matrix, config.propagation), rows)
+        self.graphdef, state = init(config, rows)
         params = jax.tree.map(lambda _: jnp.asarray(world.table), state.params)  # its only leaf is the table
         self.state = TrainState(params, optimizer.build(config).init(params))
         self.step = jax.jit(make_train_step(config, self.graphdef, USERS))
@@ -85,8 +86,19 @@ def dtype(request):
         yield request.param
 
 
-def settings(**more) -> Config:
-    return Config(embedding_dim=DIM, batch_size=BATCH, num_layers=3, propagation="bcoo", **more)
+def settings(propagation="bcoo", **more) -> Config:
+    return Config(embedding_dim=DIM, batch_size=BATCH, num_layers=3, propagation=propagation, **more)
+
+
+@pytest.mark.parametrize("steps", [1, 50])
+def test_batches_are_small_enough_for_what_a_layout_does_for_some_rows_alone(steps):
+    """Bcsr's own `rows` and `spread` are for fewer rows than there are, with up to 1/SHARE of all entries."""
+    world = World.random("float64", steps)
+    degree = np.diff(graph.normalized(world.train, ITEMS).indptr)
+    for batch in world.batches:
+        nodes = (batch + np.array([0, USERS, USERS])).ravel()
+        assert len(nodes) < USERS + ITEMS
+        assert degree[nodes].sum() < 0.99 * (degree.sum() // layout.Bcsr.SHARE)
 
 
 def test_entries_of_the_adjacency_matrix(dtype):
@@ -112,7 +124,14 @@ def test_every_layer_and_their_sum(dtype, weights):
 @pytest.mark.parametrize("temperature", [0.05, 0.2, 1.0])
 @pytest.mark.parametrize("alpha", [0.0, 0.8, 1.0])
 def test_terms_total_and_gradient(dtype, margin, temperature, alpha):
-    config = settings(margin=margin, temperature=temperature, alpha=alpha, l2=1e-2)
+    compare_a_step(settings(margin=margin, temperature=temperature, alpha=alpha, l2=1e-2), dtype)
+
+
+def test_terms_total_and_gradient_in_the_layout_of_a_cpu(dtype):
+    compare_a_step(settings("bcsr", l2=1e-2), dtype)
+
+
+def compare_a_step(config: Config, dtype: str) -> None:
     world = World.random(dtype)
     ours, reference = Ours(config, world), theirs(config, world)
     metrics = ours.train(world.batches[0])
@@ -160,8 +179,10 @@ def test_terms_and_slopes_at_extreme_scores(dtype, extreme, margin, temperature)
 
 @pytest.mark.parametrize("steps", [1, 50])
 @pytest.mark.parametrize("plateau", [False, True])
-def test_parameters_after_clipped_steps(dtype, steps, plateau):
-    config = settings(clip_norm=0.02, learning_rate=0.01, plateau_factor=0.5 if plateau else 1.0, plateau_patience=1)
+@pytest.mark.parametrize("name", ["bcoo", "bcsr"])
+def test_parameters_after_clipped_steps(dtype, steps, plateau, name):
+    schedule = {"plateau_factor": 0.5 if plateau else 1.0, "plateau_patience": 1}
+    config = settings(name, clip_norm=0.02, learning_rate=0.01, **schedule)
     world = World.random(dtype, steps)
     ours, reference = Ours(config, world), theirs(config, world)
     schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(reference.optimizer, "min", factor=0.5, patience=1)

@@ -33,8 +33,8 @@ def annotations(folder) -> list[dict]:
 
 
 @pytest.fixture
-def problem(small) -> training.Problem:
-    return training.pose(dataclasses.replace(small, epochs=2), datasets.load(small))
+def problem(small) -> Problem:
+    return pose(dataclasses.replace(small, epochs=2), datasets.load(small))
 
 
 def digest(result) -> str:

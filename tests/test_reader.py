@@ -2,6 +2,7 @@
 
 import gzip
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -106,6 +107,73 @@ def test_the_first_file_of_a_data_set_decides_the_format_of_all(tmp_path):
     (tmp_path / "test.txt").write_text("1 12 5 884\n2 13 5 885\n")
     found = reader.read_all([tmp_path / "train.txt", tmp_path / "test.txt"])
     assert rows(found[1]) == [(1, 12), (2, 13)]
+
+
+@pytest.mark.parametrize("train", ["1 10\n1 11\n2 10\n", "1\t10\n1\t11\n2\t10\n", "1,10\n1,11\n2,10\n"])
+def test_an_adjacency_list_beside_pairs_is_refused_and_not_cut_off(tmp_path, train):
+    (tmp_path / "train.txt").write_text(train)
+    (tmp_path / "test.txt").write_text("1 12 13 14\n2 11 12 13\n")
+    files = [tmp_path / "train.txt", tmp_path / "test.txt"]
+    with pytest.raises(InputError, match=r"test\.txt:1: found 4 column.*expected 2, as in train\.txt.*--format=pairs"):
+        reader.read_all(files)
+    assert rows(reader.read_all(files, "pairs")[1]) == [(1, 12), (2, 11)]
+
+
+def test_files_with_headers_may_have_columns_of_their_own(tmp_path):
+    (tmp_path / "train.csv").write_text("user,item,rating\n1,10,5\n")
+    (tmp_path / "test.csv").write_text("item,user\n11,1\n")
+    assert rows(reader.read_all([tmp_path / "train.csv", tmp_path / "test.csv"])[1]) == [(1, 11)]
+
+
+@pytest.mark.parametrize("delimiter", ["\t", ","])
+def test_lines_too_wide_for_pairs_are_read_only_in_a_stated_format(tmp_path, delimiter):
+    """Equally wide lines with tabs, which as pairs would lose all but their first item."""
+    text = "\n1 2 3 4 5\n2 3 4 5 6\n".replace(" ", delimiter)
+    assert ":2: found 5 columns, expected pairs of 2 to 4" in refusal(tmp_path, text)
+    assert len(rows(read(tmp_path, text, "adjacency"))) == 8
+    assert rows(read(tmp_path, text, "pairs")) == [(1, 2), (2, 3)]
+    assert rows(read(tmp_path, "user item a b c\n1 2 3 4 5\n".replace(" ", delimiter))) == [(1, 2)]
+
+
+def test_later_files_are_opened_once(tmp_path, monkeypatch):
+    paths = [tmp_path / name for name in ("train.txt", "test.txt", "valid.txt")]
+    for path in paths:
+        path.write_text("1 10 11\n2 12\n")
+    opened = []
+    original = reader._bytes
+    monkeypatch.setattr(reader, "_bytes", lambda path: opened.append(path) or original(path))
+    reader.read_all(paths)
+    assert opened == paths
+
+
+@given(
+    table=st.lists(st.tuples(ids, ids, st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=10),
+    delimiter=st.sampled_from(["\t", ","]),
+)
+def test_spaces_around_fields_are_stripped(tmp_path, table, delimiter):
+    lines = [delimiter.join(f"{' ' * a}{number}{' ' * b}" for number in (u, i)) for u, i, a, b in table]
+    assert rows(read(tmp_path, "\n".join(lines), "pairs")) == [(u, i) for u, i, *_ in table]
+
+
+def test_a_long_run_of_spaces_takes_no_more_passes_over_the_bytes(tmp_path):
+    """Lines of Python run by the reader, each a pass at most."""
+
+    def lines_run(spaces: int) -> int:
+        count = 0
+
+        def trace(frame, event, argument):
+            nonlocal count
+            count += event == "line"
+            return trace if frame.f_code.co_filename == reader.__file__ else None
+
+        sys.settrace(trace)
+        try:
+            read(tmp_path, "1,2\n3," + " " * spaces + "4" + " " * spaces + "\n")
+        finally:
+            sys.settrace(None)
+        return count
+
+    assert lines_run(1) == lines_run(3000)
 
 
 def test_files_that_seem_to_differ_in_format_are_refused_unless_it_is_stated(tmp_path):

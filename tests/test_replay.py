@@ -11,7 +11,7 @@ from lgcn_jax.config import Config
 
 @pytest.mark.parametrize("loss", replay_paper.LOSSES)
 def test_the_published_curve_is_met(published, loss):
-    interactions = datasets.load(Config(dataset="lastfm", data_dir=str(published)))
+    interactions = datasets.load(Config(dataset="lastfm", data_dir=published("lastfm")))
     items_of = replay_paper.items_by_raw_user(interactions)
     replay = replay_paper.Replay(loss, interactions)
     curve = figures.lastfm_curve(loss)

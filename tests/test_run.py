@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 
 import pytest
 
@@ -73,19 +72,21 @@ def test_a_run_stopped_within_an_epoch_goes_on_from_that_step(small, monkeypatch
     assert untimed([result.last]) == untimed([expected.last])
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_a_run_that_then_continues(tmp_path, whole, number, status):
-    def raise_once_begun():
-        metrics = tmp_path / "run" / "metrics.jsonl"
-        while not (metrics.exists() and metrics.read_text().count("\n") >= 1):
-            pass
-        signal.pthread_kill(threading.main_thread().ident, number)
+def raising(number: int, when: int):
+    """A Display.progress that raises the signal after a block."""
+    blocks = itertools.count(1)
+    return lambda *arguments: signal.raise_signal(number) if next(blocks) == when else None
 
-    threading.Thread(target=raise_once_begun, daemon=True).start()
-    found = train(tmp_path / "run", "--epochs=6")
-    if found == status:  # the run may have been at its end already
-        assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "interrupted"
-        assert train(tmp_path / "run") == 0
+
+@pytest.mark.parametrize(("number", "status", "when"), [(signal.SIGTERM, 143, 1), (signal.SIGINT, 130, 4)])
+def test_a_signal_ends_a_run_that_then_continues(tmp_path, whole, number, status, when, monkeypatch):
+    """In the first epoch, and in a later one."""
+    monkeypatch.setattr(display.Display, "progress", raising(number, when))
+    assert train(tmp_path / "run", "--epochs=6") == status
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["status"] == "interrupted"
+    assert result["epochs"] < 6
+    assert train(tmp_path / "run") == 0
     assert outcome(tmp_path / "run") == whole
 
 
@@ -94,9 +95,7 @@ def test_a_run_stopped_within_an_epoch_before_any_evaluation_continues(tmp_path,
     """After the first or the third block, which is of one step, and so in the first epoch."""
     monkeypatch.setattr(training, "FIRST_BLOCK", 1)
     monkeypatch.setattr(training, "BLOCK_SECONDS", 0.0)
-    blocks = itertools.count(1)
-    stop = lambda *arguments: signal.raise_signal(signal.SIGTERM) if next(blocks) == when else None  # noqa: E731
-    monkeypatch.setattr(display.Display, "progress", stop)
+    monkeypatch.setattr(display.Display, "progress", raising(signal.SIGTERM, when))
     assert train(tmp_path / "run", "--epochs=6") == 143
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert (result["status"], result["epochs"], result["step"], result["best"]) == ("interrupted", 0, when, None)
@@ -213,6 +212,14 @@ def test_a_full_disk_ends_in_one_line_and_loses_no_checkpoint(tmp_path, whole):
     assert outcome(tmp_path / "run")[0] == whole[0]
 
 
+def test_a_disk_that_is_full_from_the_beginning_leaves_nothing_to_continue(tmp_path):
+    full = in_a_process(tmp_path / "run", "--epochs=2", limit=100)
+    assert full.returncode == 1
+    assert full.stderr.count("\n") == 1
+    assert "could not be written: File too large" in full.stderr
+    assert "continued" not in full.stderr
+
+
 def test_a_run_moves_from_one_device_to_four_and_back_and_says_so(tmp_path, whole):
     for epochs, devices in ((2, 1), (4, 4), (6, 1)):
         done = in_a_process(tmp_path / "run", f"--epochs={epochs}", devices=devices)
@@ -265,6 +272,16 @@ def test_the_lock_of_a_dead_owner_is_taken_over(tmp_path):
     with lock.hold(tmp_path):
         assert (tmp_path / lock.NAME).exists()
     assert not (tmp_path / lock.NAME).exists()
+
+
+def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_kept(tmp_path):
+    (tmp_path / "elsewhere").write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / lock.NAME).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=r"found a link named \.lock"), lock.hold(tmp_path / "run"):
+        pass
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+    assert (tmp_path / "run" / lock.NAME).is_symlink()
 
 
 def test_a_run_whose_numbers_go_bad_keeps_its_checkpoints_and_says_so(tmp_path, capsys):

@@ -1,0 +1,23 @@
+"""Paths as users state them, some of which no file can have."""
+
+import os
+from pathlib import Path
+
+from lgcn_jax.errors import InputError
+
+
+def exists(path: Path, where: object) -> bool:
+    """Whether something is there, as far as links lead.
+
+    Raises:
+      InputError: that cannot be said, of a name too long, say, or in a folder that may not be looked into; the
+        message says that it was stated `where`.
+    """
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(where, f"a path that cannot be used ({reason})", "one that can be looked up") from None
+    return True

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from lgcn_jax import checkpoint, evaluation, step, training, workdir
 from lgcn_jax.checkpoint import Checkpoints, DamagedError
-from lgcn_jax.config import Config
+from lgcn_jax.config import Config, text
 from lgcn_jax.display import Display
 from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation import Task
@@ -40,8 +40,8 @@ def continued(folder: Path, stored: Config, stated: dict[str, Any]) -> Config:
     kept = {name: getattr(stored, name) for name in stated}
     changed = [name for name in stated if name not in FREE and stated[name] != kept[name]]
     if changed:
-        found = ", ".join(f"--{name}={_text(stated[name])}" for name in changed)
-        expected = ", ".join(f"--{name}={_text(kept[name])}" for name in changed)
+        found = ", ".join(f"--{name}={text(stated[name])}" for name in changed)
+        expected = ", ".join(f"--{name}={text(kept[name])}" for name in changed)
         raise InputError(f"--workdir={folder}", f"{found} for a run with {expected}", "the same, or --overwrite")
     return dataclasses.replace(stored, **{name: stated[name] for name in stated if name in FREE})
 
@@ -200,7 +200,3 @@ def score(config: Config, interactions: Interactions, folder: Path, which: str, 
     scorer = training.scorer(graphdef, params, problem.layout, problem.num_users)
     metrics = evaluation.evaluate(scorer, Task.of(interactions, split), config.top_k)
     return {"epoch": progress.epoch, "split": split} | metrics
-
-
-def _text(value) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

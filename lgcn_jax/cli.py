@@ -90,7 +90,7 @@ def train(values: flags.FlagValues) -> int:
 
     stated, folder, quiet = configs.given(values, SETTINGS), _workdir(values), values["quiet"].value
     with lock.hold(folder), _continuable(folder):
-        workdir.require_kinds(folder)
+        workdir.require_ours(folder)
         stored = None if values["overwrite"].value else run.stored_settings(folder)
         config = run.continued(folder, stored, stated) if stored else _config(stated)
         interactions = datasets.load(config, progress=not quiet and sys.stderr.isatty())

@@ -237,15 +237,19 @@ def test_a_folder_of_the_environment_that_no_file_can_be_in_is_refused_by_name(c
     assert "File name too long" in line
 
 
-@pytest.mark.parametrize("foreign", ["checkpoints/model.pt", "config.json", "environment.json", "checkpoints/7/meta"])
-def test_overwrite_leaves_a_folder_that_holds_no_run(foreign, tmp_path, capsys):
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+@pytest.mark.parametrize(
+    "foreign",
+    [["config.json"], ["result.json", "metrics.jsonl"], ["config.json", "environment.json"], ["checkpoints/7/meta"]],
+)
+def test_train_leaves_a_folder_alone_that_holds_no_run(foreign, overwrite, tmp_path, capsys):
     """Other programs, too, write files of these names."""
-    kept = [tmp_path / "run" / name for name in (foreign, "config.json")]
+    kept = [tmp_path / "run" / name for name in foreign]
     kept[0].parent.mkdir(parents=True)
     for path in kept:
         path.write_text('{"architectures": ["BertModel"]}')
-    line = refused(capsys, "train", *WORLD, *MODEL, f"--workdir={tmp_path / 'run'}", "--overwrite")
-    assert "config.json" in line
+    line = refused(capsys, "train", *WORLD, *MODEL, f"--workdir={tmp_path / 'run'}", *overwrite)
+    assert foreign[0].partition("/")[0] in line
     assert "neither settings, environment nor checkpoint of a run" in line
     assert all("Bert" in path.read_text() for path in kept)
 

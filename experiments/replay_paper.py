@@ -52,7 +52,7 @@ def published_tables(interactions: Interactions) -> np.ndarray:
     return np.concatenate([user[interactions.user_ids - 1], item[interactions.item_ids - 1]])
 
 
-def published_epoch(interactions: Interactions, items_of: dict[int, np.ndarray]) -> np.ndarray:
+def published_epoch(interactions: Interactions, items_of: dict[int, list[int]]) -> np.ndarray:
     """int32[triples, 3] of one epoch in the order of the published sampler, on NumPy's global legacy stream."""
     draw = np.random.randint
     triples = []
@@ -116,10 +116,8 @@ class Comparison:
     def print(self, epoch: int) -> None:
         cells = []
         for loss in LOSSES:
-            ours, published = self.ours[loss][epoch], self.published[loss].get(epoch)
-            cells.append(
-                f"{ours:.8f} {published:.8f} {ours - published:+.6f}" if published else f"{ours:.8f}" + " " * 20
-            )
+            ours, theirs = self.ours[loss][epoch], self.published[loss].get(epoch)
+            cells.append(f"{ours:.8f} {theirs:.8f} {ours - theirs:+.6f}" if theirs else f"{ours:.8f}" + " " * 20)
         print(f"{epoch:5d}  " + "   ".join(cells), flush=True)
 
     def differences(self, loss: str) -> list[float]:

@@ -6,6 +6,7 @@ Libraries are imported where a command needs them, so that a mistyped flag is an
 import contextlib
 import dataclasses
 import difflib
+import os
 import re
 import signal
 import sys
@@ -70,11 +71,11 @@ def main(arguments: Sequence[str]) -> int:
         if not arguments:
             raise InputError("command", "nothing", f"one of {', '.join(COMMANDS)}")
         if _HELP & set(arguments[:1]):
-            print(_usage())
+            _say(_usage())
             return 0
         command = _command(arguments[0])
         if _HELP & set(arguments[1:]):
-            print(_usage_of(arguments[0], command))
+            _say(_usage_of(arguments[0], command))
             return 0
         return _carry_out(command, _parse(command, arguments))
     except InputError as error:
@@ -102,7 +103,7 @@ def train(values: flags.FlagValues) -> int:
         for note in place.notes if first else ():
             print(f"{folder}: {note}", file=sys.stderr)
         if not quiet:
-            print(_headline(interactions, config), flush=True)
+            _say(_headline(interactions, config))
         with (
             signals.StopRequest() as request,
             display.Display(config, quiet) as shown,
@@ -110,7 +111,7 @@ def train(values: flags.FlagValues) -> int:
         ):
             result = run.carry_out(folder, posed, interactions, place, shown, trace, request)
     if profiled and first:
-        print(trace.told())
+        _say(trace.told())
     return _told(result, folder, config, interactions, request.signal, first)
 
 
@@ -118,11 +119,11 @@ def _found(values: flags.FlagValues, folder: Path, quiet: bool):
     """What a run of these flags is: settings, data set, its problem on the devices, and where it goes on."""
     from lgcn_jax import datasets, problem, processes, run, workdir
 
-    workdir.require_kinds(folder)
+    workdir.require_ours(folder)
     stated, anew = configs.given(values, SETTINGS), values["overwrite"].value
     stored = None if anew else run.stored_settings(folder)
     config = run.continued(folder, stored, stated) if stored else _config(stated)
-    interactions = datasets.load(config, progress=not quiet)
+    interactions = datasets.load(config, progress=not quiet and sys.stderr.isatty())
     posed = problem.pose(config, interactions)
     if anew and processes.is_first():
         workdir.clear(folder)
@@ -139,11 +140,11 @@ def _told(result: dict, folder: Path, config: Config, interactions, signal_numbe
         return 1
     if result["status"] == "interrupted":
         if first:
-            print(f"interrupted after epoch {result['epochs']}, step {result['step']}; the same command continues")
+            _say(f"interrupted after epoch {result['epochs']}, step {result['step']}; the same command continues")
         return 128 + signal_number
     if first:
         _print_scores(interactions, config, result)
-        print(f"wrote {folder / 'result.json'} and {folder / 'curves.png'}")
+        _say(f"wrote {folder / 'result.json'} and {folder / 'curves.png'}")
     return 0
 
 
@@ -185,11 +186,14 @@ def evaluate(values: flags.FlagValues) -> int:
         return _evaluate_run(values, split)
     if model not in UNTRAINED:
         raise InputError("--model", repr(model), f"one of {', '.join(UNTRAINED)}")
+    for name in ("checkpoint", "propagation"):
+        if values[name].present:
+            raise InputError(f"--{name}", "a flag without effect on --model", "--workdir")
     config = _config(configs.given(values, SETTINGS))
-    interactions = datasets.load(config, progress=True)
+    interactions = datasets.load(config, progress=sys.stderr.isatty())
     check(config, interactions)
     scores = score(UNTRAINED[model].fit(interactions), Task.of(interactions, split), config.top_k)
-    print(display.table({f"{interactions.name}, {split} part": {}, model: scores}))
+    _say(display.table({f"{interactions.name}, {split} part": {}, model: scores}))
     return 0
 
 
@@ -206,10 +210,10 @@ def _evaluate_run(values: flags.FlagValues, split: str) -> int:
     if config is None:
         raise InputError(f"--workdir={folder}", "no run", "a folder that train has filled")
     config = dataclasses.replace(config, **configs.given(values, OF_A_RUN), plateau_metric="", eval_split=split)
-    interactions = datasets.load(config, progress=True)
+    interactions = datasets.load(config, progress=sys.stderr.isatty())
     problem.check(config, interactions)
     scores = run.score(config, interactions, folder, which, split)
-    print(display.table({f"{interactions.name}, {split} part": {}, f"epoch {scores['epoch']} ({which})": scores}))
+    _say(display.table({f"{interactions.name}, {split} part": {}, f"epoch {scores['epoch']} ({which})": scores}))
     return 0
 
 
@@ -217,8 +221,8 @@ def data(values: flags.FlagValues) -> int:
     """Fetches, verifies and describes a data set."""
     from lgcn_jax import datasets, display
 
-    interactions = datasets.load(_config(configs.given(values, SETTINGS)), progress=True)
-    print(display.facts({"name": interactions.name} | interactions.summary()))
+    interactions = datasets.load(_config(configs.given(values, SETTINGS)), progress=sys.stderr.isatty())
+    _say(display.facts({"name": interactions.name} | interactions.summary()))
     return 0
 
 
@@ -227,11 +231,11 @@ def doctor(values: flags.FlagValues) -> int:
     from lgcn_jax import display
     from lgcn_jax import doctor as checks
 
-    print(display.facts(checks.versions() | checks.devices()))
+    _say(display.facts(checks.versions() | checks.devices()))
     failed = 0
     for name, check in checks.CHECKS.items():
         passed, finding = check()
-        print(f"{'ok    ' if passed else 'FAILED'}  {name}: {finding}", flush=True)
+        _say(f"{'ok    ' if passed else 'FAILED'}  {name}: {finding}")
         failed += not passed
     return 1 if failed else 0
 
@@ -278,32 +282,38 @@ def _print_scores(interactions, config: Config, summary: dict) -> None:
     rows = {f"{interactions.name}, {config.eval_split} part": {}}
     rows["popularity"] = score(Popularity.fit(interactions), Task.of(interactions, config.eval_split), config.top_k)
     rows |= {f"epoch {best['epoch']} (best)": best, f"epoch {last['epoch']} (last)": last}
-    print(display.table(rows))
+    _say(display.table(rows))
     if "test" in summary:
         rows = {f"{interactions.name}, test part": {}}
         rows["popularity"] = score(Popularity.fit(interactions), Task.of(interactions, "test"), config.top_k)
-        print(display.table(rows | {f"epoch {best['epoch']} (best on valid)": summary["test"]}))
+        _say(display.table(rows | {f"epoch {best['epoch']} (best on valid)": summary["test"]}))
 
 
 def _headline(interactions, config: Config) -> str:
-    counts = (
-        f"{interactions.num_users:,} users, {interactions.num_items:,} items, {interactions.train.nnz:,} train pairs"
-    )
     if config.eval_split == "valid":
-        return f"{interactions.name}: {counts}; the best epoch is chosen on the validation part"
+        return f"{interactions.headline()}; the best epoch is chosen on the validation part"
     chosen = "the best epoch is chosen on the test part, as in the papers (--validation_fraction, --eval_split=valid)"
-    return f"{interactions.name}: {counts}; {chosen}"
+    return f"{interactions.headline()}; {chosen}"
 
 
 def _config(stated: dict) -> Config:
-    """The configuration that the command line states; a flag that its data set would not look at is refused."""
+    """The configuration that the command line states; a flag that would have no effect is refused."""
     from lgcn_jax import datasets
 
     config = Config(**stated)
-    for name, wanted in datasets.without_effect(config).items():
+    for name, wanted in (datasets.without_effect(config) | config.without_effect()).items():
         if name in stated:
-            raise InputError(f"--{name}", f"a setting without effect on --dataset={config.dataset}", wanted)
+            raise InputError(f"--{name}", "a setting without effect here", wanted)
     return config
+
+
+def _say(text: str) -> None:
+    """Prints to stdout at once; a reader that has gone, or a full disk, is told as a failed write."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python flushes the rest to at its end
+        raise WriteError("the output", error.strerror) from None
 
 
 def _workdir(values: flags.FlagValues) -> Path:

@@ -6,7 +6,6 @@ the command line sees a flag.
 
 import dataclasses
 import json
-import math
 import re
 import types
 import typing
@@ -45,11 +44,13 @@ def _count(default: int, help_text: str, least: int = 1, most: int = 2**31 - 1):
     return _setting(default, help_text, accepts, f"an integer from {least} to {most}")
 
 
-def _real(default: float | None, help_text: str, accepts: Callable[[float], bool], expected: str):
-    def representable(value) -> bool:  # as a float32, neither infinite nor flushed to zero
-        return value == 0 or 1e-37 <= abs(value) <= 1e38
+def _representable(value: float) -> bool:
+    """Whether the value is a number in float32, neither infinite nor flushed to zero."""
+    return value == 0 or 1e-37 <= abs(value) <= 1e38
 
-    return _setting(default, help_text, lambda v: representable(v) and accepts(v), f"{expected} (in float32)")
+
+def _real(default: float | None, help_text: str, accepts: Callable[[float], bool], expected: str):
+    return _setting(default, help_text, lambda v: _representable(v) and accepts(v), f"{expected} (in float32)")
 
 
 def mesh_shape(spec: str) -> tuple[int, int]:
@@ -105,8 +106,8 @@ class Config:
     layer_weights: tuple[float, ...] = _setting(
         (),
         "weights alpha_0,...,alpha_K of the layers (default: each 1/(K+1))",
-        lambda v: all(map(math.isfinite, v)),
-        "finite numbers",
+        lambda v: all(map(_representable, v)),
+        "finite numbers (in float32)",
     )
     init_std: float = _real(0.1, "standard deviation of the initial tables", lambda v: v > 0, "a number above 0")
 
@@ -174,7 +175,7 @@ class Config:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if not field.metadata["accepts"](value):
-                raise InputError(f"--{field.name}", _text(value), field.metadata["expected"])
+                raise InputError(f"--{field.name}", text(value), field.metadata["expected"])
         places, _ = mesh_shape(self.mesh)
         if self.batch_size % places:
             expected = f"a multiple of {places}, the size of the axis data of --mesh"
@@ -215,6 +216,12 @@ class Config:
         """The metric that chooses the best epoch."""
         return f"recall@{self.top_k[0]}"
 
+    def without_effect(self) -> dict[str, str]:
+        """The settings that others leave without effect, each with what would give it one."""
+        if self.plateau_factor < 1:
+            return {}
+        return dict.fromkeys(("plateau_patience", "plateau_min_lr", "plateau_metric"), "--plateau_factor below 1")
+
     def to_json(self) -> dict:
         """The settings as JSON values."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
@@ -243,7 +250,7 @@ def define_flags(values: flags.FlagValues, names: typing.Iterable[str]) -> None:
     kinds = typing.get_type_hints(Config)
     for name in names:
         field = fields[name]
-        default = "" if field.default in (None, (), "") else f" (default: {_text(field.default)})"
+        default = "" if field.default in (None, (), "") else f" (default: {text(field.default)})"
         parser = _Parser(kinds[name])
         flags.DEFINE(parser, name, None, field.metadata["help"] + default, flag_values=values, serializer=None)
 
@@ -282,5 +289,6 @@ class _Parser(flags.ArgumentParser):
         return self._kind.__name__
 
 
-def _text(value) -> str:
+def text(value) -> str:
+    """A setting's value as the command line takes it."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else repr(value) if value == "" else str(value)

@@ -1,6 +1,7 @@
 """Names -> data sets: where the files of a named set lie, how they are fetched and verified, and what a path holds."""
 
 import contextlib
+import dataclasses
 import difflib
 import hashlib
 import os
@@ -9,7 +10,6 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pooch
@@ -24,7 +24,7 @@ ENVIRONMENT = "LGCN_JAX_DATA"
 _LIGHTGCN = "https://raw.githubusercontent.com/gusye1234/LightGCN-PyTorch/947ca2b3b1d2d3545b114145710cb06c4e57b3d2/data"
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Source:
     """A file of a named set: its name, the digest that it must have (`sha256:...` or `git:...`) and how it is had."""
 
@@ -33,7 +33,7 @@ class Source:
     fetch: Callable[["Source", Path, bool], None]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class NamedSet:
     """A published data set: a file for each part, or one file that is split here, and the format of all of them."""
 
@@ -91,7 +91,7 @@ def _exists(path: Path) -> bool:
 
 def _expected(name: str) -> str:
     known = [*NAMED, "synthetic"]
-    near = difflib.get_close_matches(name, known, 1)
+    near = difflib.get_close_matches(name.lower(), known, 1)
     hint = f" (did you mean {near[0]}?)" if near else ""
     return f"one of {', '.join(known)}, or the path of a folder or file that exists{hint}"
 
@@ -123,12 +123,14 @@ def _from_path(config: Config, path: Path) -> Interactions:
     name = path.resolve().name
     if not path.is_dir():
         pairs = reader.read(path, config.format)
-        return interactions.divide(name, pairs, config.test_fraction, config.data_seed)
+        found = interactions.divide(str(path), pairs, config.test_fraction, config.data_seed)
+        return dataclasses.replace(found, name=name)
     parts = [_part(path, part) for part in ("train", "test", "valid")]
     if None in parts[:2]:
         found = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
         raise InputError(path, found, "train.* and test.* (and, where there is one, valid.*)")
-    return interactions.assemble(name, *reader.read_all([part for part in parts if part], config.format))
+    found = interactions.assemble(str(path), *reader.read_all([part for part in parts if part], config.format))
+    return dataclasses.replace(found, name=name)
 
 
 def _part(folder: Path, part: str) -> Path | None:

@@ -1,11 +1,16 @@
 """What a run shows while it goes on, and tables of metrics."""
 
+import os
 import sys
 import time
 
 import tqdm
 
 from lgcn_jax.config import Config
+
+WIDE = "{desc} {percentage:3.0f}% |{bar}| {remaining} left{postfix}"
+NARROW = "{desc}{postfix}, {remaining} left"  # what does not fit is cut off at the end
+ENOUGH = 80  # columns for the wide form
 
 
 class Display:
@@ -22,8 +27,8 @@ class Display:
         self._first = None  # epochs done before, where a run is continued
         self._terminal = not quiet and sys.stderr.isatty()
         self._lines = not quiet and not self._terminal
-        form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left{postfix}"
-        self._bar = tqdm.tqdm(total=config.epochs, disable=not self._terminal, bar_format=form, dynamic_ncols=True)
+        size = {"ncols": _columns(), "nrows": 2}  # of our own: where a terminal says 0, tqdm shows nothing
+        self._bar = tqdm.tqdm(total=config.epochs, disable=not self._terminal, bar_format=WIDE, **size)
 
     def progress(self, epoch: int, step: int, steps: int, loss: float) -> None:
         """After a block of steps: moves the bar by the share of the epoch that is done."""
@@ -31,8 +36,7 @@ class Display:
         if self._first is None:
             self._first = self._bar.initial = epoch - 1
         if self._terminal:
-            self._bar.set_description_str(f"epoch {epoch}/{self._config.epochs}", refresh=False)
-            self._bar.set_postfix_str(f"loss {loss:.4f}{self._metric}", refresh=False)
+            self._describe(epoch)
             self._bar.update(epoch - 1 + step / steps - self._bar.n)
 
     def log(self, row: dict) -> None:
@@ -40,12 +44,25 @@ class Display:
         if row["split"] == "train":
             return
         watched = self._config.watched
-        self._metric = f", {row['split']} {watched} {row[watched]:.4f}"
+        self._metric = f"{row['split']} {watched} {row[watched]:.4f}"
+        if self._terminal:
+            self._describe(row["epoch"])
+            self._bar.refresh()  # the next block may be long in coming, and after the last epoch there is none
         if self._lines:
             seconds = time.perf_counter() - self._started
             left = seconds / (row["epoch"] - self._first) * (self._config.epochs - row["epoch"])
             place = f"epoch {row['epoch']:>{len(str(self._config.epochs))}}/{self._config.epochs}"
-            print(f"{place}  loss {self._loss:.4f}{self._metric}, {_clock(left)} left", file=sys.stderr, flush=True)
+            print(f"{place}  loss {self._loss:.4f}, {self._metric}, {_clock(left)} left", file=sys.stderr, flush=True)
+
+    def _describe(self, epoch: int) -> None:
+        """The texts around the bar, for a terminal as wide as it is now."""
+        place, metric = f"{epoch}/{self._config.epochs}", self._metric
+        self._bar.ncols = _columns()
+        wide = self._bar.ncols >= ENOUGH
+        self._bar.bar_format = WIDE if wide else NARROW
+        metric = metric if wide else metric.partition(" ")[2]
+        self._bar.set_description_str(f"epoch {place}" if wide else place, refresh=False)
+        self._bar.set_postfix_str(f"loss {self._loss:.4f}" + (f", {metric}" if metric else ""), refresh=False)
 
     def __enter__(self) -> "Display":
         return self
@@ -69,6 +86,14 @@ def facts(values: dict) -> str:
     """A dictionary as aligned lines."""
     width = max(map(len, values))
     return "\n".join(f"{name:<{width}}  {_number(value)}" for name, value in values.items())
+
+
+def _columns() -> int:
+    """The width of the terminal; some say 0 and mean that they do not know."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or ENOUGH
+    except (OSError, ValueError):
+        return ENOUGH
 
 
 def _number(value) -> str:

@@ -53,6 +53,11 @@ class Interactions:
         columns = np.concatenate([self.train.indices, self.valid.indices])
         return csr.from_pairs(rows, columns, (self.num_users, self.num_items))
 
+    def headline(self) -> str:
+        """The name and the largest counts, in one line."""
+        users, items, pairs = (f"{count:,}" for count in (self.num_users, self.num_items, self.train.nnz))
+        return f"{self.name}: {users} users, {items} items, {pairs} train pairs"
+
     def content_hash(self) -> str:
         """sha256 over raw ids and all three parts, independent of file format and line order."""
         digest = hashlib.sha256()

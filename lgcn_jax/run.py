@@ -8,7 +8,7 @@ import jax
 
 from lgcn_jax import checkpoint, evaluation, training, workdir
 from lgcn_jax.checkpoint import Checkpoints, DamagedError
-from lgcn_jax.config import Config
+from lgcn_jax.config import Config, text
 from lgcn_jax.display import Display
 from lgcn_jax.errors import InputError
 from lgcn_jax.interactions import Interactions
@@ -45,8 +45,8 @@ def continued(folder: Path, stored: Config, stated: dict[str, Any]) -> Config:
     kept = {name: getattr(stored, name) for name in stated}
     changed = [name for name in stated if name not in FREE and stated[name] != kept[name]]
     if changed:
-        found = ", ".join(f"--{name}={_text(stated[name])}" for name in changed)
-        expected = ", ".join(f"--{name}={_text(kept[name])}" for name in changed)
+        found = ", ".join(f"--{name}={text(stated[name])}" for name in changed)
+        expected = ", ".join(f"--{name}={text(kept[name])}" for name in changed)
         raise InputError(f"--workdir={folder}", f"{found} for a run with {expected}", "the same, or --overwrite")
     return dataclasses.replace(stored, **{name: stated[name] for name in stated if name in FREE})
 
@@ -219,7 +219,3 @@ def score(config: Config, interactions: Interactions, folder: Path, which: str, 
     params = problem.by_row(found.state.params)
     sums = jax.jit(make_evaluate(problem, problem.graphdef()))(params, problem.adjacency, problem.task)
     return {"epoch": found.progress.epoch, "split": split} | evaluation.mean(sums, problem.task, config.top_k)
-
-
-def _text(value) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -102,25 +102,26 @@ class Onlooker(RunFolder):
         """Nothing is open."""
 
 
-def require_kinds(path: Path) -> None:
-    """Raises an InputError where a name of the run folder is taken by something of another kind."""
+def require_ours(path: Path) -> None:
+    """Raises an InputError where names of the run folder are taken by what no run of ours can have left there."""
     for names, kind, is_kind in ((FILES, "file", Path.is_file), (FOLDERS, "folder", Path.is_dir)):
         for name in names:
             if os.path.lexists(path / name) and not is_kind(path / name):
                 raise InputError(path / name, f"what is no {kind}", f"a {kind}, or nothing")
+    present = [name for name in (*FILES, *FOLDERS) if (path / name).exists()]
+    if present and not _is_ours(path):
+        found = f"{', '.join(present)}, but neither settings, environment nor checkpoint of a run"
+        raise InputError(f"--workdir={path}", found, "a run, or a free folder")
 
 
 def clear(path: Path) -> None:
     """Removes what a run leaves behind, and nothing else that lies in the folder.
 
     Raises:
-      InputError: the folder holds such names, but no sign of a run of ours, and so they may be somebody else's.
+      InputError: as `require_ours`.
       WriteError: something cannot be removed.
     """
-    present = [name for name in (*FILES, *FOLDERS) if (path / name).exists()]
-    if present and not _is_ours(path):
-        found = f"{', '.join(present)}, but neither settings, environment nor checkpoint of a run"
-        raise InputError(f"--workdir={path}", found, "a run, or a free folder")
+    require_ours(path)
     try:
         for name in FILES:
             (path / name).unlink(missing_ok=True)

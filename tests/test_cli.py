@@ -1,6 +1,7 @@
 """The command line as a user meets it: what it prints, what it writes, and how it refuses."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -8,7 +9,8 @@ import sys
 
 import pytest
 
-from lgcn_jax import cli, workdir
+from lgcn_jax import cli, datasets, workdir
+from lgcn_jax.errors import InputError
 
 WORLD = ["--dataset=synthetic", "--num_users=300", "--num_items=200", "--num_interactions=5000"]
 VAST = ["--dataset=synthetic", *(f"--num_{name}={2**31 - 1}" for name in ("users", "items", "interactions"))]
@@ -187,6 +189,10 @@ def test_misspelt_flags_pass_nowhere(lines, tmp_path, capsys, monkeypatch):
         (["data", "--dataset=gowalla", "--num_users=7"], ["--num_users", "without effect", "--dataset=synthetic"]),
         (["data", "--dataset=gowalla", "--test_fraction=0.3"], ["--test_fraction", "without effect"]),
         (["data", "--dataset=gowalla", "--data_seed=1"], ["--data_seed", "--validation_fraction"]),
+        (["train", "--plateau_patience=3"], ["--plateau_patience", "without effect", "--plateau_factor below 1"]),
+        (["train", *WORLD, "--plateau_metric=ndcg@20"], ["--plateau_metric", "without effect"]),
+        (["evaluate", "--model=popularity", *WORLD, "--checkpoint=latest"], ["--checkpoint", "without effect"]),
+        (["evaluate", "--model=popularity", *WORLD, "--propagation=bcoo"], ["--propagation", "--workdir"]),
         (["data", *WORLD, "--format=pairs"], ["--format", "without effect", "a path"]),
         (["data", *VAST], ["--num_interactions", "GB"]),
         (["train", "--layer_weights="], ["layer_weights", "numbers, separated by commas"]),
@@ -232,15 +238,19 @@ def test_a_folder_of_the_environment_that_no_file_can_be_in_is_refused_by_name(c
     assert "File name too long" in line
 
 
-@pytest.mark.parametrize("foreign", ["checkpoints/model.pt", "config.json", "environment.json", "checkpoints/7/meta"])
-def test_overwrite_leaves_a_folder_that_holds_no_run(foreign, tmp_path, capsys):
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+@pytest.mark.parametrize(
+    "foreign",
+    [["config.json"], ["result.json", "metrics.jsonl"], ["config.json", "environment.json"], ["checkpoints/7/meta"]],
+)
+def test_train_leaves_a_folder_alone_that_holds_no_run(foreign, overwrite, tmp_path, capsys):
     """Other programs, too, write files of these names."""
-    kept = [tmp_path / "run" / name for name in (foreign, "config.json")]
+    kept = [tmp_path / "run" / name for name in foreign]
     kept[0].parent.mkdir(parents=True)
     for path in kept:
         path.write_text('{"architectures": ["BertModel"]}')
-    line = refused(capsys, "train", *WORLD, *MODEL, f"--workdir={tmp_path / 'run'}", "--overwrite")
-    assert "config.json" in line
+    line = refused(capsys, "train", *WORLD, *MODEL, f"--workdir={tmp_path / 'run'}", *overwrite)
+    assert foreign[0].partition("/")[0] in line
     assert "neither settings, environment nor checkpoint of a run" in line
     assert all("Bert" in path.read_text() for path in kept)
 
@@ -353,6 +363,36 @@ def test_the_module_runs_as_a_program():
     done = subprocess.run([sys.executable, "-m", "lgcn_jax", "trian"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("output", ["full", "gone"])
+@pytest.mark.parametrize("arguments", [["--help"], ["data", *WORLD]])
+def test_output_that_nobody_takes_ends_in_one_line(arguments, output):
+    if output == "full":
+        taker = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reader, taker = os.pipe()
+        os.close(reader)
+    command = [sys.executable, "-m", "lgcn_jax", *arguments]
+    done = subprocess.run(command, stdout=taker, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(taker)
+    reason = {"full": "No space left on device", "gone": "Broken pipe"}[output]
+    assert (done.returncode, done.stderr) == (1, f"the output could not be written: {reason}\n")
+
+
+def test_a_download_has_a_bar_on_a_terminal_alone(monkeypatch, capsys):
+    asked = []
+
+    def load(config, progress):
+        asked.append(progress)
+        raise InputError("--dataset", "a test", "nothing more")
+
+    monkeypatch.setattr(datasets, "load", load)
+    for terminal in (False, True):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
+        for command in ("data", "evaluate --model=popularity"):
+            assert cli.main([*command.split(), *WORLD]) == 2
+    assert asked == [False, False, True, True]
 
 
 def test_doctor_finds_a_working_installation(capsys):

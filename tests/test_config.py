@@ -43,6 +43,8 @@ from lgcn_jax.errors import InputError
         ("plateau_metric", "recall@7", "recall@20"),
         ("layer_weights", (1.0, 2.0), "4 (num_layers + 1)"),
         ("layer_weights", (1.0, float("nan"), 0.0, 0.0), "finite"),
+        ("layer_weights", (1.0, 1e39, 0.0, 0.0), "float32"),
+        ("layer_weights", (1.0, 1e-46, 0.0, 0.0), "float32"),
         ("loss", "hinge", "bpr"),
         ("sampler", "popular", "user"),
         ("eval_split", "train", "valid"),

@@ -194,6 +194,14 @@ def test_a_folder_without_both_parts_is_refused(tmp_path, names, part):
     assert f"found {part}, expected train.* and test.*" in message
 
 
+def test_a_data_set_without_a_train_pair_is_named_by_its_path(tmp_path):
+    (tmp_path / "train.txt").write_text("1\n2\n")
+    (tmp_path / "test.txt").write_text("1 2\n")
+    assert refusal(Config(dataset=str(tmp_path))).startswith(f"{tmp_path}: found no train interaction")
+    file = str(tmp_path / "train.txt")
+    assert refusal(Config(dataset=file)).startswith(f"{file}: found no train interaction")
+
+
 def test_two_files_for_one_part_are_refused(tmp_path):
     for name in ("train.txt", "train.csv", "test.txt"):
         (tmp_path / name).write_bytes(TRAIN)
@@ -201,7 +209,8 @@ def test_two_files_for_one_part_are_refused(tmp_path):
 
 
 def test_an_unknown_name_is_refused_with_the_nearest():
-    assert "did you mean lastfm?" in refusal(Config(dataset="lastfn"))
+    for name in ("lastfn", "LastFM"):
+        assert "did you mean lastfm?" in refusal(Config(dataset=name))
     assert "--dataset: found ''" in refusal(Config())
 
 

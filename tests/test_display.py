@@ -1,7 +1,10 @@
 """What is shown: tables, facts, and a bar on a terminal alone."""
 
 import io
+import os
 import sys
+
+import pytest
 
 from lgcn_jax import display
 from lgcn_jax.config import Config
@@ -30,6 +33,33 @@ def test_a_terminal_gets_a_bar_with_loss_metric_and_time_left(monkeypatch):
     assert "epoch 3/4" in text
     assert "loss 0.5000, test recall@20 0.1235" in text
     assert "left" in text
+
+
+def test_an_evaluation_is_seen_at_once(monkeypatch):
+    """Also the one after the last epoch, after which no block comes."""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with display.Display(Config(epochs=2)) as bar:
+        bar.progress(2, 5, 5, 0.6)
+        before = len(sys.stderr.getvalue())
+        bar.log(ROW)
+        assert "test recall@20 0.1235" in sys.stderr.getvalue()[before:]
+
+
+@pytest.mark.parametrize("columns", [0, 40, 79, 80, 200])
+def test_loss_and_metric_are_seen_on_terminals_of_any_width(monkeypatch, columns):
+    monkeypatch.setattr(Terminal, "fileno", lambda self: 2, raising=False)
+    monkeypatch.setattr(os, "get_terminal_size", lambda number: os.terminal_size((columns, 0)))
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with display.Display(Config(epochs=1000)) as bar:
+        bar.progress(1000, 1, 5, 0.7)
+        bar.log(ROW | {"epoch": 1000})
+        last = sys.stderr.getvalue().split("\r")[-1]
+    assert "1000/1000" in last
+    assert "loss 0.7000" in last
+    assert "recall@20 0.1235" in last
+    assert len(last) <= (columns or 80)
+    assert ("left" in last) == (columns != 40)
+    assert ("|" in last) == (columns not in (40, 79))
 
 
 def test_other_places_get_a_line_for_each_evaluation(monkeypatch):

@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+import pytest
+
 import lgcn_jax
 
 ORDER = [
@@ -16,9 +18,24 @@ ORDER = [
 
 def imported(path: Path) -> set[str]:
     """The modules of the package that a file names in its imports."""
-    froms = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
-    inside = [node for node in froms if node.module.partition(".")[0] == "lgcn_jax"]
-    return {name for node in inside for name in (node.module.split(".")[1:] or [alias.name for alias in node.names])}
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"a relative import in {path}"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    inside = [name.split(".") for name in found if name.startswith("lgcn_jax.")]
+    return {parts[1] for parts in inside}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["import lgcn_jax.cli", "import lgcn_jax.cli as c", "from lgcn_jax import cli", "from lgcn_jax.cli import main"],
+)
+def test_every_way_to_import_is_seen(line, tmp_path):
+    (tmp_path / "module.py").write_text(f"import os\n\n\ndef later():\n    {line}\n")
+    assert imported(tmp_path / "module.py") == {"cli"}
 
 
 def test_no_module_imports_from_a_later_one():

@@ -32,10 +32,7 @@ def config(**settings) -> Config:
 def load(settings: Config) -> Interactions:
     """The data set, described in one line."""
     interactions = datasets.load(settings)
-    counts = (
-        f"{interactions.num_users:,} users, {interactions.num_items:,} items, {interactions.train.nnz:,} train pairs"
-    )
-    print(f"{interactions.name}: {counts}; {jax.devices()[0].device_kind}, jax {jax.__version__}", flush=True)
+    print(f"{interactions.headline()}; {jax.devices()[0].device_kind}, jax {jax.__version__}", flush=True)
     return interactions
 
 

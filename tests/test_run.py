@@ -17,7 +17,7 @@ from lgcn_jax.problem import pose
 
 WORLD = ["--dataset=synthetic", "--num_users=300", "--num_items=200", "--num_interactions=5000", "--top_k=5"]
 MODEL = ["--num_layers=2", "--embedding_dim=8", "--batch_size=256", "--eval_every=2", "--save_every=1", "--quiet"]
-PLATEAU = ["--plateau_factor=0.5", "--plateau_patience=0", "--early_stopping_patience=4", "--learning_rate=0.05"]
+PLATEAU = ["--plateau_factor=0.5", "--plateau_patience=0", "--early_stopping_patience=4", "--learning_rate=0.1"]
 
 
 def train(folder, *more) -> int:

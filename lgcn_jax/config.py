@@ -23,7 +23,8 @@ LOSSES = {
 }
 SAMPLERS = ("user", "edge")
 SPLITS = ("valid", "test")
-LAYOUTS = ("auto", "bcoo", "bcsr", "segment", "bucket")
+LAYOUTS = ("auto", "bcoo", "bcsr", "segment", "bucket", "cusparse", "pallas")
+DTYPES = ("float32", "bfloat16")
 
 
 def _setting(default, help_text: str, accepts: Callable[[typing.Any], bool] = lambda _: True, expected: str = ""):
@@ -130,6 +131,9 @@ class Config:
     seed: int = _count(2020, "seed of initial tables and samples", least=0)
     propagation: str = _choice(
         "auto", LAYOUTS, "layout of the adjacency matrix; auto is what was fastest on the platform"
+    )
+    propagation_dtype: str = _choice(
+        "float32", DTYPES, "what products read embeddings rounded to; sums, the trained table and Adam stay float32"
     )
 
     # Evaluation.

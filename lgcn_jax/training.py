@@ -105,7 +105,11 @@ class NonFiniteError(FloatingPointError):
 
 
 def check(config: Config, interactions: Interactions) -> None:
-    """Raises an InputError where the data set lacks what the settings ask for."""
+    """Raises an InputError where the platform or the data set lacks what the settings ask for."""
+    if propagation.choose(config.propagation) not in propagation.working():
+        raise InputError(
+            "--propagation", config.propagation, f"one of {', '.join(propagation.working())} on this platform"
+        )
     if max(config.top_k) > interactions.num_items:
         raise InputError("--top_k", max(config.top_k), f"at most {interactions.num_items}, the number of items")
     if not interactions.part(config.eval_split).nnz:
@@ -117,7 +121,7 @@ def pose(config: Config, interactions: Interactions) -> Problem:
     """Puts graph, sampler and evaluation task on the device.
 
     Raises:
-      InputError: the data set lacks what the settings ask for.
+      InputError: the platform or the data set lacks what the settings ask for.
     """
     check(config, interactions)
     try:
@@ -129,7 +133,7 @@ def pose(config: Config, interactions: Interactions) -> Problem:
         config=config,
         num_users=interactions.num_users,
         num_nodes=matrix.shape[0],
-        layout=propagation.prepare(matrix, config.propagation),
+        layout=propagation.prepare(matrix, config.propagation, config.propagation_dtype),
         sampler=sampler,
         task=Task.of(interactions, config.eval_split),
     )

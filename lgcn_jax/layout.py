@@ -24,7 +24,7 @@ class Layout:
     """A matrix [n, m] that multiplies a dense array [m, d] from the left; symmetric where it is a whole A_hat."""
 
     PLATFORMS: ClassVar[tuple[str, ...]] = ("cpu", "gpu", "tpu")  # where it works
-    DETERMINISTIC: ClassVar[bool] = True  # whether a product has the same bits every time, on all of them
+    DETERMINISTIC: ClassVar[tuple[str, ...]] = ("cpu", "gpu", "tpu")  # where a product has the same bits every time
     NARROW: ClassVar[bool] = False  # whether it takes x in a narrower dtype, to read less and sum in the matrix's
 
     num_rows: int
@@ -91,6 +91,8 @@ class Bcoo(Layout):
     indices: jax.Array
     shape: tuple[int, int] = static()
 
+    DETERMINISTIC: ClassVar[tuple[str, ...]] = ("cpu", "tpu")  # on a GPU, a scatter-add is atomic
+
     @classmethod
     def room(cls, matrix: Matrix) -> Room:
         return {"entries": matrix.nnz}
@@ -120,6 +122,7 @@ class Bcsr(Layout):
     starts: jax.Array
     num_columns: int = static()
 
+    DETERMINISTIC: ClassVar[tuple[str, ...]] = ("cpu", "tpu")  # off the CPU it is a scatter-add too
     SHARE: ClassVar[int] = 4  # rows with up to 1/SHARE of all entries are worth a matrix of their own
 
     @classmethod
@@ -184,7 +187,7 @@ class Cusparse(Bcsr):
     """
 
     PLATFORMS: ClassVar[tuple[str, ...]] = ("gpu",)
-    DETERMINISTIC: ClassVar[bool] = False  # the algorithm that JAX leaves it to may add with atomics
+    DETERMINISTIC: ClassVar[tuple[str, ...]] = ()  # the algorithm that JAX leaves it to may add with atomics
 
     rows = Layout.rows  # it may look at entries past the last row's end, which Bcsr.rows takes from anywhere
 
@@ -201,6 +204,7 @@ class Segment(Layout):
     column_ids: jax.Array
     num_rows: int = static()
 
+    DETERMINISTIC: ClassVar[tuple[str, ...]] = ("cpu", "tpu")
     NARROW: ClassVar[bool] = True
 
     @classmethod

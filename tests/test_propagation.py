@@ -208,7 +208,10 @@ def test_cusparse_is_lowered_to_cusparse(monkeypatch):
     monkeypatch.setattr(gpu_sparse, "_cusparse", stand_in)
     text = step_for("cusparse", "float32", "cuda")
     assert text.count("cusparse_csr_matmat") == 6
-    assert not LAYOUTS["cusparse"].DETERMINISTIC
+
+
+def test_only_layouts_without_scatters_claim_the_same_bits_on_a_gpu():
+    assert [name for name, layout in LAYOUTS.items() if "gpu" in layout.DETERMINISTIC] == ["bucket", "pallas"]
 
 
 def test_cusparse_does_not_work_on_a_cpu():

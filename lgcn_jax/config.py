@@ -24,7 +24,8 @@ LOSSES = {
 SAMPLERS = ("user", "edge")
 SPLITS = ("valid", "test")
 NODE_ORDERS = ("auto", "natural", "local")
-LAYOUTS = ("auto", "bcoo", "bcsr", "segment", "bucket")
+LAYOUTS = ("auto", "bcoo", "bcsr", "segment", "bucket", "cusparse", "pallas")
+DTYPES = ("float32", "bfloat16")
 
 
 def _setting(default, help_text: str, accepts: Callable[[typing.Any], bool] = lambda _: True, expected: str = ""):
@@ -158,6 +159,9 @@ class Config:
     node_order: str = _choice("auto", NODE_ORDERS, "order of the table's rows; auto is what was fastest")
     propagation: str = _choice(
         "auto", LAYOUTS, "layout of the adjacency matrix; auto is what was fastest on the platform"
+    )
+    propagation_dtype: str = _choice(
+        "float32", DTYPES, "what products read embeddings rounded to; sums, the trained table and Adam stay float32"
     )
 
     # Evaluation.

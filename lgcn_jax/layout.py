@@ -1,4 +1,4 @@
-"""Layouts of a sparse matrix: the forms in which `propagation` multiplies, in plain XLA.
+"""Layouts of a sparse matrix: the forms in which `propagation` multiplies, in plain XLA; `kernel` has one that is not.
 
 A layout is a pytree with `product(x)`, made on the host from compressed rows and equal to them (tests compare each).
 Blocks of one matrix get arrays of equal shapes by sharing a `room`, so that they can be stacked over devices.
@@ -14,12 +14,18 @@ import numpy as np
 import scipy.sparse
 from jax.experimental import sparse
 
+from lgcn_jax import sums
+
 Matrix = scipy.sparse.csr_matrix  # of sorted, unique entries
 Room = dict[Hashable, int]
 
 
 class Layout:
     """A matrix [n, m] that multiplies a dense array [m, d] from the left; symmetric where it is a whole A_hat."""
+
+    PLATFORMS: ClassVar[tuple[str, ...]] = ("cpu", "gpu", "tpu")  # where it works
+    DETERMINISTIC: ClassVar[tuple[str, ...]] = ("cpu", "gpu", "tpu")  # where a product has the same bits every time
+    NARROW: ClassVar[bool] = False  # whether it takes x in a narrower dtype, to read less and sum in the matrix's
 
     num_rows: int
 
@@ -55,7 +61,7 @@ class Layout:
 
     def add(self, x: jax.Array, rows: jax.Array, nodes: jax.Array) -> jax.Array:
         """x with `rows` added at `nodes`, repeats allowed."""
-        return x.at[nodes].add(rows)
+        return sums.add(x, rows, nodes)
 
     def scatter(self, rows: jax.Array, nodes: jax.Array) -> jax.Array:
         """The table that is zero but for the sums of `rows` at `nodes`: [n, d]."""
@@ -73,11 +79,11 @@ def joined(rooms: list[Room]) -> Room:
 
 
 def static():
-    """A field that is no array, but part of the type."""
+    """A field that is no array but part of the layout's type."""
     return dataclasses.field(metadata={"static": True})
 
 
-def _padded(array: np.ndarray, size: int) -> np.ndarray:
+def padded(array: np.ndarray, size: int) -> np.ndarray:
     return np.pad(array, (0, size - len(array)))
 
 
@@ -89,6 +95,8 @@ class Bcoo(Layout):
     indices: jax.Array
     shape: tuple[int, int] = static()
 
+    DETERMINISTIC: ClassVar[tuple[str, ...]] = ("cpu", "tpu")  # on a GPU, a scatter-add is atomic
+
     @classmethod
     def room(cls, matrix: Matrix) -> Room:
         return {"entries": matrix.nnz}
@@ -99,7 +107,7 @@ class Bcoo(Layout):
         rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
         indices = np.stack([rows, matrix.indices], axis=1)
         outside = np.broadcast_to(np.array(matrix.shape, np.int32), (size - matrix.nnz, 2))  # BCOO's own padding
-        return cls(_padded(matrix.data, size), np.concatenate([indices, outside]), matrix.shape)
+        return cls(padded(matrix.data, size), np.concatenate([indices, outside]), matrix.shape)
 
     @property
     def num_rows(self) -> int:
@@ -118,6 +126,7 @@ class Bcsr(Layout):
     starts: jax.Array
     num_columns: int = static()
 
+    DETERMINISTIC: ClassVar[tuple[str, ...]] = ("cpu", "tpu")  # off the CPU it is a scatter-add too
     SHARE: ClassVar[int] = 4  # rows with up to 1/SHARE of all entries are worth a matrix of their own
 
     @classmethod
@@ -128,14 +137,14 @@ class Bcsr(Layout):
     def prepare(cls, matrix: Matrix, room: Room | None = None) -> "Bcsr":
         size = (room or cls.room(matrix))["entries"]  # what lies past the last row's end is not looked at
         starts = matrix.indptr.astype(np.int32)
-        return cls(_padded(matrix.data, size), _padded(matrix.indices, size), starts, matrix.shape[1])
+        return cls(padded(matrix.data, size), padded(matrix.indices, size), starts, matrix.shape[1])
 
     @property
     def num_rows(self) -> int:
         return self.starts.shape[0] - 1
 
     def product(self, x: jax.Array) -> jax.Array:
-        return _bcsr(self.values, self.columns, self.starts, self.num_columns) @ x
+        return self._multiply(self.values, self.columns, self.starts, x)
 
     def rows(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
         """As a product with the matrix of these rows, unless they hold more entries than fit in its arrays."""
@@ -156,22 +165,38 @@ class Bcsr(Layout):
         entry = (starts - stops + degrees)[owner] + jnp.arange(capacity, dtype=jnp.int32)
         entry = jnp.minimum(entry, self.values.shape[0] - 1)  # what lies past the last row's is not looked at
         indptr = jnp.concatenate([jnp.zeros(1, jnp.int32), stops])
-        return _bcsr(self.values[entry], self.columns[entry], indptr, self.num_columns) @ x
+        return self._multiply(self.values[entry], self.columns[entry], indptr, x)
+
+    def _multiply(self, values: jax.Array, columns: jax.Array, starts: jax.Array, x: jax.Array) -> jax.Array:
+        shape = len(starts) - 1, len(x)
+        return sparse.BCSR((values, columns, starts), shape=shape, indices_sorted=True, unique_indices=True) @ x
 
     def spread(self, rows: jax.Array, nodes: jax.Array) -> jax.Array:
         """As a product with a table of these rows alone, which stays in a cache, and a row of zeros for all others."""
         count = len(nodes)
         if count >= self.num_columns:
             return super().spread(rows, nodes)
-        # Of a node that is there several times, any place will do: its rows are summed there.
-        place = jnp.full(self.num_columns, count, jnp.int32).at[nodes].set(jnp.arange(count, dtype=jnp.int32))
-        table = jnp.zeros((count + 1, rows.shape[1]), rows.dtype).at[place[nodes]].add(rows)
-        return _bcsr(self.values, place[self.columns], self.starts, count + 1) @ table
+        rows, nodes = sums.merged(rows, nodes, self.num_columns)
+        place = sums.last_places(nodes, self.num_columns)
+        columns = jnp.where(place < 0, count, place)[self.columns]
+        return self._multiply(self.values, columns, self.starts, jnp.pad(rows, ((0, 1), (0, 0))))
 
 
-def _bcsr(values: jax.Array, columns: jax.Array, starts: jax.Array, num_columns: int) -> sparse.BCSR:
-    shape = starts.shape[0] - 1, num_columns
-    return sparse.BCSR((values, columns, starts), shape=shape, indices_sorted=True, unique_indices=True)
+@pytree
+class Cusparse(Bcsr):
+    """The same compressed rows, multiplied by NVIDIA's cuSPARSE (by hipSPARSE on AMD's GPUs).
+
+    By way of JAX's CSR, which is always lowered to it. BCSR is only under `jax_bcoo_cusparse_lowering`, a switch of the
+    whole process that is read when a program is lowered, and so would change what the other layouts are.
+    """
+
+    PLATFORMS: ClassVar[tuple[str, ...]] = ("gpu",)
+    DETERMINISTIC: ClassVar[tuple[str, ...]] = ()  # the algorithm that JAX leaves it to may add with atomics
+
+    rows = Layout.rows  # it may look at entries past the last row's end, which Bcsr.rows takes from anywhere
+
+    def _multiply(self, values: jax.Array, columns: jax.Array, starts: jax.Array, x: jax.Array) -> jax.Array:
+        return sparse.CSR((values, columns, starts), shape=(len(starts) - 1, len(x))) @ x
 
 
 @pytree
@@ -183,6 +208,9 @@ class Segment(Layout):
     column_ids: jax.Array
     num_rows: int = static()
 
+    DETERMINISTIC: ClassVar[tuple[str, ...]] = ("cpu", "tpu")
+    NARROW: ClassVar[bool] = True
+
     @classmethod
     def room(cls, matrix: Matrix) -> Room:
         return {"entries": matrix.nnz}
@@ -192,10 +220,10 @@ class Segment(Layout):
         size = (room or cls.room(matrix))["entries"]
         rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
         rows = np.pad(rows, (0, size - matrix.nnz), constant_values=matrix.shape[0] - 1)  # zeros added to the last row
-        return cls(_padded(matrix.data, size), rows, _padded(matrix.indices, size), matrix.shape[0])
+        return cls(padded(matrix.data, size), rows, padded(matrix.indices, size), matrix.shape[0])
 
     def product(self, x: jax.Array) -> jax.Array:
-        edges = self.values[:, None] * x[self.column_ids]
+        edges = self.values[:, None] * x[self.column_ids].astype(self.values.dtype)
         return jax.ops.segment_sum(edges, self.row_ids, self.num_rows, indices_are_sorted=True)
 
 
@@ -212,6 +240,7 @@ class Bucket(Layout):
     values: tuple[jax.Array, ...]
     position: jax.Array
 
+    NARROW: ClassVar[bool] = True
     UNROLLED: ClassVar[int] = 8  # neighbours added per turn of the loop
 
     @classmethod
@@ -244,11 +273,11 @@ class Bucket(Layout):
 
         def add(total, neighbours):
             for column, value in zip(*neighbours, strict=True):
-                total = total + value[:, None] * x[column]
+                total = total + value[:, None] * x[column].astype(value.dtype)
             return total, None
 
         turns = tuple(array.reshape(-1, turn, array.shape[1]) for array in (columns, values))
-        total = jnp.zeros((columns.shape[1], x.shape[1]), x.dtype)
+        total = jnp.zeros((columns.shape[1], x.shape[1]), values.dtype)
         return jax.lax.scan(add, total, turns)[0]
 
 
@@ -267,6 +296,3 @@ def _rectangle(matrix: Matrix, rows: np.ndarray, width: int, size: int) -> tuple
         return np.zeros((width, size), np.int32), np.zeros((width, size), matrix.dtype)
     columns, values = np.where(inside, matrix.indices[entry], 0), np.where(inside, matrix.data[entry], 0)
     return np.pad(columns.astype(np.int32), filler), np.pad(values.astype(matrix.dtype), filler)
-
-
-LAYOUTS: dict[str, type[Layout]] = {"bcoo": Bcoo, "bcsr": Bcsr, "segment": Segment, "bucket": Bucket}

@@ -17,7 +17,6 @@ from lgcn_jax.config import Config
 from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation import Task
 from lgcn_jax.interactions import Interactions
-from lgcn_jax.layout import LAYOUTS
 from lgcn_jax.mesh import DATA, NODES, ROWS, WHOLE, Mesh, exchanged
 from lgcn_jax.order import Order
 from lgcn_jax.propagation import Adjacency
@@ -121,7 +120,10 @@ class Problem:
 
 
 def check(config: Config, interactions: Interactions) -> None:
-    """Raises an InputError where the data set lacks what the settings ask for."""
+    """Raises an InputError where the platform or the data set lacks what the settings ask for."""
+    if propagation.choose(config.propagation) not in propagation.working():
+        layouts = ", ".join(propagation.working())
+        raise InputError("--propagation", config.propagation, f"one of {layouts} on this platform")
     if max(config.top_k) > interactions.num_items:
         raise InputError("--top_k", max(config.top_k), f"at most {interactions.num_items}, the number of items")
     if not interactions.part(config.eval_split).nnz:
@@ -133,7 +135,7 @@ def pose(config: Config, interactions: Interactions) -> Problem:
     """Puts graph, sampler and evaluation task on the devices.
 
     Raises:
-      InputError: the data set lacks what the settings ask for, or there are not the devices.
+      InputError: the platform or the data set lacks what the settings ask for, or there are too few devices.
     """
     check(config, interactions)
     mesh = Mesh.of(config.mesh)
@@ -168,10 +170,11 @@ def arrangement(config: Config, mesh: Mesh, matrix: scipy.sparse.csr_matrix, num
 
 
 def _adjacency(config: Config, mesh: Mesh, matrix: scipy.sparse.csr_matrix, placed: Order) -> Adjacency:
-    kind = LAYOUTS[propagation.choose(config.propagation)]
+    kind = propagation.LAYOUTS[propagation.choose(config.propagation)]
+    finish = functools.partial(propagation.rounded, dtype=config.propagation_dtype)
     if mesh.nodes == 1:
-        return mesh.place(lambda data, nodes: Adjacency(kind.prepare(matrix), placed.row))
-    make = ring.cut(matrix, kind, mesh.nodes, NODES)
+        return mesh.place(lambda data, nodes: Adjacency(finish(kind.prepare(matrix)), placed.row))
+    make = ring.cut(matrix, kind, mesh.nodes, NODES, finish)
     return mesh.place(lambda data, nodes: Adjacency(make(nodes), placed.row))
 
 

@@ -9,8 +9,16 @@ of them in each direction, concern these rows alone, and a layout may have somet
 import functools
 
 import jax
+import jax.numpy as jnp
 
-from lgcn_jax.layout import LAYOUTS, Layout, Matrix, pytree
+from lgcn_jax import sums
+from lgcn_jax.kernel import Pieces
+from lgcn_jax.layout import Bcoo, Bcsr, Bucket, Cusparse, Layout, Matrix, Segment, pytree
+
+LAYOUTS: dict[str, type[Layout]] = {
+    **{"bcoo": Bcoo, "bcsr": Bcsr, "segment": Segment, "bucket": Bucket},
+    **{"cusparse": Cusparse, "pallas": Pieces},
+}
 
 # BCSR has a kernel of its own on CPU only; elsewhere its fallback scatters, so the gathers of `Bucket` are the default.
 FASTEST = {"cpu": "bcsr"}
@@ -21,9 +29,67 @@ def choose(name: str = "auto") -> str:
     return FASTEST.get(jax.default_backend(), "bucket") if name == "auto" else name
 
 
-def prepare(matrix: Matrix, name: str = "auto") -> Layout:
-    """The symmetric matrix, as `graph.normalized` makes it, on the device in the named layout."""
-    return jax.device_put(LAYOUTS[choose(name)].prepare(matrix))
+def working() -> list[str]:
+    """The layouts that work on the platform that JAX runs on."""
+    return [name for name, layout in LAYOUTS.items() if jax.default_backend() in layout.PLATFORMS]
+
+
+def prepare(matrix: Matrix, name: str = "auto", dtype: str = "float32") -> Layout:
+    """The symmetric matrix, as `graph.normalized` makes it, on the device in the named layout.
+
+    Args:
+      matrix: its dtype is that of all sums.
+      name: one of LAYOUTS, or 'auto'.
+      dtype: 'bfloat16' makes each product read its operand rounded to it; any other changes nothing.
+    """
+    return rounded(jax.device_put(LAYOUTS[choose(name)].prepare(matrix)), dtype)
+
+
+def rounded(layout: Layout, dtype: str) -> Layout:
+    """The layout, with products that read their operand rounded to `dtype` where that is 'bfloat16'."""
+    return Rounded(layout) if dtype == "bfloat16" else layout
+
+
+@pytree
+class Rounded(Layout):
+    """A layout whose products read x rounded to bfloat16 and add in the dtype of the matrix, as they do otherwise.
+
+    Where the layout within takes no bfloat16, x is rounded there and back: the numbers are the same.
+    """
+
+    within: Layout
+
+    @property
+    def num_rows(self) -> int:
+        return self.within.num_rows
+
+    def product(self, x: jax.Array) -> jax.Array:
+        return self.within.product(self._rounded(x))
+
+    def rows(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
+        return self.within.rows(self._rounded(x), nodes)
+
+    def spread(self, rows: jax.Array, nodes: jax.Array) -> jax.Array:
+        """Sums are rounded, not what they are made of: so those of equal nodes come first."""
+        rows, nodes = sums.merged(rows, nodes, self.num_rows)
+        return self.within.spread(self._rounded(rows), nodes)
+
+    def take(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
+        return self.within.take(x, nodes)
+
+    def own(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
+        return self.within.own(x, nodes)
+
+    def add(self, x: jax.Array, rows: jax.Array, nodes: jax.Array) -> jax.Array:
+        return self.within.add(x, rows, nodes)
+
+    def scatter(self, rows: jax.Array, nodes: jax.Array) -> jax.Array:
+        return self.within.scatter(rows, nodes)
+
+    def _rounded(self, x: jax.Array) -> jax.Array:
+        # Not by way of the dtype alone: XLA may drop a conversion there and back.
+        rounded = jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
+        return rounded.astype(jnp.bfloat16) if self.within.NARROW else rounded
 
 
 @pytree

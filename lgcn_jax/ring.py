@@ -75,10 +75,13 @@ class Ring(Layout):
         return jnp.where(inside, local, self.size - 1), inside
 
 
-def cut(matrix: Matrix, kind: type[Layout], shares: int, axis: str) -> Callable[[int], Ring]:
+def cut(
+    matrix: Matrix, kind: type[Layout], shares: int, axis: str, finish: Callable[[Layout], Layout] = lambda made: made
+) -> Callable[[int], Ring]:
     """Host: what makes the ring's part of one device, from the matrix in the order of `order.dealt`.
 
-    All blocks get room for the largest, so that their arrays have equal shapes on all devices.
+    All blocks get room for the largest, so that their arrays have equal shapes on all devices; `finish` is applied to
+    each of them.
     """
     size = matrix.shape[0] // shares
 
@@ -89,7 +92,7 @@ def cut(matrix: Matrix, kind: type[Layout], shares: int, axis: str) -> Callable[
     room = joined([kind.room(block(row, column)) for row in range(shares) for column in range(shares)])
 
     def make(place: int) -> Ring:
-        blocks = tuple(kind.prepare(block(place, (place + turn) % shares), room) for turn in range(shares))
-        return Ring(blocks, size, axis)
+        blocks = (kind.prepare(block(place, (place + turn) % shares), room) for turn in range(shares))
+        return Ring(tuple(map(finish, blocks)), size, axis)
 
     return make

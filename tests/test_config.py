@@ -7,6 +7,7 @@ import pytest
 from absl import flags
 
 from lgcn_jax import config as configs
+from lgcn_jax import propagation
 from lgcn_jax.config import Config
 from lgcn_jax.errors import InputError
 
@@ -50,6 +51,7 @@ from lgcn_jax.errors import InputError
         ("eval_split", "train", "valid"),
         ("format", "csv", "adjacency"),
         ("propagation", "dense", "bcsr"),
+        ("propagation_dtype", "float16", "bfloat16"),
         ("num_users", 1, "from 2"),
     ],
 )
@@ -137,3 +139,7 @@ def test_text_that_is_no_value_of_the_type_is_refused(argument):
 def test_every_setting_has_a_help_text():
     for field in dataclasses.fields(Config):
         assert len(field.metadata["help"]) > 10
+
+
+def test_the_layouts_that_can_be_chosen_are_those_that_there_are():
+    assert ("auto", *propagation.LAYOUTS) == configs.LAYOUTS

@@ -9,7 +9,20 @@ import lgcn_jax
 
 ORDER = [
     *("version", "errors", "paths", "csr", "reader", "config", "interactions", "synthetic", "datasets"),
-    *("graph", "order", "mesh", "layout", "ring", "propagation", "model", "losses", "shuffle", "sampling"),
+    *(
+        "graph",
+        "order",
+        "mesh",
+        "sums",
+        "layout",
+        "kernel",
+        "ring",
+        "propagation",
+        "model",
+        "losses",
+        "shuffle",
+        "sampling",
+    ),
     *("optimizer", "metrics", "evaluation", "state", "step", "problem", "programs", "processes", "training"),
     *("checkpoint", "curves", "scalars", "workdir", "display", "profile", "cache"),
     *("lock", "signals", "run", "doctor", "cli", "__main__"),
@@ -46,5 +59,6 @@ def test_no_module_imports_from_a_later_one():
 
 
 def test_arithmetic_does_not_know_of_files_and_flags():
-    for name in ("losses", "metrics", "csr", "layout", "propagation"):
-        assert imported(Path(lgcn_jax.__file__).parent / f"{name}.py") <= {"csr", "layout"}, name
+    arithmetic = {"losses", "metrics", "csr", "sums", "layout", "kernel", "propagation"}
+    for name in arithmetic:
+        assert imported(Path(lgcn_jax.__file__).parent / f"{name}.py") <= arithmetic, name

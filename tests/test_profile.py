@@ -7,6 +7,7 @@ import pytest
 
 from lgcn_jax import datasets, training
 from lgcn_jax.errors import WriteError
+from lgcn_jax.problem import Problem, pose
 from lgcn_jax.profile import STEPS, Profile
 
 

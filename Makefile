@@ -1,14 +1,16 @@
 # make demo: trains on real data and prints its metrics.   make test: lint, format and tests.
 PYTHON ?= python3
 BIN := .venv/bin
+WORKERS ?= 2
 
 .PHONY: demo test lint clean
 
 demo: .venv/core
 	$(BIN)/python -m lgcn_jax train --flagfile=experiments/recipes/demo.flags --workdir=runs/demo --overwrite
 
+# Most of a test is compilation, which takes one core.
 test: .venv/test lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS)
 
 lint: .venv/test
 	$(BIN)/ruff check .

@@ -78,6 +78,14 @@ def joined(rooms: list[Room]) -> Room:
     return {size: max(room.get(size, 0) for room in rooms) for size in sorted(set().union(*rooms), key=str)}
 
 
+def gathered(x: jax.Array, places: jax.Array) -> jax.Array:
+    """x[places] for places that are in bounds and not negative.
+
+    Without looking at them: for an index that stays the same, XLA would keep a flag of each entry all the time.
+    """
+    return x.at[places].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+
 def static():
     """A field that is no array but part of the layout's type."""
     return dataclasses.field(metadata={"static": True})
@@ -162,10 +170,10 @@ class Bcsr(Layout):
         capacity = self._capacity
         stops = jnp.cumsum(degrees, dtype=jnp.int32)
         owner = jnp.repeat(jnp.arange(len(nodes), dtype=jnp.int32), degrees, total_repeat_length=capacity)
-        entry = (starts - stops + degrees)[owner] + jnp.arange(capacity, dtype=jnp.int32)
+        entry = gathered(starts - stops + degrees, owner) + jnp.arange(capacity, dtype=jnp.int32)
         entry = jnp.minimum(entry, self.values.shape[0] - 1)  # what lies past the last row's is not looked at
         indptr = jnp.concatenate([jnp.zeros(1, jnp.int32), stops])
-        return self._multiply(self.values[entry], self.columns[entry], indptr, x)
+        return self._multiply(gathered(self.values, entry), gathered(self.columns, entry), indptr, x)
 
     def _multiply(self, values: jax.Array, columns: jax.Array, starts: jax.Array, x: jax.Array) -> jax.Array:
         shape = len(starts) - 1, len(x)
@@ -178,7 +186,7 @@ class Bcsr(Layout):
             return super().spread(rows, nodes)
         rows, nodes = sums.merged(rows, nodes, self.num_columns)
         place = sums.last_places(nodes, self.num_columns)
-        columns = jnp.where(place < 0, count, place)[self.columns]
+        columns = gathered(jnp.where(place < 0, count, place), self.columns)
         return self._multiply(self.values, columns, self.starts, jnp.pad(rows, ((0, 1), (0, 0))))
 
 
@@ -223,7 +231,7 @@ class Segment(Layout):
         return cls(padded(matrix.data, size), rows, padded(matrix.indices, size), matrix.shape[0])
 
     def product(self, x: jax.Array) -> jax.Array:
-        edges = self.values[:, None] * x[self.column_ids].astype(self.values.dtype)
+        edges = self.values[:, None] * gathered(x, self.column_ids).astype(self.values.dtype)
         return jax.ops.segment_sum(edges, self.row_ids, self.num_rows, indices_are_sorted=True)
 
 
@@ -273,7 +281,7 @@ class Bucket(Layout):
 
         def add(total, neighbours):
             for column, value in zip(*neighbours, strict=True):
-                total = total + value[:, None] * x[column].astype(value.dtype)
+                total = total + value[:, None] * gathered(x, column).astype(value.dtype)
             return total, None
 
         turns = tuple(array.reshape(-1, turn, array.shape[1]) for array in (columns, values))

@@ -130,7 +130,7 @@ def memory(train: int, test: int, nodes: int, dim: int) -> dict[str, int]:
     table = 4 * nodes * dim
     held = {"interactions": 4 * (train + test), "sampler": 4 * train, "layout": 8 * 2 * train}
     held |= {"task": 8 * train + 4 * test, "index": 64 * nodes, "state": 3 * table}
-    return held | {"layer": table, "batch": 11 * 2 * train, "program": 300_000_000}
+    return held | {"layer": table, "batch": 7 * 2 * train, "program": 300_000_000}
 
 
 def expected(config: Config, terms: dict[str, int]) -> dict[str, int]:

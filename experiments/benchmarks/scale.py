@@ -123,8 +123,7 @@ def memory(train: int, test: int, nodes: int, dim: int) -> dict[str, int]:
     * state: the table and both moments of Adam.
     * layer: within a step, the layer at hand, and then the gradient in its place.
     * batch: within a step, what its first and last product need: the columns renumbered for the rows that the batch
-      has (4 E) after a check of each, which is kept from step to step (4 E), and the entries of these rows, up to
-      E / 4 of them, with where they come from (3 E).
+      has (4 E), and the entries of these rows, up to E / 4 of them, with where they come from (3 E).
     * program: XLA, its compiler and what it compiled; measured, and the same for every size.
     """
     table = 4 * nodes * dim

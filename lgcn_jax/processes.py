@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from lgcn_jax.errors import InputError
+from lgcn_jax.errors import InputError, WriteError
 
 DETECT = "auto"  # in place of a coordinator's address: the cluster that JAX finds itself in
 PATIENCE_SECONDS = 30  # without a heartbeat, after which a process counts as gone
@@ -63,29 +63,33 @@ def agreed(value: float) -> float:
 def together() -> Iterator[None]:
     """While entered, an error of one process ends all: the others would wait for it for ever.
 
-    An InputError or whatever else is raised here is told by this process; others notice that it is gone, and end with
-    one line and exit status 1. Where there is one process, nothing is done.
+    The process tells its error and is gone at once; the others notice that in their next collective, and end with one
+    line and exit status 1. Where there is one process, nothing is done.
     """
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1:
-            raise
-        reason = str(error).splitlines()[0][:200]
-        print(
-            f"another process of this run is gone ({reason}); the same command continues", file=sys.stderr, flush=True
-        )
-        os._exit(1)  # an orderly end would wait for the one that is gone
     except BaseException as error:
         if jax.process_count() > 1:
-            _leave(error)
+            os._exit(_told(error))  # an orderly end would wait for the others, or for the one that is gone
         raise
 
 
-def _leave(error: BaseException) -> None:
-    """Ends this process at once after telling the error, so that the others' collectives fail."""
-    if isinstance(error, InputError):
-        print(error, file=sys.stderr, flush=True)
-        os._exit(2)
-    sys.excepthook(type(error), error, error.__traceback__)
-    os._exit(1)
+def _told(error: BaseException) -> int:
+    """The exit status after telling the error, which may be that another process is gone."""
+    lost = next((cause for cause in _causes(error) if isinstance(cause, jax.errors.JaxRuntimeError)), None)
+    if lost is not None:
+        reason = str(lost).splitlines()[0][:200]
+        print(f"another process of this run is gone ({reason}); the same command continues", file=sys.stderr)
+    elif isinstance(error, InputError | WriteError):
+        print(error, file=sys.stderr)
+    else:
+        sys.excepthook(type(error), error, error.__traceback__)
+    sys.stderr.flush()
+    return 2 if isinstance(error, InputError) else 1
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and those of which it was made."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -263,7 +263,7 @@ def test_a_loss_that_is_no_number_is_named_with_its_place(problem):
     [
         ({"top_k": (201,)}, "--top_k"),
         ({"eval_split": "valid"}, "--eval_split"),
-        ({"propagation": "cusparse"}, "--propagation: found cusparse, expected one that works here: bcoo, bcsr,"),
+        ({"propagation": "cusparse"}, "--propagation: found cusparse, expected one of bcoo, bcsr, "),
     ],
 )
 def test_settings_that_the_data_or_platform_cannot_meet_are_refused(small, setting, flag):

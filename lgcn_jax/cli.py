@@ -82,7 +82,18 @@ def main(arguments: Sequence[str]) -> int:
 
 def train(values: flags.FlagValues) -> int:
     """Trains or continues a run, fills its folder, and prints the metrics beside the popularity baseline's."""
-    from lgcn_jax import datasets, display, lock, problem, profile, run, signals, workdir
+    from lgcn_jax import signals
+
+    with signals.StopRequest() as request:
+        try:
+            return _train(values, request)
+        except signals.Stopped:
+            print("interrupted before training began", file=sys.stderr)
+            return 128 + request.signal
+
+
+def _train(values: flags.FlagValues, request) -> int:
+    from lgcn_jax import datasets, display, lock, problem, profile, run, workdir
 
     stated, folder, quiet = configs.given(values, SETTINGS), _workdir(values), values["quiet"].value
     profiled = folder / "profile" if values["profile"].value else None
@@ -98,11 +109,8 @@ def train(values: flags.FlagValues) -> int:
             print(f"{folder}: {note}", file=sys.stderr)
         if not quiet:
             print(_headline(interactions, config), flush=True)
-        with (
-            signals.StopRequest() as request,
-            display.Display(config, quiet) as shown,
-            profile.Profile(profiled) as trace,
-        ):
+        request.patient = True  # from here on there is a place to stop at
+        with display.Display(config, quiet) as shown, profile.Profile(profiled) as trace:
             result = run.carry_out(folder, posed, interactions, place, shown, trace, request)
     if profiled:
         print(trace.told())

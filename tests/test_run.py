@@ -183,6 +183,7 @@ def test_early_stopping_counts_on_where_it_stopped(tmp_path):
     assert outcome(tmp_path / "run")[1]["epochs"] == ended
 
 
+HANG = 60  # seconds that nothing here takes
 PROGRAM = """
 import resource, sys
 from lgcn_jax import cli
@@ -227,11 +228,42 @@ def test_a_run_moves_from_one_device_to_four_and_back_and_says_so(tmp_path, whol
 def test_a_second_interrupt_is_not_waited_for():
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with signals.StopRequest() as request:
+        request.patient = True
         signal.raise_signal(signal.SIGINT)
         assert request.signal == signal.SIGINT
         assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL  # which ends the process at once
         signal.raise_signal(signal.SIGTERM)
         assert request.signal == signal.SIGINT  # the first one counts
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_second_interrupt_ends_a_process_that_would_wait(tmp_path):
+    """A run that hears of the first SIGINT within a block, and would go on until the block is done."""
+    program = f"""
+import signal, time
+from lgcn_jax import signals
+with signals.StopRequest() as request:
+    request.patient = True
+    print("ready", flush=True)
+    while not request.signal:
+        time.sleep(0.01)
+    print("noted", flush=True)
+    time.sleep({HANG})
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        for said in ("ready", "noted"):
+            assert process.stdout.readline().strip() == said
+            process.send_signal(signal.SIGINT)
+        assert process.wait(HANG / 2) == -signal.SIGINT
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_while_data_are_loaded_ends_in_one_line(tmp_path, capsys, monkeypatch, number, status):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(datasets, "load", lambda *_, **__: signal.raise_signal(number))
+    assert train(tmp_path / "run", "--epochs=2") == status
+    assert capsys.readouterr().err == "interrupted before training began\n"
+    assert not (tmp_path / "run").exists()
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 

@@ -137,7 +137,12 @@ class Config:
         lambda v: 0 < v <= 1,
         "a number above 0 and at most 1",
     )
-    plateau_patience: int = _count(10, "evaluations without improvement that are waited for", least=0)
+    plateau_patience: int = _count(
+        10,
+        "evaluations without improvement that are waited for",
+        least=0,
+        most=2**31 - 2,  # one more is an int32, too
+    )
     plateau_min_lr: float = _real(
         0.0, "where the learning rate stops falling", lambda v: v >= 0, "a number of at least 0"
     )

@@ -24,6 +24,10 @@ from lgcn_jax.version import __version__
 
 FILES = ("config.json", "environment.json", "metrics.jsonl", "result.json", "curves.png")
 FOLDERS = ("checkpoints", "tensorboard", "profile")
+JAX_SETTINGS = (
+    *("jax_default_prng_impl", "jax_threefry_partitionable", "jax_enable_x64", "jax_default_matmul_precision"),
+    "jax_random_seed_offset",
+)
 
 
 class RunFolder:
@@ -135,8 +139,10 @@ def environment(config: Config, interactions: Interactions) -> dict[str, Any]:
         **versions(),
         "platform": platform.platform(),
         "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},
-        "cpu_cores": os.cpu_count(),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "cpu": _cpu_model(),
+        "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        **{name: getattr(jax.config, name) for name in JAX_SETTINGS},
+        "variables": {name: os.environ[name] for name in sorted(os.environ) if _matters(name)},
         "propagation": propagation.choose(config.propagation),
         "commit": _commit(),
         "dataset": {
@@ -149,6 +155,21 @@ def environment(config: Config, interactions: Interactions) -> dict[str, Any]:
             "content_sha256": interactions.content_hash(),
         },
     }
+
+
+def _matters(variable: str) -> bool:
+    """Whether an environment variable can change numbers: those of JAX and XLA, but for where caches and dumps lie."""
+    named = variable.startswith(("JAX_", "XLA_")) or variable == "NVIDIA_TF32_OVERRIDE"
+    return named and not variable.endswith(("_DIR", "_PATH"))
+
+
+def _cpu_model() -> str:
+    """The processor's name as Linux gives it, elsewhere as Python does."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def versions() -> dict[str, str]:

@@ -66,12 +66,12 @@ class RunFolder:
                 self._scalars.flush()
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Writes curves.png, where there was an evaluation, and result.json."""
+        """Writes result.json, and curves.png where there was an evaluation: what matters more comes first."""
         with self._writing():
-            if any(row["split"] != "train" for row in self.rows):
-                write(self.path / "curves.png", curves.of_run(self.rows))
             whole = result | {"config": self.config.to_json(), "environment": self.environment}
             write_json(self.path / "result.json", whole)
+            if any(row["split"] != "train" for row in self.rows):
+                write(self.path / "curves.png", curves.of_run(self.rows))
 
     @contextlib.contextmanager
     def _writing(self):
@@ -101,11 +101,11 @@ def clear(path: Path) -> None:
     if present and "config.json" not in present:
         raise InputError(f"--workdir={path}", f"{', '.join(present)} without a config.json", "a run, or a free folder")
     try:
-        for name in FILES:
-            (path / name).unlink(missing_ok=True)
         for name in FOLDERS:
             if (path / name).exists():
                 shutil.rmtree(path / name)
+        for name in reversed(FILES):  # config.json last: killed before that, the folder can be cleared still
+            (path / name).unlink(missing_ok=True)
     except OSError as error:
         raise WriteError(f"--workdir={path}", error.strerror or error) from error
 

@@ -163,7 +163,9 @@ def _evaluate_run(values: flags.FlagValues, split: str) -> int:
     config = dataclasses.replace(config, **configs.given(values, OF_A_RUN), plateau_metric="", eval_split=split)
     interactions = datasets.load(config, progress=True)
     problem.check(config, interactions)
-    scores = run.score(config, interactions, folder, which, split)
+    scores, notes = run.score(config, interactions, folder, which, split)
+    for note in notes:
+        print(f"{folder}: {note}", file=sys.stderr)
     print(display.table({f"{interactions.name}, {split} part": {}, f"epoch {scores['epoch']} ({which})": scores}))
     return 0
 

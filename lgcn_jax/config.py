@@ -170,7 +170,7 @@ class Config:
     top_k: tuple[int, ...] = _setting(
         (20,),
         "list lengths k of the metrics; the first one chooses the best epoch",
-        lambda v: v and all(k >= 1 for k in v) and len(set(v)) == len(v),
+        lambda v: v and all(type(k) is int and k >= 1 for k in v) and len(set(v)) == len(v),
         "distinct integers of at least 1",
     )
 
@@ -238,7 +238,7 @@ class Config:
             return cls.of_json(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise InputError(path, "no such file", "the config.json of a run") from None
-        except (OSError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        except (OSError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
             raise InputError(path, f"a file that is no run's config ({error})", "the config.json of a run") from None
 
 

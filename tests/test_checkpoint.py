@@ -173,3 +173,9 @@ def test_checkpoints_off_the_schedule_give_way_when_the_run_goes_on(small, tmp_p
         assert checkpoint.steps(tmp_path) == [STEPS, 2 * STEPS, 3 * STEPS, 3 * STEPS + 2]
         checkpoints.save(snapshot(small, 4, 0.2), STEPS, FACTS)
     assert checkpoint.steps(tmp_path) == [STEPS, 3 * STEPS, 4 * STEPS]
+
+
+def test_a_folder_that_cannot_be_made_is_a_failed_write(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(WriteError, match="Not a directory"):
+        Checkpoints(tmp_path / "run" / "checkpoints", "recall@20")

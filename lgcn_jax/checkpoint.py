@@ -1,7 +1,11 @@
-"""Orbax checkpoints of a run: the newest two and the best, saved in the background, verified when they are read.
+"""Orbax checkpoints of a run, saved in the background, verified when they are read.
 
     checkpoints/STEP/arrays    parameters, optimizer state and totals of the epoch in hand; SHA256SUMS of these files
                      meta      JSON: format, progress, the run's settings, content hash of its data, its log so far
+
+Kept are the newest, the newest two scheduled ones and the best. One is scheduled where a run without an end would save
+as well; those made because a run was stopped, or is over, are gone once it has gone on, and so a continued run leaves
+the checkpoints of the run that was left alone.
 
 STEP counts the steps since the beginning. `meta` holds a sha256 over itself, and so every truncated, flipped or
 missing byte is found before a checkpoint is used; no pickle is involved anywhere.
@@ -15,21 +19,30 @@ import math
 import os
 import re
 import shutil
+import stat
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from flax import nnx
-from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN, PreservationPolicy
 
 from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.state import Progress, Snapshot
 
-FORMAT = 1
+FORMAT = 2
 WHICH = ("best", "latest")
-KEPT = 2  # of the newest: where the last one proves damaged, the one before it is still there
+KEPT = 2  # of the scheduled ones: where the last one proves damaged, the one before it is still there
+META = {
+    "progress": dict,
+    "steps_per_epoch": int,
+    "scheduled": bool,
+    "config": dict,
+    "content_sha256": str,
+    "environment": dict,
+    "log": list,
+}
 
 
 class Checkpoint(NamedTuple):
@@ -40,7 +53,7 @@ class Checkpoint(NamedTuple):
 
 
 class DamagedError(Exception):
-    """A checkpoint that is incomplete or not what was saved."""
+    """A checkpoint that is provably incomplete or not what was saved; one that cannot be read is an InputError."""
 
 
 class _Summed(ocp.StandardCheckpointHandler):
@@ -55,24 +68,40 @@ class _Summed(ocp.StandardCheckpointHandler):
 
     def finalize(self, directory) -> None:
         super().finalize(directory)
-        (Path(directory) / self.NAME).write_text("".join(self._lines(Path(directory))), encoding="utf-8")
+        sums = self._sums(Path(directory))
+        lines = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
+        (Path(directory) / self.NAME).write_text(lines, encoding="utf-8")
 
     @classmethod
     def check(cls, directory: Path) -> None:
         """Raises a DamagedError where a file is missing, added or changed."""
         try:
-            written = (directory / cls.NAME).read_bytes().decode().splitlines(keepends=True)
-            found = cls._lines(directory)
-        except (OSError, ValueError) as error:
-            raise DamagedError(_reason(error)) from None
+            lines = _content(directory / cls.NAME).decode().split("\n")
+        except UnicodeDecodeError:
+            raise DamagedError(f"{cls.NAME} is not the file that was saved") from None
+        written = {name: digest for digest, _, name in (line.partition("  ") for line in lines if line)}
+        with _readable(directory):
+            found = cls._sums(directory)
         if written != found:
-            changed = min(set(written) ^ set(found), default=cls.NAME)
-            raise DamagedError(f"{changed.split()[-1]} is not the file that was saved")
+            changed = min(name for name in written.keys() | found.keys() if written.get(name) != found.get(name))
+            raise DamagedError(f"{changed or cls.NAME} is not the file that was saved")
 
     @classmethod
-    def _lines(cls, directory: Path) -> list[str]:
+    def _sums(cls, directory: Path) -> dict[str, str]:
         files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in cls.LATER)
-        return [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(directory)}\n" for path in files]
+        return {str(path.relative_to(directory)): _digest(path) for path in files}
+
+
+@dataclasses.dataclass
+class _Scheduled(PreservationPolicy):
+    """Preserves the newest scheduled checkpoints, `n` of them."""
+
+    n: int
+
+    def should_preserve(self, checkpoints, *, context) -> list[bool]:
+        del context
+        scheduled = [each.step for each in checkpoints if (each.metrics or {}).get("scheduled")]
+        return [each.step in scheduled[-self.n :] for each in checkpoints]
 
 
 class Checkpoints:
@@ -80,6 +109,9 @@ class Checkpoints:
 
     Open it over checkpoints that `verified` has looked at. The best one is that with the highest `watched` metric,
     the earliest of equals.
+
+    Raises:
+      WriteError: the folder cannot be made or read (later: the methods say when).
     """
 
     def __init__(self, folder: Path, watched: str):
@@ -88,33 +120,52 @@ class Checkpoints:
 
         best = BestN(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False)
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=AnyPreservationPolicy([LatestN(KEPT), best]),
+            preservation_policy=AnyPreservationPolicy([LatestN(1), _Scheduled(KEPT), best]),
             best_fn=rank,
             cleanup_tmp_directories=True,
         )
         self._folder = folder
         handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
         handlers.add("arrays", ocp.args.StandardSave, _Summed())
-        # Orbax writes from a background thread, where a relative path would mean another place.
-        self._manager = ocp.CheckpointManager(folder.absolute(), options=options, handler_registry=handlers)
+        with self._failing_as_write_error():
+            # Orbax writes from a background thread, where a relative path would mean another place.
+            self._manager = ocp.CheckpointManager(folder.absolute(), options=options, handler_registry=handlers)
 
-    def save(self, snapshot: Snapshot, steps_per_epoch: int, facts: dict[str, Any]) -> None:
-        """Copies the snapshot and writes it in the background, unless it is there already.
+    def save(self, snapshot: Snapshot, steps_per_epoch: int, facts: dict[str, Any], scheduled: bool = True) -> None:
+        """Writes the snapshot in the background, unless it is there already.
+
+        Args:
+          snapshot: a place in a run, of arrays whose memory nobody else is given: they are not copied again.
+          steps_per_epoch: of the run.
+          facts: what `META` lists beside progress, steps_per_epoch and scheduled.
+          scheduled: whether a run that goes on for longer, and is not stopped, saves here as well.
 
         Raises:
           WriteError: this or the previous checkpoint could not be written.
         """
         progress = snapshot.progress
-        step = progress.epoch * steps_per_epoch + progress.step
-        if step == self._manager.latest_step():
-            return
-        arrays = jax.tree.map(jnp.copy, _arrays(snapshot))  # the next step is given the originals' memory
-        place = {"progress": dataclasses.asdict(progress), "steps_per_epoch": steps_per_epoch}
-        meta = _sealed({"format": FORMAT, **place, **facts})
-        items = ocp.args.Composite(arrays=ocp.args.StandardSave(arrays), meta=ocp.args.JsonSave(meta))
+        step = _step(progress, steps_per_epoch)
         with self._failing_as_write_error():
-            if not self._manager.save(step, args=items, metrics=_metrics(progress)):
+            if step == self._manager.latest_step() and not self._outdated(step, progress):
+                return
+            place = {"progress": dataclasses.asdict(progress), "steps_per_epoch": steps_per_epoch}
+            meta = _sealed({"format": FORMAT, **place, "scheduled": scheduled, **facts})
+            items = ocp.args.Composite(arrays=ocp.args.StandardSave(_arrays(snapshot)), meta=ocp.args.JsonSave(meta))
+            if not self._manager.save(step, args=items, metrics=_metrics(progress, scheduled)):
                 raise RuntimeError(f"Orbax declines to save step {step} after {self._manager.latest_step()}")
+
+    def _outdated(self, step: int, progress: Progress) -> bool:
+        """Whether the newest checkpoint lacks an evaluation that this place has; it is removed then."""
+        self._manager.wait_until_finished()
+        if Progress(**read_meta(self._folder, step)["progress"]).final == progress.final:
+            return False
+        self._manager.delete(step)
+        return True
+
+    def check(self) -> None:
+        """Raises a WriteError where a save has failed in the background; waits for none."""
+        if not self._manager.is_saving_in_progress():
+            self.wait()
 
     def wait(self) -> None:
         """Returns when all saves are on disk.
@@ -143,113 +194,158 @@ class Checkpoints:
 
 
 def steps(folder: Path) -> list[int]:
-    """The steps of which there is a checkpoint, whole or not, ascending."""
-    if not folder.is_dir():
-        return []
-    return sorted(int(path.name) for path in folder.iterdir() if path.name.isascii() and path.name.isdigit())
-
-
-def verified(folder: Path, like: Snapshot) -> tuple[dict[int, Checkpoint], dict[int, str]]:
-    """Reads all checkpoints: the good ones by step, and for the others the reason.
-
-    Args:
-      folder: of the checkpoints.
-      like: a snapshot of the shapes, dtypes and shardings to expect.
+    """The steps of which there is a checkpoint, whole or not, ascending.
 
     Raises:
-      InputError: a checkpoint is of a format that this version does not know.
+      InputError: the folder cannot be read.
+    """
+    with _readable(folder):
+        if not folder.exists():
+            return []
+        names = [path.name for path in folder.iterdir()]
+    return sorted({int(name) for name in names if name.isascii() and name.isdigit() and str(int(name)) == name})
+
+
+def verified(folder: Path) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
+    """Verifies all checkpoints: what the good ones say of themselves, by step, and for the others the reason.
+
+    Raises:
+      InputError: one is of a format that this version does not know, or cannot be read.
     """
     good, bad = {}, {}
     for step in steps(folder):
         try:
-            good[step] = read(folder, step, like)
+            good[step] = verify(folder, step)
         except DamagedError as error:
             bad[step] = str(error)
     return good, bad
 
 
-def superfluous(good: dict[int, Checkpoint]) -> set[int]:
+def superfluous(good: dict[int, dict[str, Any]]) -> set[int]:
     """The steps among whole checkpoints that would be gone, had the run not been stopped before they were removed."""
-    newest = max(good)
-    return good.keys() - {*sorted(good)[-KEPT:], best_step(good[newest].facts)}
+    scheduled = [step for step in sorted(good) if good[step]["scheduled"]]
+    newest = good[max(good)]
+    best = Progress(**newest["progress"]).best
+    kept = {max(good), *scheduled[-KEPT:], *([best["epoch"] * newest["steps_per_epoch"]] if best else [])}
+    return good.keys() - kept
 
 
 def remove(folder: Path, step: int) -> None:
     """Removes a damaged or superfluous checkpoint."""
     shutil.rmtree(folder / str(step), ignore_errors=True)
-    (folder / str(step)).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        (folder / str(step)).unlink(missing_ok=True)
 
 
 def read(folder: Path, step: int, like: Snapshot) -> Checkpoint:
-    """The checkpoint of `step`, verified.
+    """The checkpoint of `step`, verified and loaded; raises what `verify` and `load` raise."""
+    return load(folder, step, verify(folder, step), like)
+
+
+def verify(folder: Path, step: int) -> dict[str, Any]:
+    """What the checkpoint of `step` says of itself, after a look at every byte of it.
 
     Raises:
       DamagedError: it is incomplete or was changed since it was saved.
-      InputError: it is of a format that this version does not know.
+      InputError: it is of a format that this version does not know, or cannot be read.
     """
     path = folder.absolute() / str(step)
     meta = read_meta(folder, step)
-    if not ocp.utils.is_checkpoint_finalized(path):
-        raise DamagedError("its saving was cut off")
+    with _readable(path):
+        if not ocp.utils.is_checkpoint_finalized(path):
+            raise DamagedError("its saving was cut off")
     _Summed.check(path / "arrays")
+    try:
+        metrics = json.loads(_content(path / "metrics" / "metrics"))
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(_reason(error)) from None
+    if metrics != _metrics(Progress(**meta["progress"]), meta["scheduled"]):
+        raise DamagedError("its metrics are not those that were saved")
+    return meta
+
+
+def load(folder: Path, step: int, meta: dict[str, Any], like: Snapshot) -> Checkpoint:
+    """The checkpoint of which `verify` gave `meta`, its arrays put where those of `like` are.
+
+    They may be views of memory that Orbax owns, never to be donated; `Problem.by_row` makes others.
+
+    Raises:
+      InputError: it could not be loaded. Its bytes are those that were saved: memory, or open files, are too few.
+    """
+    path = folder.absolute() / str(step) / "arrays"
     shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, _arrays(like))
     try:
         with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
-            arrays = reader.restore(path / "arrays", args=ocp.args.StandardRestore(shapes, strict=False))
-        metrics = json.loads((path / "metrics" / "metrics").read_text(encoding="utf-8"))
-        progress = Progress(**meta["progress"])
-    except Exception as error:  # whatever a library makes of bytes that it did not write
-        raise DamagedError(_reason(error)) from None
-    if metrics != _metrics(progress):
-        raise DamagedError("its metrics are not those that were saved")
-    arrays = jax.tree.map(jnp.copy, arrays)  # memory of our own: a step is given it to write in
-    params = jax.tree.map(lambda leaf: leaf, like.state.params)
-    nnx.replace_by_pure_dict(params, arrays["params"])
+            arrays = reader.restore(path, args=ocp.args.StandardRestore(shapes, strict=False))
+        params = jax.tree.map(lambda leaf: leaf, like.state.params)
+        nnx.replace_by_pure_dict(params, arrays["params"])
+    except Exception as error:  # whatever the libraries below say
+        raise InputError(
+            path, f"arrays that cannot be loaded ({_reason(error)})", "memory and files for them"
+        ) from None
     state = like.state._replace(params=params, optimizer=arrays["optimizer"])
-    return Checkpoint(Snapshot(state, arrays["totals"], progress), meta)
+    return Checkpoint(Snapshot(state, arrays["totals"], Progress(**meta["progress"])), meta)
 
 
 def read_meta(folder: Path, step: int) -> dict[str, Any]:
     """What the checkpoint of `step` says of itself, verified; the arrays are not looked at.
 
     Raises:
-      DamagedError, InputError: as for `read`.
+      DamagedError, InputError: as for `verify`.
     """
-    path = folder / str(step) / "meta" / "metadata"
+    path = folder / str(step)
     try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        meta = json.loads(_content(path / "meta" / "metadata"))
+    except (ValueError, RecursionError) as error:
         raise DamagedError(_reason(error)) from None
     if not isinstance(meta, dict):
         raise DamagedError("its meta data are no JSON object")
-    if isinstance(meta.get("format"), int) and meta["format"] > FORMAT:  # which may be sealed in another way
-        raise InputError(folder / str(step), f"checkpoint format {meta['format']}", f"at most format {FORMAT}")
-    if meta != _sealed({key: value for key, value in meta.items() if key != "sha256"}):
+    found = meta.get("format")
+    future = type(found) is int and found > FORMAT  # which may be sealed in another way
+    if not future and meta != _sealed({key: value for key, value in meta.items() if key != "sha256"}):
         raise DamagedError("its meta data are not those that were saved")
+    if type(found) is not int or found != FORMAT:
+        raise InputError(path, f"checkpoint format {found!r}", f"format {FORMAT}, the one of this version")
+    wrong = [name for name, kind in META.items() if type(meta.get(name)) is not kind]
+    if wrong or not Progress.describes(meta["progress"]):
+        raise InputError(path, f"meta data with an unknown {(wrong or ['progress'])[0]}", f"those of format {FORMAT}")
     return meta
 
 
-def restore(folder: Path, which: str, like: Snapshot) -> Checkpoint:
-    """The 'best' or the 'latest' checkpoint of a run.
+def restore(folder: Path, which: str, like: Snapshot) -> tuple[Checkpoint, list[str]]:
+    """The 'best' or the 'latest' checkpoint of a run, and a note on every damaged one that was passed over.
+
+    Where the newest one is damaged, the one before it is the latest, and says which was the best until then.
 
     Raises:
-      InputError: there is none, or it is damaged; the message says which other could be asked for.
+      InputError: there is none, or the best one is damaged; the message says what could be asked for.
     """
-    found = steps(folder)
-    if not found:
-        raise InputError(folder, "no checkpoint", "at least one, which train saves")
-    try:
-        newest = read_meta(folder, found[-1])
-        return read(folder, found[-1] if which == "latest" else best_step(newest), like)
-    except DamagedError as error:
-        raise InputError(folder, f"a damaged {which} checkpoint ({error})", f"a whole one of {found}") from None
+    notes = []
+    for step in reversed(found := steps(folder)):
+        try:
+            meta = verify(folder, step)
+        except DamagedError as error:
+            notes.append(f"passed over the damaged checkpoint {step} ({error})")
+            continue
+        chosen = step if which == "latest" else best_step(meta)
+        try:
+            return load(folder, chosen, meta if chosen == step else verify(folder, chosen), like), notes
+        except DamagedError as error:
+            expected = f"a whole one, as --checkpoint=latest is, {step}"
+            raise InputError(folder, f"a damaged best checkpoint {chosen} ({error})", expected) from None
+    what = f"no whole checkpoint ({'; '.join(notes)})" if found else "no checkpoint"
+    raise InputError(folder, what, "at least one, which train saves")
 
 
 def best_step(meta: dict[str, Any]) -> int:
     """The step of the best checkpoint so far, as the checkpoint with this `meta` knows it; its own without one."""
     progress, steps_per_epoch = Progress(**meta["progress"]), meta["steps_per_epoch"]
-    if progress.best:
-        return progress.best["epoch"] * steps_per_epoch
+    if progress.chosen:
+        return progress.chosen["epoch"] * steps_per_epoch
+    return _step(progress, steps_per_epoch)
+
+
+def _step(progress: Progress, steps_per_epoch: int) -> int:
     return progress.epoch * steps_per_epoch + progress.step
 
 
@@ -258,11 +354,39 @@ def _arrays(snapshot: Snapshot) -> dict[str, Any]:
     return {"params": params, "optimizer": snapshot.state.optimizer, "totals": snapshot.totals}
 
 
-def _metrics(progress: Progress) -> dict[str, float]:
-    """What Orbax ranks by: the epoch, and the metrics where this very place was evaluated."""
+def _metrics(progress: Progress, scheduled: bool) -> dict[str, float]:
+    """What Orbax ranks by: epoch, whether it was scheduled, and the metrics where this very place was evaluated.
+
+    An evaluation that only the end made due is none of them: were the run to go on, it would never have been.
+    """
     evaluated = progress.step == 0 and progress.last is not None and progress.last["epoch"] == progress.epoch
     metrics = {name: value for name, value in progress.last.items() if "@" in name} if evaluated else {}
-    return {"epoch": progress.epoch, **metrics}
+    return {"epoch": progress.epoch, "scheduled": int(scheduled), **metrics}
+
+
+@contextlib.contextmanager
+def _readable(path: Path):
+    """What the operating system does not let us read is the user's to mend, and no damage."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(path, f"what cannot be read ({error.strerror or error})", "readable files") from None
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file of a checkpoint; a DamagedError where there is no such file."""
+    with _readable(path):
+        try:
+            if stat.S_ISREG(path.stat().st_mode):
+                return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+    raise DamagedError(f"{path.name} is missing")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sealed(meta: dict[str, Any]) -> dict[str, Any]:

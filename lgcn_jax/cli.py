@@ -91,7 +91,18 @@ def main(arguments: Sequence[str]) -> int:
 
 def train(values: flags.FlagValues) -> int:
     """Trains or continues a run, fills its folder, and prints the metrics beside the popularity baseline's."""
-    from lgcn_jax import display, lock, processes, profile, run, signals
+    from lgcn_jax import signals
+
+    with signals.StopRequest() as request:
+        try:
+            return _train(values, request)
+        except signals.Stopped:
+            print("interrupted before training began", file=sys.stderr)
+            return 128 + request.signal
+
+
+def _train(values: flags.FlagValues, request) -> int:
+    from lgcn_jax import display, lock, processes, profile, run
 
     folder = _workdir(values)
     _join(values)
@@ -104,11 +115,8 @@ def train(values: flags.FlagValues) -> int:
             print(f"{folder}: {note}", file=sys.stderr)
         if not quiet:
             _say(_headline(interactions, config))
-        with (
-            signals.StopRequest() as request,
-            display.Display(config, quiet) as shown,
-            profile.Profile(profiled) as trace,
-        ):
+        request.patient = True  # from here on there is a place to stop at
+        with display.Display(config, quiet) as shown, profile.Profile(profiled) as trace:
             result = run.carry_out(folder, posed, interactions, place, shown, trace, request)
     if profiled and first:
         _say(trace.told())
@@ -212,7 +220,9 @@ def _evaluate_run(values: flags.FlagValues, split: str) -> int:
     config = dataclasses.replace(config, **configs.given(values, OF_A_RUN), plateau_metric="", eval_split=split)
     interactions = datasets.load(config, progress=sys.stderr.isatty())
     problem.check(config, interactions)
-    scores = run.score(config, interactions, folder, which, split)
+    scores, notes = run.score(config, interactions, folder, which, split)
+    for note in notes:
+        print(f"{folder}: {note}", file=sys.stderr)
     _say(display.table({f"{interactions.name}, {split} part": {}, f"epoch {scores['epoch']} ({which})": scores}))
     return 0
 

@@ -139,7 +139,12 @@ class Config:
         lambda v: 0 < v <= 1,
         "a number above 0 and at most 1",
     )
-    plateau_patience: int = _count(10, "evaluations without improvement that are waited for", least=0)
+    plateau_patience: int = _count(
+        10,
+        "evaluations without improvement that are waited for",
+        least=0,
+        most=2**31 - 2,  # one more is an int32, too
+    )
     plateau_min_lr: float = _real(
         0.0, "where the learning rate stops falling", lambda v: v >= 0, "a number of at least 0"
     )
@@ -170,7 +175,7 @@ class Config:
     top_k: tuple[int, ...] = _setting(
         (20,),
         "list lengths k of the metrics; the first one chooses the best epoch",
-        lambda v: v and all(k >= 1 for k in v) and len(set(v)) == len(v),
+        lambda v: v and all(type(k) is int and k >= 1 for k in v) and len(set(v)) == len(v),
         "distinct integers of at least 1",
     )
 
@@ -244,7 +249,7 @@ class Config:
             return cls.of_json(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise InputError(path, "no such file", "the config.json of a run") from None
-        except (OSError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        except (OSError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
             raise InputError(path, f"a file that is no run's config ({error})", "the config.json of a run") from None
 
 

@@ -49,10 +49,15 @@ class Display:
             self._describe(row["epoch"])
             self._bar.refresh()  # the next block may be long in coming, and after the last epoch there is none
         if self._lines:
-            seconds = time.perf_counter() - self._started
-            left = seconds / (row["epoch"] - self._first) * (self._config.epochs - row["epoch"])
             place = f"epoch {row['epoch']:>{len(str(self._config.epochs))}}/{self._config.epochs}"
-            print(f"{place}  loss {self._loss:.4f}, {self._metric}, {_clock(left)} left", file=sys.stderr, flush=True)
+            print(f"{place}  {self._told(row['epoch'])}", file=sys.stderr, flush=True)
+
+    def _told(self, epoch: int) -> str:
+        """Loss, metric and time left; the metric alone where no step was made before the evaluation."""
+        if self._first is None:
+            return self._metric
+        left = (time.perf_counter() - self._started) / (epoch - self._first) * (self._config.epochs - epoch)
+        return f"loss {self._loss:.4f}, {self._metric}, {_clock(left)} left"
 
     def _describe(self, epoch: int) -> None:
         """The texts around the bar, for a terminal as wide as it is now."""

@@ -70,7 +70,7 @@ class Problem:
         return self.mesh.put(zeros())
 
     def by_node(self, tree: Any) -> Any:
-        """A state whose tables are in the order of node ids, as it is saved; rows are padded to equal shares."""
+        """A state of its own memory whose tables are in the order of node ids; rows are padded to equal shares."""
         padding = self.mesh.nodes * self._share - len(self.order.row)
         return self._moved(tree, np.pad(self.order.row, (0, padding), constant_values=-1))
 
@@ -103,12 +103,12 @@ class Problem:
         return np.asarray(found)[: len(self.order.row)]
 
     def _moved(self, tree: Any, index: np.ndarray) -> Any:
-        """The tree with each table replaced by its rows `index`; -1: zeros."""
+        """A copy of the tree with each table replaced by its rows `index`; -1: zeros."""
         axis = self.mesh.axis(NODES)
         move = self.mesh.mapped(functools.partial(exchanged, axis=axis), (ROWS, ROWS), ROWS)
 
         def moved(tree, index):
-            return jax.tree.map(lambda leaf: move(leaf, index) if leaf.ndim else leaf, tree)
+            return jax.tree.map(lambda leaf: move(leaf, index) if leaf.ndim else jnp.copy(leaf), tree)
 
         return jax.jit(moved, out_shardings=self.mesh.shardings(tree))(tree, self._rows(index))
 

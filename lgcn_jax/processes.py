@@ -14,6 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from lgcn_jax.errors import InputError, WriteError
+from lgcn_jax.signals import Stopped
 
 DETECT = "auto"  # in place of a coordinator's address: the cluster that JAX finds itself in
 PATIENCE_SECONDS = 30  # without a heartbeat, after which a process counts as gone
@@ -82,6 +83,8 @@ def _told(error: BaseException) -> int:
         print(f"another process of this run is gone ({reason}); the same command continues", file=sys.stderr)
     elif isinstance(error, InputError | WriteError):
         print(error, file=sys.stderr)
+    elif isinstance(error, Stopped):
+        print("interrupted before training began", file=sys.stderr)
     else:
         sys.excepthook(type(error), error, error.__traceback__)
     sys.stderr.flush()

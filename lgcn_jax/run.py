@@ -1,6 +1,7 @@
 """A run in its folder: its settings and place are found, what it tells is recorded, its end is written down."""
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,12 +18,16 @@ from lgcn_jax.processes import agreed, is_first
 from lgcn_jax.profile import Profile
 from lgcn_jax.programs import make_evaluate
 from lgcn_jax.signals import StopRequest
-from lgcn_jax.state import Snapshot
+from lgcn_jax.state import Progress, Snapshot
 from lgcn_jax.training import NonFiniteError
 
 # What may be stated anew when a run is continued: where things lie, how often they are saved, how long it goes on, and
 # how the same product is computed.
 FREE = ("data_dir", "epochs", "save_every", "early_stopping_patience", "propagation", "node_order", "mesh")
+
+
+# What decides the random numbers that a key stands for.
+GENERATOR = ("jax_default_prng_impl", "jax_threefry_partitionable", "jax_random_seed_offset", "jax_enable_x64")
 
 
 class Place(NamedTuple):
@@ -64,53 +69,95 @@ def stored_settings(folder: Path) -> Config | None:
             raise
     for number in reversed(checkpoint.steps(folder / "checkpoints")):
         try:
-            sealed = Config.of_json(checkpoint.read_meta(folder / "checkpoints", number)["config"])
+            sealed = _settings(folder / "checkpoints", number)
         except DamagedError:
             continue
         return dataclasses.replace(sealed, **{name: getattr(written, name) for name in FREE}) if written else sealed
     return written
 
 
+def _settings(checkpoints: Path, number: int) -> Config:
+    meta = checkpoint.read_meta(checkpoints, number)
+    try:
+        return Config.of_json(meta["config"])
+    except (TypeError, AttributeError, ValueError, OverflowError) as error:
+        raise InputError(checkpoints / str(number), f"settings of no run ({error})", "those that train saves") from None
+
+
 def find_place(folder: Path, problem: Problem, interactions: Interactions) -> Place:
     """Where the run in `folder` goes on: at its newest checkpoint that is whole. Damaged ones are removed.
 
     Raises:
-      InputError: the run was made on other data, has gone beyond `epochs`, or has no whole checkpoint left.
+      InputError: the run was made on other data or with other random numbers, has gone beyond `epochs`, has no whole
+        checkpoint left, or one that cannot be read; nothing is removed then.
     """
     config, checkpoints = problem.config, folder / "checkpoints"
     require_content(checkpoints, interactions)
-    good, bad = checkpoint.verified(checkpoints, problem.like())
+    good, bad = checkpoint.verified(checkpoints)
     if not good:
-        if bad:
-            reasons = "; ".join(f"{number}: {reason}" for number, reason in bad.items())
-            raise InputError(checkpoints, f"no whole checkpoint ({reasons})", "one, or --overwrite to begin anew")
-        begun = (folder / "config.json").exists()
-        return Place(None, [], ["begins again: it was stopped before its first checkpoint"] if begun else [])
-    newest = good[max(good)]
-    progress = newest.snapshot.progress
-    if progress.epoch + (progress.step > 0) > config.epochs:
-        raise InputError("--epochs", config.epochs, f"at least {progress.epoch + (progress.step > 0)}, which are begun")
+        return _beginning(folder, bad)
+    meta = good[newest := max(good)]
+    whole = Progress(**meta["progress"])
+    progress = training.resumed(config, whole)
+    begun = progress.epoch + (progress.step > 0)
+    if begun > config.epochs:
+        raise InputError("--epochs", config.epochs, f"at least {begun}, which are begun")
+    now = workdir.environment(config, interactions)
+    require_generator(checkpoints / str(newest), meta["environment"], now)
     if is_first():
         for number in bad.keys() | checkpoint.superfluous(good):
             checkpoint.remove(checkpoints, number)
     agreed(0)  # nobody saves before they are gone
     notes = [f"removed the damaged checkpoint {number} ({reason})" for number, reason in bad.items()]
-    if checkpoint.best_step(newest.facts) not in good:
-        best = progress.best["epoch"]
-        notes.append(f"the checkpoint of the best epoch, {best}, is gone: only a new best can be evaluated")
-    changed = changes(newest.facts["environment"], workdir.environment(config, interactions))
+    notes += _notes(progress, problem.steps_per_epoch, good, changes(meta["environment"], now))
+    state, totals, _ = checkpoint.load(checkpoints, newest, meta, problem.like()).snapshot
+    rows = [row for row in meta["log"] if row != whole.final or progress.final]
+    return Place(Snapshot(problem.by_row(state), totals, progress), rows, notes)
+
+
+def _notes(progress: Progress, steps_per_epoch: int, good: Collection[int], changed: list[str]) -> list[str]:
+    """What a user should know of a run that goes on from `progress` with the checkpoints `good`."""
+    notes, best = [], progress.chosen
+    if best and best["epoch"] * steps_per_epoch not in good:
+        notes.append(f"the checkpoint of the best epoch, {best['epoch']}, is gone: only a new best can be evaluated")
     if changed:
         notes.append(f"from here on, bits may differ from those of a run on one machine: {', '.join(changed)}")
-    within = f", step {progress.step} of {problem.steps_per_epoch}" if progress.step else ""
-    notes.append(f"continues after epoch {progress.epoch}{within}")
-    start = newest.snapshot._replace(state=problem.by_row(newest.snapshot.state))
-    return Place(start, newest.facts["log"], notes)
+    within = f", step {progress.step} of {steps_per_epoch}" if progress.step else ""
+    return [*notes, f"continues after epoch {progress.epoch}{within}"]
+
+
+def _beginning(folder: Path, bad: dict[int, str]) -> Place:
+    """The place of a run that has no checkpoint yet; an InputError where it had some, all of them `bad`."""
+    if bad:
+        reasons = "; ".join(f"{number}: {reason}" for number, reason in bad.items())
+        raise InputError(
+            folder / "checkpoints", f"no whole checkpoint ({reasons})", "one, or --overwrite to begin anew"
+        )
+    begun = (folder / "config.json").exists()
+    return Place(None, [], ["begins again: it was stopped before its first checkpoint"] if begun else [])
 
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What differs between two environments, as 'name before -> now'."""
+    before, now = _flat(before), _flat(now)
     names = sorted(before.keys() | now.keys())
     return [f"{name} {before.get(name)} -> {now.get(name)}" for name in names if before.get(name) != now.get(name)]
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    """{'a': 1, 'b': {'c': 2}} -> {'a': 1, 'b.c': 2}."""
+    flat = {}
+    for name, value in values.items():
+        flat |= {f"{name}.{inner}": part for inner, part in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def require_generator(where: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raises an InputError where JAX would draw other random numbers than it did before."""
+    before, now = _flat(before), _flat(now)
+    for name in GENERATOR:
+        if before.get(name) != now.get(name):
+            raise InputError(where, f"{name} {now.get(name)}", f"{before.get(name)}, as the run was begun with")
 
 
 def require_content(checkpoints: Path, interactions: Interactions) -> None:
@@ -141,6 +188,7 @@ class Recorder(training.Listener):
         self._shown, self._profile, self._problem = shown, profile, problem
 
     def log(self, row: dict[str, Any]) -> None:
+        self._checkpoints.check()  # a save that failed in the background is told now, not at the next one
         self._folder.log(row)
         self._shown.log(row)
 
@@ -151,15 +199,16 @@ class Recorder(training.Listener):
         self._profile.after()
         self._shown.progress(epoch, step, steps, loss)
 
-    def save(self, snapshot: Snapshot) -> None:
+    def save(self, snapshot: Snapshot, scheduled: bool) -> None:
         facts = {
             "config": self._folder.config.to_json(),
             "content_sha256": self._folder.environment["dataset"]["content_sha256"],
             "environment": self._folder.environment,
             "log": list(self._folder.rows),
         }
-        by_node = snapshot._replace(state=self._problem.by_node(snapshot.state))
-        self._checkpoints.save(by_node, self._problem.steps_per_epoch, facts)
+        # Copies, since the next step is given the memory of the originals.
+        copies = Snapshot(*self._problem.by_node((snapshot.state, snapshot.totals)), snapshot.progress)
+        self._checkpoints.save(copies, self._problem.steps_per_epoch, facts, scheduled)
 
     def stopped(self) -> bool:
         self._request.signal = int(agreed(self._request.signal))  # one process's signal ends all
@@ -194,7 +243,7 @@ def carry_out(
         except NonFiniteError as error:
             result = failure(run_folder.rows, config, error)
         if result["status"] == "completed" and config.eval_split == "valid" and interactions.test.nnz:
-            result["test"] = score(config, interactions, folder, "best", "test")
+            result["test"], _ = score(config, interactions, folder, "best", "test")
         run_folder.finish(result)
     return result
 
@@ -211,11 +260,14 @@ def failure(rows: list[dict[str, Any]], config: Config, error: NonFiniteError) -
     }
 
 
-def score(config: Config, interactions: Interactions, folder: Path, which: str, split: str) -> dict[str, Any]:
-    """The metrics of a run's 'best' or 'latest' checkpoint on a part of its data set, with epoch and split."""
+def score(
+    config: Config, interactions: Interactions, folder: Path, which: str, split: str
+) -> tuple[dict[str, Any], list[str]]:
+    """The metrics of a run's 'best' or 'latest' checkpoint on a part of its data set, with epoch and split; notes."""
     require_content(folder / "checkpoints", interactions)
     problem = pose(dataclasses.replace(config, eval_split=split), interactions)
-    found = checkpoint.restore(folder / "checkpoints", which, problem.like()).snapshot
-    params = problem.by_row(found.state.params)
+    found, notes = checkpoint.restore(folder / "checkpoints", which, problem.like())
+    epoch, params = found.snapshot.progress.epoch, problem.by_row(found.snapshot.state.params)
+    del found  # the optimizer's state
     sums = jax.jit(make_evaluate(problem, problem.graphdef()))(params, problem.adjacency, problem.task)
-    return {"epoch": found.progress.epoch, "split": split} | evaluation.mean(sums, problem.task, config.top_k)
+    return {"epoch": epoch, "split": split} | evaluation.mean(sums, problem.task, config.top_k), notes

@@ -1,18 +1,26 @@
-"""SIGINT and SIGTERM as a wish to stop at the next good place; a second SIGINT stops at once."""
+"""SIGINT and SIGTERM as a wish to stop: at once while a run is prepared, then at its next good place.
+
+A second SIGINT stops at once, whatever is going on.
+"""
 
 import signal
 import types
 
 
+class Stopped(BaseException):
+    """Raised out of the preparation of a run by a signal; nothing is lost then."""
+
+
 class StopRequest:
-    """While entered, notes the first SIGINT or SIGTERM instead of dying of it. For the main thread alone.
+    """While entered, answers the first SIGINT or SIGTERM instead of dying of it. For the main thread alone.
 
     Attributes:
       signal: the number of the signal received, or 0.
+      patient: whether a signal is only noted; until this is set, it raises Stopped.
     """
 
     def __init__(self):
-        self.signal = 0
+        self.signal, self.patient = 0, False
         self._before = {}
 
     def __enter__(self) -> "StopRequest":
@@ -26,6 +34,8 @@ class StopRequest:
 
     def _note(self, number: int, frame: types.FrameType | None) -> None:
         del frame
-        self.signal = self.signal or number
+        first, self.signal = not self.signal, self.signal or number
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # the kernel answers the next one
+        if first and not self.patient:
+            raise Stopped

@@ -59,11 +59,14 @@ class Progress:
     Attributes:
       epoch: epochs done.
       step: steps done of the epoch in hand.
-      best: the evaluation with the highest watched metric so far, the first of equals.
-      last: the latest evaluation.
+      best: the scheduled evaluation with the highest watched metric so far, the first of equals.
+      last: the latest scheduled evaluation.
       stale: scheduled evaluations since the best one.
       seconds: time of all steps and evaluations, compilation left out.
       epoch_seconds: the part of it that belongs to the epoch in hand.
+      final: the evaluation that was due only because the run ended here, off the schedule; a run that goes on from
+        here forgets it.
+      final_best: whether it has a higher watched metric than all others.
     """
 
     epoch: int = 0
@@ -73,6 +76,30 @@ class Progress:
     stale: int = 0
     seconds: float = 0.0
     epoch_seconds: float = 0.0
+    final: dict[str, Any] | None = None
+    final_best: bool = False
+
+    @property
+    def chosen(self) -> dict[str, Any] | None:
+        """The best evaluation, that of the end included."""
+        return self.final if self.final_best else self.best
+
+    @property
+    def latest(self) -> dict[str, Any] | None:
+        """The latest evaluation, that of the end included."""
+        return self.final or self.last
+
+    @classmethod
+    def describes(cls, values: dict[str, Any]) -> bool:
+        """Whether JSON values are those of a progress."""
+        defaults = {field.name: field.default for field in dataclasses.fields(cls)}
+
+        def fits(value, default) -> bool:
+            if default is None:
+                return value is None or (isinstance(value, dict) and type(value.get("epoch")) is int)
+            return type(value) is type(default) and value >= 0
+
+        return values.keys() == defaults.keys() and all(fits(values[name], defaults[name]) for name in defaults)
 
 
 class Snapshot(NamedTuple):

@@ -41,8 +41,9 @@ class Listener:
     def progress(self, epoch: int, step: int, steps: int, loss: float) -> None:
         """A block of steps is done: `step` of `steps` of `epoch` (from 1), with the mean loss so far."""
 
-    def save(self, snapshot: Snapshot) -> None:
-        """A place worth keeping; copy its arrays before returning."""
+    def save(self, snapshot: Snapshot, scheduled: bool) -> None:
+        """A place worth keeping; copy its arrays before returning. One that is not `scheduled` is saved only because
+        the run is stopped or over here."""
 
     def stopped(self) -> bool:
         """Whether the run shall end here; asked after every block and evaluation."""
@@ -67,11 +68,11 @@ class Result:
 
     @property
     def best(self) -> dict[str, Any]:
-        return self.snapshot.progress.best
+        return self.snapshot.progress.chosen
 
     @property
     def last(self) -> dict[str, Any]:
-        return self.snapshot.progress.last
+        return self.snapshot.progress.latest
 
     def to_json(self) -> dict[str, Any]:
         """What result.json says of the run."""
@@ -80,8 +81,8 @@ class Result:
             "status": self.status,
             "epochs": progress.epoch,
             "step": progress.step,
-            "best": progress.best,
-            "last": progress.last,
+            "best": progress.chosen,
+            "last": progress.latest,
             "seconds": round(progress.seconds, 3),
             "compile_seconds": round(self.compile_seconds, 3),
             "parameters_sha256": table_sha256(self.table),
@@ -110,17 +111,20 @@ def fit(problem: Problem, listener: Listener | None = None, start: Snapshot | No
       NonFiniteError: a loss, gradient, parameter or metric is no longer a finite number; nothing is saved then.
     """
     config, listener = problem.config, listener or Listener()
-    here = start or problem.start()
+    here = problem.start() if start is None else start._replace(progress=resumed(config, start.progress))
     started = time.perf_counter()
     programs = Programs.compile(problem, here)
     compile_seconds = time.perf_counter() - started
+    if evaluation_due(config, here.progress):  # `epochs` were lowered to those that are done
+        here = evaluate_epoch(problem, programs, here, listener)
+        save(here, listener, save_scheduled(config, here.progress))
     while not over(config, here.progress):
         here = train_epoch(problem, programs, here, listener)
-        if here.progress.step == 0 and evaluation_due(config, here.progress.epoch):
+        if evaluation_due(config, here.progress):
             here = evaluate_epoch(problem, programs, here, listener)
-        stopped = listener.stopped()
-        if stopped or save_due(config, here.progress):
-            save(here, listener)
+        stopped, scheduled = listener.stopped(), save_scheduled(config, here.progress)
+        if stopped or scheduled or over(config, here.progress):
+            save(here, listener, scheduled)
         if stopped:
             break
     status = "completed" if over(config, here.progress) else "interrupted"
@@ -133,22 +137,30 @@ def over(config: Config, progress: Progress) -> bool:
     return progress.epoch >= config.epochs or (patience > 0 and progress.stale >= patience)
 
 
-def evaluation_due(config: Config, epoch: int) -> bool:
-    """After every `eval_every` epochs and after the last."""
+def resumed(config: Config, progress: Progress) -> Progress:
+    """A place to go on from, without the evaluation that was due only because the run once ended there."""
+    return progress if over(config, progress) else dataclasses.replace(progress, final=None, final_best=False)
+
+
+def evaluation_due(config: Config, progress: Progress) -> bool:
+    """After every `eval_every` epochs and after the last; once."""
+    epoch, latest = progress.epoch, progress.latest
+    if progress.step or not epoch or (latest and latest["epoch"] == epoch):
+        return False
     return epoch % config.eval_every == 0 or epoch == config.epochs
 
 
-def save_due(config: Config, progress: Progress) -> bool:
-    """After every `save_every` epochs, at a new best, and at the end; never within an epoch."""
+def save_scheduled(config: Config, progress: Progress) -> bool:
+    """After every `save_every` epochs and at a new best of the scheduled evaluations; never within an epoch."""
     new_best = progress.best is not None and progress.best["epoch"] == progress.epoch
-    return progress.step == 0 and (progress.epoch % config.save_every == 0 or new_best or over(config, progress))
+    return progress.step == 0 and (progress.epoch % config.save_every == 0 or new_best)
 
 
-def save(here: Snapshot, listener: Listener) -> None:
+def save(here: Snapshot, listener: Listener, scheduled: bool) -> None:
     """Hands a place to the listener, but never one whose parameters are ruined."""
     if not jax.device_get(jnp.isfinite(here.state.params["table"][...]).all()):
         raise NonFiniteError("a parameter", math.nan, here.progress.epoch, here.progress.step)
-    listener.save(here)
+    listener.save(here, scheduled)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -169,7 +181,7 @@ def train_epoch(problem: Problem, programs: Programs, here: Snapshot, listener: 
         places = problem.mesh.put((np.int32(first), np.int32(last)))
         state, totals = programs.block(here.state, here.totals, problem.adjacency, problem.sampler, key, *places)
         told = jax.device_get(totals)  # waits for the device
-        require_finite(told, epoch)
+        require_finite(told, epoch, last)
         seconds = agreed(time.perf_counter() - begun)
         here = Snapshot(state, totals, _worked(here.progress, seconds, step=last))
         listener.progress(epoch, last, steps, float(told.sums.loss) / last)
@@ -190,21 +202,25 @@ def train_row(problem: Problem, here: Snapshot) -> dict[str, Any]:
     return {"epoch": here.progress.epoch + 1, "split": "train", **means, "learning_rate": rate, "seconds": seconds}
 
 
-def require_finite(totals: Totals, epoch: int) -> None:
-    """Raises a NonFiniteError that names the first step and term of the host's `totals` that is not finite."""
+def require_finite(totals: Totals, epoch: int, done: int) -> None:
+    """Raises a NonFiniteError that names the first step and term, of `done` steps in the host's `totals`, that is not
+    finite."""
     if step := int(totals.bad_step):
         values = {name: float(value) for name, value in totals.bad._asdict().items()}
         # The terms come before what is made of them.
         terms = ("loss_ranking", "loss_contrastive", "loss_l2", "loss", "grad_norm")
         term = next(name for name in terms if not math.isfinite(values[name]))
         raise NonFiniteError(term, values[term], epoch, step)
+    for name, value in totals.sums._asdict().items():  # of finite numbers, and yet it can be too large a float32
+        if not math.isfinite(value):
+            raise NonFiniteError(f"the sum of {name}", float(value), epoch, done)
 
 
 def evaluate_epoch(problem: Problem, programs: Programs, here: Snapshot, listener: Listener) -> Snapshot:
     """Evaluates, and tells the plateau schedule and the early-stopping count of it.
 
-    An evaluation that is due only because the run ends here may be the best, but is told to neither, so that a run
-    continued with more epochs takes the steps that it would have taken.
+    One that is due only because the run ends here is told to neither, and is remembered apart, so that a run continued
+    with more epochs is the longer run.
     """
     config, epoch = problem.config, here.progress.epoch
     begun = time.perf_counter()
@@ -217,12 +233,12 @@ def evaluate_epoch(problem: Problem, programs: Programs, here: Snapshot, listene
     row = {"epoch": epoch, "split": config.eval_split, **means, "seconds": round(seconds, 4)}
     listener.log(row)
     improved = here.progress.best is None or row[config.watched] > here.progress.best[config.watched]
-    changes = {"last": row} | ({"best": row} if improved else {})
-    state = here.state
-    if epoch % config.eval_every == 0:
-        changes["stale"] = 0 if improved else here.progress.stale + 1
-        observed = optimizer.build(config).observe(state.optimizer, row[config.plateau_metric])
-        state = state._replace(optimizer=observed)
+    if epoch % config.eval_every:
+        return here._replace(progress=_worked(here.progress, seconds, final=row, final_best=improved))
+    changes = {"last": row, "stale": 0 if improved else here.progress.stale + 1}
+    changes |= {"best": row} if improved else {}
+    observed = optimizer.build(config).observe(here.state.optimizer, row[config.plateau_metric])
+    state = here.state._replace(optimizer=observed)
     return Snapshot(state, here.totals, _worked(here.progress, seconds, **changes))
 
 

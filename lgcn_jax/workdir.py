@@ -24,6 +24,10 @@ from lgcn_jax.version import __version__
 
 FILES = ("config.json", "environment.json", "metrics.jsonl", "result.json", "curves.png")
 FOLDERS = ("checkpoints", "tensorboard", "profile")
+JAX_SETTINGS = (
+    *("jax_default_prng_impl", "jax_threefry_partitionable", "jax_enable_x64", "jax_default_matmul_precision"),
+    "jax_random_seed_offset",
+)
 
 
 class RunFolder:
@@ -62,12 +66,12 @@ class RunFolder:
                 self._scalars.flush()
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Writes curves.png, where there was an evaluation, and result.json."""
+        """Writes result.json, and curves.png where there was an evaluation: what matters more comes first."""
         with self._writing():
-            if any(row["split"] != "train" for row in self.rows):
-                write(self.path / "curves.png", curves.of_run(self.rows))
             whole = result | {"config": self.config.to_json(), "environment": self.environment}
             write_json(self.path / "result.json", whole)
+            if any(row["split"] != "train" for row in self.rows):
+                write(self.path / "curves.png", curves.of_run(self.rows))
 
     @contextlib.contextmanager
     def _writing(self):
@@ -123,11 +127,11 @@ def clear(path: Path) -> None:
     """
     require_ours(path)
     try:
-        for name in FILES:
-            (path / name).unlink(missing_ok=True)
         for name in FOLDERS:
             if (path / name).exists():
                 shutil.rmtree(path / name)
+        for name in reversed(FILES):  # config.json last: killed before that, the folder can be cleared still
+            (path / name).unlink(missing_ok=True)
     except OSError as error:
         raise WriteError(f"--workdir={path}", error.strerror or error) from error
 
@@ -176,8 +180,10 @@ def environment(config: Config, interactions: Interactions) -> dict[str, Any]:
         **versions(),
         "platform": platform.platform(),
         "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},
-        "cpu_cores": os.cpu_count(),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "cpu": _cpu_model(),
+        "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        **{name: getattr(jax.config, name) for name in JAX_SETTINGS},
+        "variables": {name: os.environ[name] for name in sorted(os.environ) if _matters(name)},
         "propagation": propagation.choose(config.propagation),
         "commit": _commit(),
         "dataset": {
@@ -190,6 +196,21 @@ def environment(config: Config, interactions: Interactions) -> dict[str, Any]:
             "content_sha256": interactions.content_hash(),
         },
     }
+
+
+def _matters(variable: str) -> bool:
+    """Whether an environment variable can change numbers: those of JAX and XLA, but for where caches and dumps lie."""
+    named = variable.startswith(("JAX_", "XLA_")) or variable == "NVIDIA_TF32_OVERRIDE"
+    return named and not variable.endswith(("_DIR", "_PATH"))
+
+
+def _cpu_model() -> str:
+    """The processor's name as Linux gives it, elsewhere as Python does."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def versions() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import subprocess
+import time
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lgcn_jax import checkpoint, datasets, training
 from lgcn_jax.checkpoint import Checkpoints, DamagedError
-from lgcn_jax.errors import InputError
+from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.problem import pose
 from lgcn_jax.state import Progress, Snapshot, zeros
 from lgcn_jax.step import init
@@ -31,10 +32,13 @@ def snapshot(config, epoch=1, metric=0.5, step=0, seed=0) -> Snapshot:
     return Snapshot(jax.tree.unflatten(structure, leaves), jax.device_put(zeros()), progress)
 
 
+FACTS = {"config": {}, "content_sha256": "", "environment": {}, "log": []}
+
+
 def saved(folder, *snapshots) -> None:
     with Checkpoints(folder, "recall@20") as checkpoints:
         for each in snapshots:
-            checkpoints.save(each, STEPS, {"log": []})
+            checkpoints.save(each, STEPS, FACTS)
 
 
 def same_bits(left, right) -> bool:
@@ -85,7 +89,7 @@ def test_saving_the_same_place_again_changes_nothing(small, tmp_path):
     saved(tmp_path, snapshot(small))
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     with Checkpoints(tmp_path, "recall@20") as checkpoints:
-        checkpoints.save(snapshot(small), STEPS, {"log": []})
+        checkpoints.save(snapshot(small), STEPS, FACTS)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
@@ -131,9 +135,10 @@ def test_a_snapshot_outlives_the_steps_that_are_given_its_memory(small, tmp_path
     hashes = {}
 
     class Keeping(training.Listener):
-        def save(self, snapshot):
-            checkpoints.save(snapshot, problem.steps_per_epoch, {"log": []})
-            hashes[snapshot.progress.epoch] = [np.asarray(leaf).copy() for leaf in jax.tree.leaves(snapshot.state)]
+        def save(self, snapshot, scheduled):
+            state, totals = problem.by_node((snapshot.state, snapshot.totals))
+            checkpoints.save(Snapshot(state, totals, snapshot.progress), problem.steps_per_epoch, FACTS)
+            hashes[snapshot.progress.epoch] = [np.asarray(leaf).copy() for leaf in jax.tree.leaves(state)]
 
     with Checkpoints(tmp_path, "recall@5") as checkpoints:
         training.fit(problem, Keeping())
@@ -143,3 +148,34 @@ def test_a_snapshot_outlives_the_steps_that_are_given_its_memory(small, tmp_path
     for step in found:
         read = checkpoint.read(tmp_path, step, like).snapshot
         assert same_bits(read.state, hashes[read.progress.epoch])
+
+
+def test_a_save_that_fails_in_the_background_is_told_soon(small, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint._Summed, "finalize", fail)
+    checkpoints = Checkpoints(tmp_path, "recall@20")
+    checkpoints.save(snapshot(small), STEPS, FACTS)
+    while checkpoints._manager.is_saving_in_progress():
+        time.sleep(0.01)
+    with pytest.raises(WriteError, match="No space left on device"):
+        checkpoints.check()
+
+
+def test_checkpoints_off_the_schedule_give_way_when_the_run_goes_on(small, tmp_path):
+    with Checkpoints(tmp_path, "recall@20") as checkpoints:
+        checkpoints.save(snapshot(small, 1, 0.5), STEPS, FACTS)
+        checkpoints.save(snapshot(small, 2, 0.4), STEPS, FACTS)
+        checkpoints.save(snapshot(small, 3, 0.3), STEPS, FACTS)
+        checkpoints.save(snapshot(small, 3, 0.3, step=2), STEPS, FACTS, scheduled=False)
+        checkpoints.wait()
+        assert checkpoint.steps(tmp_path) == [STEPS, 2 * STEPS, 3 * STEPS, 3 * STEPS + 2]
+        checkpoints.save(snapshot(small, 4, 0.2), STEPS, FACTS)
+    assert checkpoint.steps(tmp_path) == [STEPS, 3 * STEPS, 4 * STEPS]
+
+
+def test_a_folder_that_cannot_be_made_is_a_failed_write(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(WriteError, match="Not a directory"):
+        Checkpoints(tmp_path / "run" / "checkpoints", "recall@20")

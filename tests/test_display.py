@@ -68,6 +68,13 @@ def test_other_places_get_a_line_for_each_evaluation(monkeypatch):
     assert text.count("\n") == 1
 
 
+def test_an_evaluation_before_any_step_is_shown_without_loss_and_time(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with display.Display(Config(epochs=2)) as bar:
+        bar.log(ROW)
+    assert sys.stderr.getvalue() == "epoch 2/2  test recall@20 0.1235\n"
+
+
 def test_quiet_shows_nothing(monkeypatch):
     assert shown(monkeypatch, Terminal(), quiet=True) == ""
 

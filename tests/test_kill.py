@@ -10,6 +10,7 @@ TRIAL = kill_test.Trial(
         *("--dataset=synthetic", "--num_users=300", "--num_items=200", "--num_interactions=5000", "--top_k=5"),
         *("--num_layers=2", "--embedding_dim=8", "--batch_size=256", "--epochs=8", "--eval_every=2"),
         *("--save_every=1", "--plateau_factor=0.5", "--plateau_patience=0"),
+        *("--eval_split=valid", "--validation_fraction=0.2", "--early_stopping_patience=3"),
     )
 )
 

@@ -11,8 +11,8 @@ ORDER = [
     *("version", "errors", "paths", "csr", "reader", "config", "interactions", "synthetic", "datasets"),
     *("graph", "order", "mesh", "sums", "layout", "kernel", "ring", "propagation", "model", "losses"),
     *("shuffle", "sampling", "optimizer", "metrics", "evaluation", "state", "step", "problem", "programs"),
-    *("processes", "training", "checkpoint", "curves", "scalars", "workdir", "display", "profile", "cache"),
-    *("lock", "signals", "run", "doctor", "cli", "__main__"),
+    *("signals", "processes", "training", "checkpoint", "curves", "scalars", "workdir", "display", "profile", "cache"),
+    *("lock", "run", "doctor", "cli", "__main__"),
 ]
 
 

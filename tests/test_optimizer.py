@@ -8,6 +8,7 @@ import torch
 
 from lgcn_jax import optimizer
 from lgcn_jax.config import Config
+from lgcn_jax.errors import InputError
 
 RISING = [0.01 * n for n in range(1, 40)]
 FALLING = RISING[::-1]
@@ -114,3 +115,10 @@ def test_the_states_types_do_not_change(factor):
     after = schedule.observe(after, 0.1)
     shape = jax.eval_shape(lambda state: state, before)
     assert shape == jax.eval_shape(lambda state: state, after)
+
+
+def test_the_longest_patience_is_one_that_its_counter_holds():
+    config = Config(plateau_factor=0.5, plateau_patience=2**31 - 2)
+    assert ours(config, FALLING[:3]) == pytest.approx([1e-3] * 3)
+    with pytest.raises(InputError, match="--plateau_patience"):
+        Config(plateau_patience=2**31 - 1)

@@ -1,6 +1,8 @@
 """Runs that are stopped, damaged and continued: the end is that of the run that was left alone, bit for bit."""
 
+import contextlib
 import dataclasses
+import errno
 import itertools
 import json
 import os
@@ -9,11 +11,14 @@ import signal
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import pytest
 
-from lgcn_jax import checkpoint, cli, datasets, display, lock, signals, training, workdir
+from lgcn_jax import checkpoint, cli, datasets, display, lock, programs, run, signals, training, workdir
 from lgcn_jax.errors import InputError
 from lgcn_jax.problem import pose
+from lgcn_jax.state import Snapshot
 
 WORLD = ["--dataset=synthetic", "--num_users=300", "--num_items=200", "--num_interactions=5000", "--top_k=5"]
 MODEL = ["--num_layers=2", "--embedding_dim=8", "--batch_size=256", "--eval_every=2", "--save_every=1", "--quiet"]
@@ -29,11 +34,11 @@ def untimed(rows):
 
 
 def outcome(folder):
-    """metrics.jsonl and result.json without times."""
+    """metrics.jsonl and result.json without times, and which checkpoints were kept."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     result = json.loads((folder / "result.json").read_text())
     result["best"], result["last"] = untimed([result["best"], result["last"]])
-    return untimed(rows), untimed([result])[0]
+    return untimed(rows), untimed([result])[0], checkpoint.steps(folder / "checkpoints")
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +46,23 @@ def whole(tmp_path_factory):
     """The outcome of a run that nothing happened to."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     assert train(folder, "--epochs=6") == 0
-    rows, result = outcome(folder)
-    rates = {row["learning_rate"] for row in rows if row["split"] == "train"}
+    rates = {row["learning_rate"] for row in outcome(folder)[0] if row["split"] == "train"}
     assert len(rates) > 1  # the plateau acts, and so its state has to survive
-    return rows, result
+    return outcome(folder)
+
+
+@pytest.fixture(scope="module")
+def half(tmp_path_factory):
+    """The folder of a run of two epochs."""
+    folder = tmp_path_factory.mktemp("half") / "run"
+    assert train(folder, "--epochs=2") == 0
+    return folder
+
+
+@pytest.fixture
+def trained(tmp_path, half):
+    """A copy of it to be damaged."""
+    return shutil.copytree(half, tmp_path / "run")
 
 
 def test_a_run_continued_with_more_epochs_is_the_longer_run(tmp_path, whole, capsys):
@@ -52,6 +70,71 @@ def test_a_run_continued_with_more_epochs_is_the_longer_run(tmp_path, whole, cap
     assert cli.main(["train", f"--workdir={tmp_path / 'run'}", "--epochs=6", "--quiet"]) == 0
     assert "continues after epoch 2" in capsys.readouterr().err
     assert outcome(tmp_path / "run") == whole
+
+
+def test_an_evaluation_off_the_schedule_is_forgotten_when_the_run_goes_on(tmp_path, whole):
+    """The run of three epochs is evaluated at its end, the one of six is not."""
+    assert train(tmp_path / "run", "--epochs=3") == 0
+    assert outcome(tmp_path / "run")[1]["last"]["epoch"] == 3
+    assert train(tmp_path / "run", "--epochs=6") == 0
+    assert outcome(tmp_path / "run") == whole
+
+
+@pytest.mark.parametrize("save_every", [1, 4])
+def test_checkpoints_made_at_an_end_give_way_to_those_of_the_longer_run(small, tmp_path, save_every):
+    """5 -> 8 epochs, evaluated after every second one; the evaluation after the fifth is the best of all."""
+    config = dataclasses.replace(small, eval_every=2, save_every=save_every, plateau_factor=0.5, plateau_patience=0)
+    config = dataclasses.replace(config, early_stopping_patience=3, learning_rate=0.02, epochs=8)
+    problem = pose(config, datasets.load(config))
+    shorter = dataclasses.replace(problem, config=dataclasses.replace(config, epochs=5))
+
+    class Saving(training.Listener):
+        def __init__(self, checkpoints):
+            self.checkpoints = checkpoints
+
+        def save(self, snapshot, scheduled):
+            facts = {"config": {}, "content_sha256": "", "environment": {}, "log": []}
+            state, totals = problem.by_node((snapshot.state, snapshot.totals))
+            self.checkpoints.save(Snapshot(state, totals, snapshot.progress), problem.steps_per_epoch, facts, scheduled)
+
+    def fit(problem, name, start=None):
+        with checkpoint.Checkpoints(tmp_path / name, config.watched) as checkpoints:
+            return training.fit(problem, Saving(checkpoints), start)
+
+    expected, half = fit(problem, "whole"), fit(shorter, "parts")
+    assert half.last["epoch"] == 5
+    assert half.snapshot.progress.last["epoch"] == 4
+    found = fit(problem, "parts", half.snapshot)
+    assert untimed([found.to_json() | {"best": None, "last": None}]) == untimed(
+        [expected.to_json() | {"best": None, "last": None}]
+    )
+    assert untimed([found.best, found.last]) == untimed([expected.best, expected.last])
+    assert found.snapshot.progress.stale == expected.snapshot.progress.stale
+    assert checkpoint.steps(tmp_path / "parts") == checkpoint.steps(tmp_path / "whole")
+
+
+def test_epochs_lowered_to_those_that_are_done_are_evaluated_and_saved(tmp_path, monkeypatch):
+    """A run stopped after its first epoch, which no evaluation follows, shall have been one of one epoch."""
+    monkeypatch.setattr(display.Display, "log", lambda *_: signal.raise_signal(signal.SIGTERM))
+    assert train(tmp_path / "run", "--epochs=6") == 143
+    assert outcome_of_stopped(tmp_path / "run")["best"] is None
+    monkeypatch.undo()
+    assert train(tmp_path / "run", "--epochs=1") == 0
+    result = outcome(tmp_path / "run")[1]
+    assert (result["best"]["epoch"], result["last"]["epoch"]) == (1, 1)
+    assert evaluated(tmp_path / "run", "best") == pytest.approx(result["best"]["recall@5"], abs=1e-4)
+
+
+def outcome_of_stopped(folder):
+    result = json.loads((folder / "result.json").read_text())
+    assert result["status"] == "interrupted"
+    return result
+
+
+def evaluated(folder, which, split="test") -> float:
+    """recall@5 of a checkpoint."""
+    config = run.stored_settings(folder)
+    return run.score(config, datasets.load(config), folder, which, split)[0]["recall@5"]
 
 
 def test_a_run_stopped_within_an_epoch_goes_on_from_that_step(small, monkeypatch):
@@ -155,13 +238,132 @@ def test_a_run_without_a_whole_checkpoint_is_refused(tmp_path, capsys):
     assert train(tmp_path / "run", "--epochs=2", "--overwrite") == 0
 
 
+def refused(folder, capsys, *more) -> str:
+    """What `train` says in one line, without removing a checkpoint."""
+    before, _ = checkpoint.steps(folder / "checkpoints"), capsys.readouterr()
+    assert train(folder, *more) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert checkpoint.steps(folder / "checkpoints") == before
+    return line
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("_digest", OSError(errno.EMFILE, "Too many open files")),
+        ("_digest", OSError(errno.EIO, "Input/output error")),
+        ("_content", InputError("meta", "what cannot be read (Permission denied)", "readable files")),
+        ("_arrays", MemoryError("out of memory")),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_read_is_no_damaged_one(trained, capsys, monkeypatch, name, error):
+    def fail(*_):
+        raise error
+
+    if name == "_arrays":
+        monkeypatch.setattr(checkpoint.ocp.StandardCheckpointHandler, "restore", fail)
+    else:
+        monkeypatch.setattr(checkpoint, name, fail)
+    assert "cannot be" in refused(trained, capsys, "--epochs=4")
+
+
+def resealed(folder, **changes) -> None:
+    """Changes what all checkpoints say of themselves (None: leaves it out), with a seal that fits."""
+    for path in (folder / "checkpoints").rglob("metadata"):
+        meta = json.loads(path.read_text()) | changes
+        meta = {name: value for name, value in meta.items() if name != "sha256" and value is not None}
+        path.write_text(json.dumps(checkpoint._sealed(meta)))
+
+
+@pytest.mark.parametrize("name", ["config", "content_sha256", "environment", "progress", "log", "steps_per_epoch"])
+def test_sealed_meta_data_without_something_are_refused(trained, capsys, name):
+    resealed(trained, **{name: None})
+    assert f"meta data with an unknown {name}" in refused(trained, capsys)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"format": True}, "checkpoint format True, expected format 2"),
+        ({"format": 1}, "checkpoint format 1, expected format 2"),
+        ({"format": 2.0}, "checkpoint format 2.0, expected format 2"),
+        ({"config": {"dataset": "synthetic", "data_dir": "data", "colour": 1}}, "settings of no run"),
+        ({"config": {"dataset": "synthetic", "data_dir": "data", "top_k": [5.0]}}, "settings of no run"),
+        ({"progress": {"epoch": 1}}, "meta data with an unknown progress"),
+    ],
+)
+def test_sealed_meta_data_of_another_form_are_refused(trained, capsys, changes, said):
+    resealed(trained, **changes)
+    assert said in refused(trained, capsys)
+
+
+NESTED = "[" * 100_000
+
+
+def test_deeply_nested_meta_data_are_damage(trained, capsys):
+    for path in (trained / "checkpoints").rglob("metadata"):
+        path.write_text(NESTED)
+    assert "no whole checkpoint" in refused(trained, capsys)
+
+
+@pytest.mark.parametrize("content", [NESTED, '{"dataset": "synthetic", "data_dir": "data", "top_k": [20.0]}'])
+def test_a_config_that_is_none_is_refused(tmp_path, capsys, content):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text(content)
+    assert "config.json: found a file that is no run's config" in refused(tmp_path / "run", capsys)
+
+
+def test_a_file_in_the_place_of_the_checkpoints_is_refused(tmp_path, capsys):
+    (tmp_path / "checkpoints").write_text("")
+    assert train(tmp_path) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "checkpoints" in line
+
+
+def test_a_blank_line_among_the_sums_changes_nothing(trained, whole):
+    for path in trained.rglob("SHA256SUMS"):
+        path.write_text(path.read_text() + "\n\n")
+    assert train(trained, "--epochs=6") == 0
+    assert outcome(trained) == whole
+
+
+@pytest.mark.parametrize("which", ["best", "latest"])
+def test_evaluate_passes_over_a_damaged_newest_checkpoint_and_says_so(trained, capsys, which):
+    found = checkpoint.steps(trained / "checkpoints")
+    (trained / "checkpoints" / str(found[-1]) / "meta" / "metadata").write_text("{")
+    capsys.readouterr()
+    assert cli.main(["evaluate", f"--workdir={trained}", f"--checkpoint={which}"]) == 0
+    told = capsys.readouterr()
+    assert f"passed over the damaged checkpoint {found[-1]}" in told.err
+    assert f"epoch 1 ({which})" in told.out
+
+
+def test_another_generator_of_random_numbers_is_refused(trained, capsys):
+    with jax.default_prng_impl("rbg"):
+        assert "jax_default_prng_impl rbg, expected threefry2x32" in refused(trained, capsys, "--epochs=4")
+
+
+def test_the_environment_holds_what_can_change_numbers(trained, capsys, monkeypatch):
+    monkeypatch.setenv("JAX_SOME_SWITCH", "1")
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")
+    with jax.default_matmul_precision("float32"):
+        assert train(trained, "--epochs=3") == 0
+    told = capsys.readouterr().err
+    assert "variables.JAX_SOME_SWITCH None -> 1" in told
+    assert "jax_default_matmul_precision None -> float32" in told
+    assert "elsewhere" not in told
+    now = json.loads((trained / "environment.json").read_text())
+    assert now["cpu"]
+    assert now["cpu_cores"] >= 1
+
+
 def test_a_future_format_is_refused_by_number(tmp_path, capsys):
     assert train(tmp_path / "run", "--epochs=2") == 0
     for path in (tmp_path / "run" / "checkpoints").rglob("metadata"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 7}))
     capsys.readouterr()
     assert train(tmp_path / "run") == 2
-    assert "checkpoint format 7, expected at most format 1" in capsys.readouterr().err
+    assert "checkpoint format 7, expected format 2" in capsys.readouterr().err
 
 
 IMPATIENT = ["--early_stopping_patience=2", "--learning_rate=1e-6", "--epochs=40"]
@@ -170,18 +372,19 @@ IMPATIENT = ["--early_stopping_patience=2", "--learning_rate=1e-6", "--epochs=40
 def test_early_stopping_counts_on_where_it_stopped(tmp_path):
     """A table that hardly moves soon stops rising in recall; the count of evaluations since then survives."""
     assert train(tmp_path / "whole", *IMPATIENT) == 0
-    rows, result = outcome(tmp_path / "whole")
+    rows, result, _ = outcome(tmp_path / "whole")
     ended = result["epochs"]
     assert ended == result["best"]["epoch"] + 2 * 2 < 40  # two evaluations, two epochs apart, without a new best
     assert train(tmp_path / "run", *IMPATIENT, f"--epochs={ended - 2}") == 0  # one of the two
     assert train(tmp_path / "run", *IMPATIENT) == 0
-    found, finished = outcome(tmp_path / "run")
+    found, finished, _ = outcome(tmp_path / "run")
     assert found == rows
     assert finished["parameters_sha256"] == result["parameters_sha256"]
     assert train(tmp_path / "run", *IMPATIENT, "--epochs=50") == 0  # stopped early: nothing is left to do
     assert outcome(tmp_path / "run")[1]["epochs"] == ended
 
 
+HANG = 60  # seconds that nothing here takes
 PROGRAM = """
 import resource, sys
 from lgcn_jax import cli
@@ -225,7 +428,7 @@ def test_a_run_moves_from_one_device_to_four_and_back_and_says_so(tmp_path, whol
         done = in_a_process(tmp_path / "run", f"--epochs={epochs}", devices=devices)
         assert done.returncode == 0
         assert ("bits may differ" in done.stderr) == (epochs > 2)
-    assert "'count': 4} -> " in done.stderr
+    assert "device.count 4 -> 1" in done.stderr
     found, expected = outcome(tmp_path / "run"), whole
     assert found[0] == expected[0]
     assert found[1]["parameters_sha256"] == expected[1]["parameters_sha256"]
@@ -234,11 +437,42 @@ def test_a_run_moves_from_one_device_to_four_and_back_and_says_so(tmp_path, whol
 def test_a_second_interrupt_is_not_waited_for():
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with signals.StopRequest() as request:
+        request.patient = True
         signal.raise_signal(signal.SIGINT)
         assert request.signal == signal.SIGINT
         assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL  # which ends the process at once
         signal.raise_signal(signal.SIGTERM)
         assert request.signal == signal.SIGINT  # the first one counts
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_second_interrupt_ends_a_process_that_would_wait(tmp_path):
+    """A run that hears of the first SIGINT within a block, and would go on until the block is done."""
+    program = f"""
+import signal, time
+from lgcn_jax import signals
+with signals.StopRequest() as request:
+    request.patient = True
+    print("ready", flush=True)
+    while not request.signal:
+        time.sleep(0.01)
+    print("noted", flush=True)
+    time.sleep({HANG})
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        for said in ("ready", "noted"):
+            assert process.stdout.readline().strip() == said
+            process.send_signal(signal.SIGINT)
+        assert process.wait(HANG / 2) == -signal.SIGINT
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_while_data_are_loaded_ends_in_one_line(tmp_path, capsys, monkeypatch, number, status):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(datasets, "load", lambda *_, **__: signal.raise_signal(number))
+    assert train(tmp_path / "run", "--epochs=2") == status
+    assert capsys.readouterr().err == "interrupted before training began\n"
+    assert not (tmp_path / "run").exists()
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
@@ -284,8 +518,79 @@ def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_kept(tmp_path):
     assert (tmp_path / "run" / lock.NAME).is_symlink()
 
 
-def test_a_run_whose_numbers_go_bad_keeps_its_checkpoints_and_says_so(tmp_path, capsys):
-    status = cli.main(["train", *WORLD, *MODEL, f"--workdir={tmp_path}", "--learning_rate=1e38", "--clip_norm=0"])
-    assert status == 1
-    assert "try a lower --learning_rate" in capsys.readouterr().err
-    assert json.loads((tmp_path / "result.json").read_text())["status"] == "failed"
+def test_a_run_whose_numbers_go_bad_keeps_its_checkpoints_and_says_so(trained, whole, capsys, monkeypatch):
+    """In the fifth step of the fourth epoch, which the update is told by Adam's count."""
+    steps = checkpoint.steps(trained / "checkpoints")[-1] // 2  # of an epoch
+    make = programs.make_update
+
+    def spoilt(config):
+        def update(*arguments):
+            state, metrics = make(config)(*arguments)
+            bad = jnp.where(state.optimizer.adam[1][0].count == 3 * steps + 5, jnp.float32(jnp.nan), jnp.float32(0))
+            return state, metrics._replace(loss_contrastive=metrics.loss_contrastive + bad)
+
+        return update
+
+    monkeypatch.setattr(programs, "make_update", spoilt)
+    capsys.readouterr()
+    assert train(trained, "--epochs=6") == 1
+    told = capsys.readouterr().err
+    assert "loss_contrastive is nan at epoch 4, step 5; try a lower --learning_rate" in told
+    result = json.loads((trained / "result.json").read_text())
+    assert (result["status"], result["epochs"], result["last"]["epoch"]) == ("failed", 3, 2)
+    assert checkpoint.steps(trained / "checkpoints") == [2 * steps, 3 * steps]
+    assert evaluated(trained, "best") == pytest.approx(result["best"]["recall@5"], abs=1e-6)
+    monkeypatch.undo()
+    assert train(trained, "--epochs=6") == 0
+    assert outcome(trained) == whole
+
+
+def test_a_disk_that_becomes_read_only_ends_in_one_line(trained, capsys, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    before = checkpoint.steps(trained / "checkpoints")
+    monkeypatch.setattr(workdir, "write", fail)
+    capsys.readouterr()
+    assert train(trained, "--epochs=6") == 1
+    assert "could not be written: Read-only file system" in capsys.readouterr().err.splitlines()[-1]
+    assert checkpoint.steps(trained / "checkpoints") == before
+
+
+def test_a_work_folder_that_cannot_be_made_is_refused(capsys):
+    assert train("/proc/run") == 2  # where not even root makes a folder
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("--workdir=/proc/run: found a folder that cannot be written")
+
+
+def test_a_result_is_written_before_its_picture(trained, capsys, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(workdir.curves, "of_run", fail)
+    assert train(trained) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert json.loads((trained / "result.json").read_text())["status"] == "completed"
+
+
+@pytest.mark.parametrize("moment", range(7))
+def test_a_folder_whose_clearing_was_cut_off_can_be_cleared(trained, monkeypatch, moment):
+    """The process dies at one of the removals; config.json is there until nothing else is."""
+    removals = itertools.count()
+
+    def mortal(remove):
+        def removed(*arguments, **options):
+            if next(removals) == moment:
+                raise KeyboardInterrupt
+            return remove(*arguments, **options)
+
+        return removed
+
+    monkeypatch.setattr(workdir.shutil, "rmtree", mortal(shutil.rmtree))
+    monkeypatch.setattr(workdir.Path, "unlink", mortal(workdir.Path.unlink))
+    with contextlib.suppress(KeyboardInterrupt):
+        workdir.clear(trained)
+    assert (trained / "config.json").exists() or not list(trained.iterdir())
+    monkeypatch.undo()
+    workdir.clear(trained)
+    assert not list(trained.iterdir())

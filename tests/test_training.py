@@ -17,7 +17,7 @@ from lgcn_jax.interactions import assemble
 from lgcn_jax.problem import Problem, pose
 from lgcn_jax.programs import Programs
 from lgcn_jax.sampling import Triples
-from lgcn_jax.state import table, table_sha256
+from lgcn_jax.state import table, table_sha256, zeros
 from lgcn_jax.step import make_train_step, stream
 
 
@@ -276,3 +276,15 @@ def test_data_without_a_possible_triple_is_refused():
     data = assemble("full", pairs([(0, 0), (0, 1)]), pairs([(1, 0)]))
     with pytest.raises(InputError, match="no user has both"):
         pose(Config(dataset="full", top_k=(1,)), data)
+
+
+def test_a_sum_of_finite_losses_that_is_too_large_is_named():
+    totals = zeros()._replace(sums=zeros().sums._replace(loss=np.float32(np.inf)))
+    with pytest.raises(training.NonFiniteError, match="the sum of loss is inf at epoch 3, step 7"):
+        training.require_finite(totals, 3, 7)
+
+
+def test_a_run_that_goes_on_draws_no_fresh_tables(problem, monkeypatch):
+    half = training.fit(dataclasses.replace(problem, config=dataclasses.replace(problem.config, epochs=2)))
+    monkeypatch.setattr(Problem, "fresh", lambda self: pytest.fail("a second state beside the one that goes on"))
+    assert training.fit(problem, start=half.snapshot).snapshot.progress.epoch == 4

@@ -3,9 +3,12 @@
     python experiments/reliability/fuzz.py --files=10000 --folders=500
 
 Files are valid ones of every format with bytes changed, cut, doubled, inserted or removed, and plain junk. Work
-folders are those of a finished run with files cut, changed, emptied or deleted, one to three at a time, and are then
-given to `train` (to continue) and `evaluate`. Each must end in success or in one clear line: an exception, a hang of a
-minute, or a change outside the folder ends the program with status 1 and the seed of the trial.
+folders are those of a finished run, in which one to three things are damaged: files cut, changed, emptied, deleted,
+with a line more, nested too deeply, or replaced by a folder or by a link out of the work folder; files that nobody
+asked for are added. They are then given to `train` (to continue, or to begin anew) or to `evaluate`.
+
+Each must end in success or in one clear line, status 0, 1 or 2. An exception, a traceback, a hang of a minute, or a
+file beside the work folder that has come, gone or changed ends the program with status 1 and the seed of the trial.
 
 Two cores: about half a minute for 10,000 files, and one to two seconds a folder.
 """
@@ -86,19 +89,61 @@ def damage(draw: random.Random, folder: Path) -> list[str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     done = []
     for path in draw.sample(files, draw.randint(1, 3)):
-        content = bytearray(path.read_bytes())
-        kind = draw.choice(("flip", "truncate", "empty", "delete", "replace"))
-        if kind == "flip" and content:
-            content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
-        elif kind == "truncate" and content:
-            del content[draw.randrange(len(content)) :]
-        elif kind == "replace":
-            content = draw.randbytes(draw.randint(1, 300))
+        if draw.random() < 0.2:  # they are few among many files, and it is they that decide
+            path = draw.choice([each for each in files if each.name in DECIDING])
+        kind = draw.choice((*CONTENTS, *PLACES))
+        if not path.is_file() or path.is_symlink():
+            continue  # met twice
+        if kind in CONTENTS:
+            path.write_bytes(CONTENTS[kind](draw, bytearray(path.read_bytes())))
         else:
-            content.clear()
-        path.unlink() if kind == "delete" else path.write_bytes(content)
+            PLACES[kind](path, folder.parent / "target")
         done.append(f"{kind} {path.relative_to(folder)}")
     return done
+
+
+def _flip(draw: random.Random, content: bytearray) -> bytearray:
+    if content:
+        content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+    return content
+
+
+def _blocked(path: Path, target: Path) -> None:
+    del target
+    path.unlink()
+    path.mkdir()
+
+
+def _link(path: Path, target: Path) -> None:
+    path.unlink()
+    path.symlink_to(target)
+
+
+def _folder_link(path: Path, target: Path) -> None:
+    """The file's folder becomes a link to a copy of it beside the work folder."""
+    if path.parent.name in ("arrays", "meta", "metrics"):
+        shutil.copytree(path.parent, target.with_name("copied"), dirs_exist_ok=True)
+        shutil.rmtree(path.parent)
+        path.parent.symlink_to(target.with_name("copied"))
+
+
+DECIDING = ("config.json", "metadata", "metrics", "SHA256SUMS", "metrics.jsonl")
+CONTENTS = {
+    "flip": _flip,
+    "truncate": lambda draw, content: content[: draw.randrange(len(content) + 1)],
+    "empty": lambda draw, content: b"",
+    "replace": lambda draw, content: draw.randbytes(draw.randint(1, 300)),
+    "nest": lambda draw, content: b"[" * 100_000,
+    "add lines to": lambda draw, content: content + draw.choice((b"\n", b"\n\n", b"x\n", b"a  b\n", b"\xff\n")),
+}
+PLACES = {
+    "delete": lambda path, target: path.unlink(),
+    "make a folder of": _blocked,
+    "make a link of": _link,
+    "make a link of the folder of": _folder_link,
+    "add a file beside": lambda path, target: path.with_name("extra").write_bytes(b"extra"),
+    "add a file named as a step in": lambda path, target: path.with_name("99999").write_bytes(b""),
+}
 
 
 def use_damaged(seed: int, folder: Path, whole: Path) -> str:
@@ -107,10 +152,17 @@ def use_damaged(seed: int, folder: Path, whole: Path) -> str:
     run = folder / "run"
     shutil.rmtree(run, ignore_errors=True)
     shutil.copytree(whole, run)
+    (folder / "target").write_bytes(b"not ours")
+    shutil.rmtree(folder / "copied", ignore_errors=True)
     done = damage(draw, run)
     before = contents(folder, run)
     command = draw.choice(
-        (["train", f"--epochs={draw.choice((4, 6))}"], ["evaluate"], ["evaluate", "--checkpoint=latest"])
+        (
+            ["train", f"--epochs={draw.choice((4, 6))}"],
+            ["train", "--overwrite", *RUN, "--epochs=2"],
+            ["evaluate"],
+            ["evaluate", "--checkpoint=latest"],
+        )
     )
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):

@@ -310,6 +310,7 @@ def test_deeply_nested_meta_data_are_damage(trained, capsys):
 def test_a_config_that_is_none_is_refused(tmp_path, capsys, content):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json").write_text(content)
+    (tmp_path / "run" / "environment.json").write_text('{"lgcn_jax": "0.1.0"}')  # which says that a run was here
     assert "config.json: found a file that is no run's config" in refused(tmp_path / "run", capsys)
 
 

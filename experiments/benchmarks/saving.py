@@ -46,7 +46,7 @@ class Blocks:
         progress = dataclasses.replace(self._here.progress, epoch=self._here.progress.epoch + 1)
         self._here = self._here._replace(progress=progress)
         by_node = self._here._replace(state=self._problem.by_node(self._here.state))
-        self._checkpoints.save(by_node, self._problem.steps_per_epoch, {"log": []})
+        self._checkpoints.save(by_node, self._problem.steps_per_epoch, {"log": []}, scheduled=True)
         self.blocking.append(1e3 * (time.perf_counter() - started))
         self.plain()
         self._checkpoints.wait()

@@ -93,19 +93,19 @@ def train(values: flags.FlagValues) -> int:
     """Trains or continues a run, fills its folder, and prints the metrics beside the popularity baseline's."""
     from lgcn_jax import signals
 
+    folder = _workdir(values)
+    _join(values)  # first, since jax.distributed answers SIGTERM in its own way
     with signals.StopRequest() as request:
         try:
-            return _train(values, request)
+            return _train(values, folder, request)
         except signals.Stopped:
             print("interrupted before training began", file=sys.stderr)
             return 128 + request.signal
 
 
-def _train(values: flags.FlagValues, request) -> int:
+def _train(values: flags.FlagValues, folder: Path, request) -> int:
     from lgcn_jax import display, lock, processes, profile, run
 
-    folder = _workdir(values)
-    _join(values)
     first = processes.is_first()
     quiet = values["quiet"].value or not first
     profiled = folder / "profile" if values["profile"].value else None

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -104,13 +105,18 @@ class Problem:
 
     def _moved(self, tree: Any, index: np.ndarray) -> Any:
         """A copy of the tree with each table replaced by its rows `index`; -1: zeros."""
+        return self._move(tree, self._rows(index))
+
+    @functools.cached_property
+    def _move(self) -> Callable:
+        """(tree, index) -> what `_moved` says; kept, so that it is compiled once for a run's saves."""
         axis = self.mesh.axis(NODES)
         move = self.mesh.mapped(functools.partial(exchanged, axis=axis), (ROWS, ROWS), ROWS)
 
         def moved(tree, index):
             return jax.tree.map(lambda leaf: move(leaf, index) if leaf.ndim else jnp.copy(leaf), tree)
 
-        return jax.jit(moved, out_shardings=self.mesh.shardings(tree))(tree, self._rows(index))
+        return jax.jit(moved)
 
     def _rows(self, index: np.ndarray) -> jax.Array:
         """One number for each row, on the devices that have the row."""

@@ -1,4 +1,5 @@
-"""Full-rank evaluation of all users of the test part, and what comes before it: reading and graph build.
+"""Full-rank evaluation of all users of the test part, and what comes before it: reading, and all that a run prepares of
+the graph (the order of rows, A_hat's layout, the sampler and the evaluation task).
 
     python experiments/benchmarks/evaluation.py --dataset=gowalla
 
@@ -11,7 +12,7 @@ import common
 import jax
 from absl import app, flags
 
-from lgcn_jax import datasets, evaluation, graph, propagation, training
+from lgcn_jax import datasets, evaluation, training
 from lgcn_jax.evaluation import Popularity, Task
 from lgcn_jax.problem import pose
 from lgcn_jax.programs import Programs
@@ -24,7 +25,8 @@ def main(argv: list[str]) -> None:
     del argv
     settings = common.config(num_layers=NUM_LAYERS.value, top_k=tuple(map(int, TOP_K.value)))
     interactions = common.load(settings)
-    times = {"read": seconds(lambda: datasets.load(settings)), "graph": seconds(lambda: build(interactions))}
+    times = {"read": seconds(lambda: datasets.load(settings))}
+    times["graph"] = seconds(lambda: jax.block_until_ready(pose(settings, interactions).adjacency))
     problem = pose(settings, interactions)
     here = problem.start()
     programs = Programs.compile(problem, here)
@@ -41,11 +43,6 @@ def main(argv: list[str]) -> None:
     common.report(
         "evaluation", interactions, users=users, seconds=times, users_per_second=round(users / times["evaluation"])
     )
-
-
-def build(interactions):
-    matrix = graph.normalized(interactions.train, interactions.num_items)
-    return jax.block_until_ready(propagation.prepare(matrix))
 
 
 def seconds(work) -> float:

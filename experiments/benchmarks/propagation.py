@@ -16,6 +16,7 @@ from absl import app, flags
 
 from lgcn_jax import graph, propagation, sampling
 from lgcn_jax.layout import Layout
+from lgcn_jax.propagation import Adjacency
 from lgcn_jax.step import init, make_train_step
 
 NUM_LAYERS = flags.DEFINE_integer("num_layers", 3, "propagation layers of the train step")
@@ -115,13 +116,14 @@ def product(layouts, settings):
 
 def train_step(layouts, settings, sampler, interactions):
     """For each layout a call that blocks until a step on one batch is done; all share a state, which each replaces."""
-    graphdef, state = init(settings, interactions.num_users + interactions.num_items)
+    rows = jnp.arange(interactions.num_users + interactions.num_items, dtype=jnp.int32)
+    graphdef, state = init(settings, rows)
     held = [state]
     triples = sampler.draw(jax.random.key(0), jnp.int32(0), settings.batch_size)
     step = jax.jit(make_train_step(settings, graphdef, interactions.num_users), donate_argnums=0)
 
     def call(layout):
-        held.append(jax.block_until_ready(step(held.pop(), layout, triples)[0]))
+        held.append(jax.block_until_ready(step(held.pop(), Adjacency(layout, rows), triples)[0]))
 
     return {kind: lambda layout=layout: call(layout) for kind, layout in layouts.items()}
 

@@ -5,7 +5,8 @@
 The reference computes as LightGCN-PyTorch does: torch.sparse COO products, layers stacked and averaged, Adam over the
 whole tables. Both start from the same table, and their tables after one step are compared before anything is timed.
 Ours is timed twice: inside the compiled epoch, as `train` runs it, with the sampling of its batch included; and
-dispatched alone on the reference's batch. The ratio is that of the first; the reference's batch comes for free.
+dispatched alone on the reference's batch. The reference's batch comes for free. Both ratios are printed; that of the
+compiled epoch is what a user gets.
 """
 
 import functools
@@ -70,11 +71,19 @@ def main(argv: list[str]) -> None:
     ms["ours"] = round(ms["ours"] / EPOCH_STEPS, 3)
     for name, milliseconds in ms.items():
         print(f"{name:<12} {milliseconds:9.3f} ms a step")
-    ratio = round(ms["pytorch"] / ms["ours"], 2)
-    print(f"{ratio} times as fast as the PyTorch reference (torch {torch.__version__} on {device})")
+    ratio, alone = (round(ms["pytorch"] / ms[name], 2) for name in ("ours", "ours, alone"))
+    reference = f"the PyTorch reference (torch {torch.__version__} on {device})"
+    print(f"{ratio} times as fast as {reference}; {alone} times where each step is dispatched alone")
     setting = {"batch_size": settings.batch_size, "embedding_dim": settings.embedding_dim, **layers}
     common.report(
-        "train_step", interactions, ms=ms, ratio=ratio, difference=difference, torch=torch.__version__, **setting
+        "train_step",
+        interactions,
+        ms=ms,
+        ratio=ratio,
+        ratio_alone=alone,
+        difference=difference,
+        torch=torch.__version__,
+        **setting,
     )
 
 

@@ -6,6 +6,7 @@ Libraries are imported where a command needs them, so that a mistyped flag is an
 import contextlib
 import dataclasses
 import difflib
+import json
 import os
 import re
 import signal
@@ -37,7 +38,8 @@ PROCESSES = {
     "process_id": ("", "which of them this is, from 0"),
 }
 SETTINGS = tuple(field.name for field in dataclasses.fields(Config))
-OF_A_RUN = ("data_dir", "top_k", "propagation")  # what may be stated anew when a run is evaluated
+ONE_DEVICE = "data:1,nodes:1"
+OF_A_RUN = ("data_dir", "top_k", "propagation", "mesh")  # what may be stated anew when a run is evaluated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +134,9 @@ def _found(values: flags.FlagValues, folder: Path, quiet: bool):
     stored = None if anew else run.stored_settings(folder)
     config = run.continued(folder, stored, stated) if stored else _config(stated)
     interactions = datasets.load(config, progress=not quiet and sys.stderr.isatty())
+    stated_alike = config.to_json() | {"data_dir": "", "overwrite": anew}  # data may lie elsewhere on each host
+    processes.require_same("settings", json.dumps(stated_alike, sort_keys=True))
+    processes.require_same("--dataset", interactions.content_hash())
     posed = problem.pose(config, interactions)
     if anew and processes.is_first():
         workdir.clear(folder)
@@ -194,7 +199,7 @@ def evaluate(values: flags.FlagValues) -> int:
         return _evaluate_run(values, split)
     if model not in UNTRAINED:
         raise InputError("--model", repr(model), f"one of {', '.join(UNTRAINED)}")
-    for name in ("checkpoint", "propagation"):
+    for name in ("checkpoint", "propagation", "mesh"):
         if values[name].present:
             raise InputError(f"--{name}", "a flag without effect on --model", "--workdir")
     config = _config(configs.given(values, SETTINGS))
@@ -217,7 +222,8 @@ def _evaluate_run(values: flags.FlagValues, split: str) -> int:
     config = run.stored_settings(folder)
     if config is None:
         raise InputError(f"--workdir={folder}", "no run", "a folder that train has filled")
-    config = dataclasses.replace(config, **configs.given(values, OF_A_RUN), plateau_metric="", eval_split=split)
+    stated = {"mesh": ONE_DEVICE} | configs.given(values, OF_A_RUN)  # whatever the run was trained on
+    config = dataclasses.replace(config, **stated, plateau_metric="", eval_split=split)
     interactions = datasets.load(config, progress=sys.stderr.isatty())
     problem.check(config, interactions)
     scores, notes = run.score(config, interactions, folder, which, split)
@@ -268,7 +274,7 @@ COMMANDS = {
     "evaluate": Command(
         evaluate,
         "scores a run's checkpoint, or an untrained model",
-        (*DATA, "top_k", "eval_split", "propagation"),
+        (*DATA, "top_k", "eval_split", "propagation", "mesh"),
         {
             "workdir": ("", "the folder of the run"),
             "checkpoint": ("best", "which checkpoint: best, latest"),

@@ -121,6 +121,7 @@ def parts(
     chunk_elements: int = CHUNK_ELEMENTS,
     shares: int = 1,
     owners: np.ndarray | None = None,
+    places: int = 1,
     axes: tuple[str | None, str | None] = (None, None),
 ) -> list[list[Task]]:
     """Host: a task's part of each place on the axes `data` and `nodes`, of NumPy arrays of the same shapes for all.
@@ -131,6 +132,7 @@ def parts(
       chunk_elements: the most scores of a chunk.
       shares: places on the axis `data`.
       owners: int[num_items], the place on the axis `nodes` that ranks each item; None: one place ranks all.
+      places: places on the axis `nodes`, of which some may have no item.
       axes: names of the axes, None for one with a single place.
     """
     users = np.flatnonzero(csr.degrees(interactions.part(split))).astype(np.int32)
@@ -138,8 +140,7 @@ def parts(
     size = int(np.clip(chunk_elements // ranked, 1, max(-(-len(users) // shares), 1)))
     chunks = -(-len(users) // (size * shares))
     padded = np.pad(users, (0, shares * chunks * size - len(users)), constant_values=-1).reshape(shares, chunks, size)
-    places = range(1 if owners is None else owners.max() + 1)
-    made = [[_part(interactions, split, share, owners, place, axes) for place in places] for share in padded]
+    made = [[_part(interactions, split, share, owners, place, axes) for place in range(places)] for share in padded]
     flat = [part for row in made for part in row]
     width = max(part.width for part in flat)
     entries = max(part.relevant.nnz for part in flat), max(len(part.seen_row) for part in flat) + width
@@ -244,7 +245,7 @@ def chunk_sums(scorer: Scorer, task: Task, ks: tuple[int, ...]) -> jax.Array:
 def recommend(scorer: Scorer, task: Task, number: jax.Array, k: int) -> jax.Array:
     """int32[chunk_size, k]: the best items of each user of chunk `number`, seen ones masked with -inf.
 
-    `lax.top_k` is exact, and a tie goes to the lower item id.
+    `lax.top_k` is exact, and a tie goes to the lower item id (a zero of either sign is a tie where items are cut).
     """
     scores = scorer.scores(task.users[number])
     start, stop = task.seen_start[number], task.seen_start[number + 1]

@@ -97,7 +97,10 @@ class Problem:
         return Snapshot(*jax.tree.map(described, start), Progress())
 
     def table(self, params: nnx.State) -> np.ndarray:
-        """Host: float32[num_nodes, d], the trained layer-0 rows of the users, then of the items."""
+        """Host: float32[num_nodes, d], the trained layer-0 rows of the users, then of the items.
+
+        The one place where a whole table is needed: each process gets it, in several processes by way of its devices.
+        """
         found = self.by_node(params)["table"][...]
         if not found.is_fully_addressable:
             found = multihost_utils.process_allgather(found, tiled=True)
@@ -198,5 +201,6 @@ def _task(config: Config, mesh: Mesh, interactions: Interactions, owners: np.nda
     if owners is not None:
         owners = owners[interactions.num_users :]
     axes = mesh.axis(DATA), mesh.axis(NODES)
-    parts = evaluation.parts(interactions, config.eval_split, shares=mesh.data, owners=owners, axes=axes)
+    cut = {"shares": mesh.data, "owners": owners, "places": mesh.nodes, "axes": axes}
+    parts = evaluation.parts(interactions, config.eval_split, **cut)
     return mesh.place(lambda data, nodes: parts[data][nodes])

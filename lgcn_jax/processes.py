@@ -5,6 +5,7 @@ the first one alone writes the run folder and prints.
 """
 
 import contextlib
+import hashlib
 import os
 import sys
 from collections.abc import Iterator
@@ -60,6 +61,13 @@ def agreed(value: float) -> float:
     return float(multihost_utils.process_allgather(np.float32(value)).max())
 
 
+def require_same(flag: str, text: str) -> None:
+    """Raises an InputError in all processes where they do not agree on a text, such as the settings."""
+    number = int(hashlib.sha256(text.encode()).hexdigest()[:6], 16)  # as many bits as a float32 holds
+    if agreed(number) != -agreed(-number):
+        raise InputError(flag, "different values in the processes of this run", "the same in all of them")
+
+
 @contextlib.contextmanager
 def together() -> Iterator[None]:
     """While entered, an error of one process ends all: the others would wait for it for ever.
@@ -77,22 +85,30 @@ def together() -> Iterator[None]:
 
 def _told(error: BaseException) -> int:
     """The exit status after telling the error, which may be that another process is gone."""
-    lost = next((cause for cause in _causes(error) if isinstance(cause, jax.errors.JaxRuntimeError)), None)
-    if lost is not None:
-        reason = str(lost).splitlines()[0][:200]
+    if isinstance(error, Stopped):
+        print("interrupted before training began", file=sys.stderr, flush=True)
+        return 1
+    if isinstance(error, InputError):
+        print(error, file=sys.stderr, flush=True)
+        return 2
+    if lost := next(filter(_is_lost, _causes(error)), None):
+        reason = next(iter(str(lost).splitlines()), "")[:200]
         print(f"another process of this run is gone ({reason}); the same command continues", file=sys.stderr)
-    elif isinstance(error, InputError | WriteError):
-        print(error, file=sys.stderr)
-    elif isinstance(error, Stopped):
-        print("interrupted before training began", file=sys.stderr)
+    elif isinstance(error, WriteError):
+        print("; ".join([str(error), *getattr(error, "__notes__", [])]), file=sys.stderr)
     else:
         sys.excepthook(type(error), error, error.__traceback__)
     sys.stderr.flush()
-    return 2 if isinstance(error, InputError) else 1
+    return 1
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Whether a collective failed that another process takes part in; want of memory is this process's own."""
+    return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """The error, and those of which it was made."""
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

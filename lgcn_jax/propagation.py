@@ -83,9 +83,6 @@ class Rounded(Layout):
     def add(self, x: jax.Array, rows: jax.Array, nodes: jax.Array) -> jax.Array:
         return self.within.add(x, rows, nodes)
 
-    def scatter(self, rows: jax.Array, nodes: jax.Array) -> jax.Array:
-        return self.within.scatter(rows, nodes)
-
     def _rounded(self, x: jax.Array) -> jax.Array:
         # Not by way of the dtype alone: XLA may drop a conversion there and back.
         rounded = jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)

@@ -104,6 +104,7 @@ def find_place(folder: Path, problem: Problem, interactions: Interactions) -> Pl
         raise InputError("--epochs", config.epochs, f"at least {begun}, which are begun")
     now = workdir.environment(config, interactions)
     require_generator(checkpoints / str(newest), meta["environment"], now)
+    agreed(0)  # all have looked at what may be removed now
     if is_first():
         for number in bad.keys() | checkpoint.superfluous(good):
             checkpoint.remove(checkpoints, number)
@@ -211,8 +212,9 @@ class Recorder(training.Listener):
         self._checkpoints.save(copies, self._problem.steps_per_epoch, facts, scheduled)
 
     def stopped(self) -> bool:
-        self._request.signal = int(agreed(self._request.signal))  # one process's signal ends all
-        return self._request.signal != 0
+        told = int(agreed(self._request.signal))  # one process's signal ends all
+        self._request.signal = self._request.signal or told  # which may have come while we waited
+        return told != 0
 
 
 def carry_out(

@@ -8,6 +8,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+MOST = 2**30  # so that a * b, which may be a little more, is an int32
 ROUNDS = 8  # of the Feistel network; four already pass the tests of uniformity, the rest is margin
 
 
@@ -16,7 +17,12 @@ def element(key: jax.Array, place: jax.Array, count: int) -> jax.Array:
 
     A Feistel network on pairs (left, right) in [a] x [b], a * b >= count, of which it is a permutation; a result of
     `count` or more is sent through again ("cycle walking", Black and Rogaway 2002) until it is below.
+
+    Raises:
+      ValueError: `count` is not from 1 to MOST.
     """
+    if not 0 < count <= MOST:
+        raise ValueError(f"{count} elements, expected 1 to {MOST}")
     a = math.isqrt(count - 1) + 1
     b = -(-count // a)
     keys = jax.random.bits(key, (ROUNDS,), jnp.uint32)

@@ -28,9 +28,9 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def started(folder, *more):
+def started(folder, mesh, *more):
     """Both processes of a run; whatever happens, none is left."""
-    together = f"--coordinator=127.0.0.1:{free_port()}", "--num_processes=2", "--mesh=data:2,nodes:4"
+    together = f"--coordinator=127.0.0.1:{free_port()}", "--num_processes=2", f"--mesh={mesh}"
     command = [sys.executable, "-m", "lgcn_jax", "train", *RUN, f"--workdir={folder}", *together, *more]
     settings = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": settings}
@@ -58,7 +58,7 @@ def wait_for(condition, process, seconds=120):
 
 def test_a_run_of_two_processes_survives_the_loss_of_one_and_goes_on_in_one(tmp_path, capsys):
     folder = tmp_path / "run"
-    with started(folder, "--epochs=100000") as (first, second):
+    with started(folder, "nodes:8", "--epochs=100000") as (first, second):
         wait_for(lambda: len(checkpoint.steps(folder / "checkpoints")) >= 2, first)
         second.kill()
         told = first.communicate(timeout=60)[0]
@@ -78,7 +78,7 @@ def test_a_run_of_two_processes_survives_the_loss_of_one_and_goes_on_in_one(tmp_
 
 
 def test_a_signal_to_any_process_ends_all(tmp_path):
-    with started(tmp_path / "run", "--epochs=100000") as (first, second):
+    with started(tmp_path / "run", "data:2,nodes:4", "--epochs=100000") as (first, second):
         wait_for(lambda: (tmp_path / "run" / "metrics.jsonl").exists(), first)
         wait_for(lambda: rows(tmp_path / "run", "train"), first)
         second.terminate()

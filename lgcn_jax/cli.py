@@ -12,6 +12,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from logging import CRITICAL, getLogger
 from pathlib import Path
 
 from absl import flags, logging
@@ -68,6 +69,7 @@ def main(arguments: Sequence[str]) -> int:
       The exit status: 0; 1 where a run or check failed; 2 after one line on stderr where the input is at fault.
     """
     logging.set_verbosity(logging.FATAL)  # what Orbax logs as an error it also raises, and that is told in one line
+    getLogger("asyncio").setLevel(CRITICAL)  # of a failed save, it also logs every write that nobody waited for
     try:
         _require_text(arguments)
         if not arguments:

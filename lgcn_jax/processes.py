@@ -18,7 +18,7 @@ from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.signals import Stopped
 
 DETECT = "auto"  # in place of a coordinator's address: the cluster that JAX finds itself in
-PATIENCE_SECONDS = 30  # without a heartbeat, after which a process counts as gone
+PATIENCE_SECONDS = 20  # without a heartbeat, after which a process counts as gone
 
 
 def join(coordinator: str, num_processes: str, process_id: str) -> None:
@@ -73,7 +73,8 @@ def together() -> Iterator[None]:
     """While entered, an error of one process ends all: the others would wait for it for ever.
 
     The process tells its error and is gone at once; the others notice that in their next collective, and end with one
-    line and exit status 1. Where there is one process, nothing is done.
+    line and exit status 1. Where they wait for something else, such as a save, JAX's service may notice first: it then
+    ends them with a message of its own (status 134). Where there is one process, nothing is done.
     """
     try:
         yield

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -62,8 +63,11 @@ def test_a_run_of_two_processes_survives_the_loss_of_one_and_goes_on_in_one(tmp_
         wait_for(lambda: len(checkpoint.steps(folder / "checkpoints")) >= 2, first)
         second.kill()
         told = first.communicate(timeout=60)[0]
-    assert first.returncode == 1
-    assert re.search("another process of this run is gone .*; the same command continues", told)
+    # Our line where a collective fails first; where JAX's service notices first, it ends the process, and says why.
+    ours = first.returncode == 1 and re.search(
+        "another process of this run is gone .*; the same command continues", told
+    )
+    assert ours or (first.returncode == -signal.SIGABRT and "another task died" in told), told
     assert "Traceback" not in told
     done = max(rows(folder, "test"))
     epochs = f"--epochs={done + 2}"

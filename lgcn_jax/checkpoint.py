@@ -3,6 +3,9 @@
     checkpoints/STEP/arrays    parameters, optimizer state and totals of the epoch in hand; SHA256SUMS of these files
                      meta      JSON: format, progress, the run's settings, content hash of its data, its log so far
 
+Orbax removes a checkpoint when a newer one is final. An evaluation that comes to a checkpoint later, since the run was
+then said to end there, changes no array: its `meta` is exchanged for a new one by a renaming.
+
 Kept are the newest, the newest two scheduled ones and the best. One is scheduled where a run without an end would save
 as well; those made because a run was stopped, or is over, are gone once it has gone on, and so a continued run leaves
 the checkpoints of the run that was left alone.
@@ -28,6 +31,7 @@ import orbax.checkpoint as ocp
 from flax import nnx
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN, PreservationPolicy
 
+from lgcn_jax import files, processes
 from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.state import Progress, Snapshot
 
@@ -132,7 +136,7 @@ class Checkpoints:
             self._manager = ocp.CheckpointManager(folder.absolute(), options=options, handler_registry=handlers)
 
     def save(self, snapshot: Snapshot, steps_per_epoch: int, facts: dict[str, Any], scheduled: bool = True) -> None:
-        """Writes the snapshot in the background, unless it is there already.
+        """Writes the snapshot in the background; where it is there already, only what was evaluated since then.
 
         Args:
           snapshot: a place in a run, of arrays whose memory nobody else is given: they are not copied again.
@@ -145,22 +149,27 @@ class Checkpoints:
         """
         progress = snapshot.progress
         step = _step(progress, steps_per_epoch)
-        with self._failing_as_write_error():
-            if step == self._manager.latest_step() and not self._outdated(step, progress):
+        place = {"progress": dataclasses.asdict(progress), "steps_per_epoch": steps_per_epoch}
+        meta = {"format": FORMAT, **place, "scheduled": scheduled, **facts}
+        with self._failing_as_write_error(), processes.waiting(f"at the save of step {step}"):
+            newest = processes.from_first(f"before the save of step {step}", self._manager.latest_step)
+            if step == newest:
+                self._complete(step, meta)
                 return
-            place = {"progress": dataclasses.asdict(progress), "steps_per_epoch": steps_per_epoch}
-            meta = _sealed({"format": FORMAT, **place, "scheduled": scheduled, **facts})
-            items = ocp.args.Composite(arrays=ocp.args.StandardSave(_arrays(snapshot)), meta=ocp.args.JsonSave(meta))
+            meta = ocp.args.JsonSave(_sealed(meta))
+            items = ocp.args.Composite(arrays=ocp.args.StandardSave(_arrays(snapshot)), meta=meta)
             if not self._manager.save(step, args=items, metrics=_metrics(progress, scheduled)):
-                raise RuntimeError(f"Orbax declines to save step {step} after {self._manager.latest_step()}")
+                raise RuntimeError(f"Orbax declines to save step {step} after {newest}")
 
-    def _outdated(self, step: int, progress: Progress) -> bool:
-        """Whether the newest checkpoint lacks an evaluation that this place has; it is removed then."""
+    def _complete(self, step: int, meta: dict[str, Any]) -> None:
+        """Gives the newest checkpoint the evaluation that was made due by the run's end there; its arrays stay."""
         self._manager.wait_until_finished()
-        if Progress(**read_meta(self._folder, step)["progress"]).final == progress.final:
-            return False
-        self._manager.delete(step)
-        return True
+        if processes.is_first():
+            saved = read_meta(self._folder, step)
+            if saved["progress"]["final"] != meta["progress"]["final"]:
+                sealed = _sealed(meta | {"scheduled": saved["scheduled"]})  # by which Orbax ranks it
+                files.write(self._folder / str(step) / "meta" / "metadata", json.dumps(sealed).encode())
+        processes.exchange(f"at the save of step {step}")
 
     def check(self) -> None:
         """Raises a WriteError where a save has failed in the background; waits for none."""
@@ -173,7 +182,7 @@ class Checkpoints:
         Raises:
           WriteError: one could not be written.
         """
-        with self._failing_as_write_error():
+        with self._failing_as_write_error(), processes.waiting("for the last save"):
             self._manager.wait_until_finished()
 
     def __enter__(self) -> "Checkpoints":
@@ -181,14 +190,21 @@ class Checkpoints:
 
     def __exit__(self, kind, *exception) -> None:
         # Where an error is on its way already, that of the last save must not hide it.
-        with contextlib.suppress(WriteError) if kind else contextlib.nullcontext(), self._failing_as_write_error():
+        with contextlib.suppress(WriteError) if kind else contextlib.nullcontext(), self._closing():
             self._manager.close()
+
+    @contextlib.contextmanager
+    def _closing(self):
+        with self._failing_as_write_error(), processes.waiting("for the last save"):
+            yield
 
     @contextlib.contextmanager
     def _failing_as_write_error(self):
         """A failed write, in whatever dress the libraries below report it, as a WriteError."""
         try:
             yield
+        except processes.DivergedError:
+            raise
         except Exception as error:
             raise WriteError(f"a checkpoint in {self._folder}", _reason(error)) from error
 
@@ -312,29 +328,79 @@ def read_meta(folder: Path, step: int) -> dict[str, Any]:
     return meta
 
 
-def restore(folder: Path, which: str, like: Snapshot) -> tuple[Checkpoint, list[str]]:
-    """The 'best' or the 'latest' checkpoint of a run, and a note on every damaged one that was passed over.
+class Choice(NamedTuple):
+    """A whole checkpoint that was chosen among those of a run.
 
-    Where the newest one is damaged, the one before it is the latest, and says which was the best until then.
+    Attributes:
+      step: which one.
+      missing: why it is not the one that was asked for; empty where it is.
+      notes: a line for each damaged one that was passed over.
+    """
+
+    step: int
+    missing: str
+    notes: list[str]
+
+
+def choose(folder: Path, which: str, watched: str) -> Choice:
+    """The 'best' or the 'latest' whole checkpoint of a run, every byte of it verified.
+
+    Where the newest one is damaged, the one before it is the latest, and says which was the best until then. Where the
+    best one is lost, it is the one with the highest `watched` metric among those that are left. A run may go on beside
+    us and remove checkpoints while we look; then we look again.
 
     Raises:
-      InputError: there is none, or the best one is damaged; the message says what could be asked for.
+      InputError: there is none.
     """
-    notes = []
-    for step in reversed(found := steps(folder)):
+    while True:
+        found = steps(folder)
+        choice, everything_was_there = _choice(folder, found, which, watched)
+        if choice and everything_was_there:
+            return choice
+        if steps(folder) == found:
+            break
+    if choice:
+        return choice
+    _, bad = verified(folder)
+    what = "; ".join(f"{step}: {reason}" for step, reason in bad.items())
+    raise InputError(
+        folder, f"no whole checkpoint ({what})" if bad else "no checkpoint", "at least one, which train saves"
+    )
+
+
+def _choice(folder: Path, found: list[int], which: str, watched: str) -> tuple[Choice | None, bool]:
+    """The choice among the steps `found`, None where all are damaged; and whether none was damaged or gone."""
+    notes, good = [], {}
+    for step in reversed(found):
         try:
-            meta = verify(folder, step)
+            good[step] = verify(folder, step)
+            break
         except DamagedError as error:
             notes.append(f"passed over the damaged checkpoint {step} ({error})")
-            continue
-        chosen = step if which == "latest" else best_step(meta)
-        try:
-            return load(folder, chosen, meta if chosen == step else verify(folder, chosen), like), notes
-        except DamagedError as error:
-            expected = f"a whole one, as --checkpoint=latest is, {step}"
-            raise InputError(folder, f"a damaged best checkpoint {chosen} ({error})", expected) from None
-    what = f"no whole checkpoint ({'; '.join(notes)})" if found else "no checkpoint"
-    raise InputError(folder, what, "at least one, which train saves")
+    if not good:
+        return None, not notes
+    newest = max(good)
+    wanted = newest if which == "latest" else best_step(good[newest])
+    try:
+        if wanted != newest:
+            verify(folder, wanted)
+        return Choice(wanted, "", notes), not notes
+    except DamagedError as error:
+        missing = f"the best checkpoint, {wanted}, is lost ({error})"
+    for step in (step for step in found if step not in (wanted, newest) and step < newest):
+        with contextlib.suppress(DamagedError):
+            good[step] = verify(folder, step)
+    left = max(good, key=lambda step: (_evaluated(good[step], watched), -step))
+    return Choice(left, f"{missing}; {left} is the best of those that are left", notes), False
+
+
+def _evaluated(meta: dict[str, Any], watched: str) -> float:
+    """The watched metric of the very place of a checkpoint, -inf where it was not evaluated."""
+    progress = Progress(**meta["progress"])
+    latest = progress.latest
+    if progress.step or not latest or latest["epoch"] != progress.epoch:
+        return -math.inf
+    return latest.get(watched, -math.inf)
 
 
 def best_step(meta: dict[str, Any]) -> int:

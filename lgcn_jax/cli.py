@@ -6,10 +6,8 @@ Libraries are imported where a command needs them, so that a mistyped flag is an
 import contextlib
 import dataclasses
 import difflib
-import json
 import os
 import re
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from logging import CRITICAL, getLogger
@@ -21,6 +19,7 @@ from lgcn_jax import config as configs
 from lgcn_jax import paths
 from lgcn_jax.config import Config
 from lgcn_jax.errors import InputError, WriteError
+from lgcn_jax.signals import Stopped, StopRequest
 
 DATA = (
     "dataset",
@@ -37,7 +36,9 @@ PROCESSES = {
     "coordinator": ("", "HOST:PORT of the first of several processes, or auto in a cluster that JAX knows"),
     "num_processes": ("", "how many processes the run has"),
     "process_id": ("", "which of them this is, from 0"),
+    "process_timeout": ("", "seconds that a process waits for the others at one place (default: 600)"),
 }
+STEERING = ("overwrite", "profile")  # flags that are no settings, and on which the steps of a run depend
 SETTINGS = tuple(field.name for field in dataclasses.fields(Config))
 ONE_DEVICE = "data:1,nodes:1"
 OF_A_RUN = ("data_dir", "top_k", "propagation", "mesh")  # what may be stated anew when a run is evaluated
@@ -50,24 +51,33 @@ class Command:
     Flags of its own are {name: (default, help)}; a default of False makes an on/off flag, any other a text.
     """
 
-    function: Callable[[flags.FlagValues], int]
+    function: Callable[[flags.FlagValues, StopRequest], int]
     summary: str
     settings: tuple[str, ...] = ()
     own: dict[str, tuple[str | bool, str]] = dataclasses.field(default_factory=dict)
 
 
-def run() -> None:
-    """The console script: exits with the status of `main`."""
-    sys.unraisablehook = _unraisable
-    sys.exit(main(sys.argv[1:]))
-
-
 def main(arguments: Sequence[str]) -> int:
+    """`run` within a process that goes on: the exit status, after a signal as well, is returned."""
+    with StopRequest() as request:
+        try:
+            return run(arguments, request)
+        except Stopped:
+            print(request.line, file=sys.stderr)
+            return request.status
+
+
+def run(arguments: Sequence[str], request: StopRequest) -> int:
     """Runs one command; `arguments` are its name and flags.
 
     Returns:
-      The exit status: 0; 1 where a run or check failed; 2 after one line on stderr where the input is at fault.
+      The exit status: 0; 1 where a run or check failed; 2 after one line on stderr where the input is at fault; 130
+      or 143 where a signal interrupted a training run, which has been saved.
+
+    Raises:
+      Stopped: a signal came before training began.
     """
+    sys.unraisablehook = _unraisable
     logging.set_verbosity(logging.FATAL)  # what Orbax logs as an error it also raises, and that is told in one line
     getLogger("asyncio").setLevel(CRITICAL)  # of a failed save, it also logs every write that nobody waited for
     try:
@@ -81,69 +91,66 @@ def main(arguments: Sequence[str]) -> int:
         if _HELP & set(arguments[1:]):
             _say(_usage_of(arguments[0], command))
             return 0
-        return _carry_out(command, _parse(command, arguments))
+        return _carry_out(command, _parse(command, arguments), request)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     except WriteError as error:
         print(error, *getattr(error, "__notes__", ()), sep="; ", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
 
 
-def train(values: flags.FlagValues) -> int:
+def train(values: flags.FlagValues, request: StopRequest) -> int:
     """Trains or continues a run, fills its folder, and prints the metrics beside the popularity baseline's."""
-    from lgcn_jax import signals
-
+    request.line = "interrupted before training began"
     folder = _workdir(values)
-    _join(values)  # first, since jax.distributed answers SIGTERM in its own way
-    with signals.StopRequest() as request:
-        try:
-            return _train(values, folder, request)
-        except signals.Stopped:
-            print("interrupted before training began", file=sys.stderr)
-            return 128 + request.signal
-
-
-def _train(values: flags.FlagValues, folder: Path, request) -> int:
-    from lgcn_jax import display, lock, processes, profile, run
+    _join(values, request)
+    from lgcn_jax import display, processes, profile, run, training
 
     first = processes.is_first()
     quiet = values["quiet"].value or not first
     profiled = folder / "profile" if values["profile"].value else None
-    with processes.together(), lock.hold(folder) if first else contextlib.nullcontext(), _continuable(folder):
-        config, interactions, posed, place = _found(values, folder, quiet)
+    with processes.together(request), run.held(folder), _continuable(folder):
+        config, interactions, posed, place = _found(values, folder, quiet, request)
         for note in place.notes if first else ():
             print(f"{folder}: {note}", file=sys.stderr)
         if not quiet:
             _say(_headline(interactions, config))
-        request.patient = True  # from here on there is a place to stop at
+        ready = training.prepare(posed, place.start)
+        request.begin_training()
         with display.Display(config, quiet) as shown, profile.Profile(profiled) as trace:
-            result = run.carry_out(folder, posed, interactions, place, shown, trace, request)
+            result = run.carry_out(folder, posed, interactions, ready, place.rows, shown, trace, request)
     if profiled and first:
         _say(trace.told())
     return _told(result, folder, config, interactions, request.signal, first)
 
 
-def _found(values: flags.FlagValues, folder: Path, quiet: bool):
-    """What a run of these flags is: settings, data set, its problem on the devices, and where it goes on."""
+def _found(values: flags.FlagValues, folder: Path, quiet: bool, request: StopRequest):
+    """What a run of these flags is: settings, data set, its problem on the devices, and where it goes on.
+
+    A signal is looked for after every stage.
+    """
     from lgcn_jax import datasets, problem, processes, run, workdir
 
     workdir.require_ours(folder)
     stated, anew = configs.given(values, SETTINGS), values["overwrite"].value
     stored = None if anew else run.stored_settings(folder)
     config = run.continued(folder, stored, stated) if stored else _config(stated)
+    flags_of_run = config.to_json() | {name: values[name].value for name in STEERING}
+    alike = {f"--{name}": value for name, value in flags_of_run.items() if name != "data_dir"}
+    processes.require_same("before data are read", alike)
+    request.check()
     interactions = datasets.load(config, progress=not quiet and sys.stderr.isatty())
-    stated_alike = config.to_json() | {"data_dir": "", "overwrite": anew}  # data may lie elsewhere on each host
-    processes.require_same("settings", json.dumps(stated_alike, sort_keys=True))
-    processes.require_same("--dataset", interactions.content_hash())
+    request.check()
     posed = problem.pose(config, interactions)
+    run.require_agreement(config, interactions, posed)
+    request.check()
     if anew and processes.is_first():
         workdir.clear(folder)
-    processes.agreed(0)  # nobody looks into the folder before it is cleared
-    return config, interactions, posed, run.find_place(folder, posed, interactions)
+    processes.exchange("before checkpoints are looked at")  # nobody looks into the folder before it is cleared
+    place = run.find_place(folder, posed, interactions)
+    request.check()
+    return config, interactions, posed, place
 
 
 def _told(result: dict, folder: Path, config: Config, interactions, signal_number: int, first: bool) -> int:
@@ -158,18 +165,20 @@ def _told(result: dict, folder: Path, config: Config, interactions, signal_numbe
             _say(f"interrupted after epoch {result['epochs']}, step {result['step']}; the same command continues")
         return 128 + signal_number
     if first:
+        if "missing" in result:
+            print(f"{folder}: {result['missing']}", file=sys.stderr)
         _print_scores(interactions, config, result)
         _say(f"wrote {folder / 'result.json'} and {folder / 'curves.png'}")
     return 0
 
 
-def _join(values: flags.FlagValues) -> None:
+def _join(values: flags.FlagValues, request: StopRequest) -> None:
     """Makes this process one of several, where flags say so; to be called before anything looks for devices."""
     from lgcn_jax import processes
 
     named = [name for name in PROCESSES if values[name].present]
     if values["coordinator"].value:
-        processes.join(*(values[name].value for name in PROCESSES))
+        processes.join(*(values[name].value for name in PROCESSES), request.check)
     elif named:
         raise InputError(f"--{named[0]}", values[named[0]].value, "nothing without --coordinator")
 
@@ -187,7 +196,7 @@ def _continuable(folder: Path) -> Iterator[None]:
         raise
 
 
-def evaluate(values: flags.FlagValues) -> int:
+def evaluate(values: flags.FlagValues, request: StopRequest) -> int:
     """Scores a run's checkpoint, or an untrained model, and prints its metrics."""
     from lgcn_jax import datasets, display
     from lgcn_jax.evaluation import UNTRAINED, Task
@@ -235,7 +244,7 @@ def _evaluate_run(values: flags.FlagValues, split: str) -> int:
     return 0
 
 
-def data(values: flags.FlagValues) -> int:
+def data(values: flags.FlagValues, request: StopRequest) -> int:
     """Fetches, verifies and describes a data set."""
     from lgcn_jax import datasets, display
 
@@ -244,7 +253,7 @@ def data(values: flags.FlagValues) -> int:
     return 0
 
 
-def doctor(values: flags.FlagValues) -> int:
+def doctor(values: flags.FlagValues, request: StopRequest) -> int:
     """Prints versions, devices and the chosen kernels, and checks the installation in about ten seconds."""
     from lgcn_jax import display
     from lgcn_jax import doctor as checks
@@ -304,7 +313,8 @@ def _print_scores(interactions, config: Config, summary: dict) -> None:
     if "test" in summary:
         rows = {f"{interactions.name}, test part": {}}
         rows["popularity"] = score(Popularity.fit(interactions), Task.of(interactions, "test"), config.top_k)
-        _say(display.table(rows | {f"epoch {best['epoch']} (best on valid)": summary["test"]}))
+        label = f"epoch {summary['test']['epoch']} ({'best left' if 'missing' in summary else 'best on valid'})"
+        _say(display.table(rows | {label: summary["test"]}))
 
 
 def _headline(interactions, config: Config) -> str:
@@ -389,13 +399,13 @@ def _parse(command: Command, arguments: Sequence[str]) -> flags.FlagValues:
     return values
 
 
-def _carry_out(command: Command, values: flags.FlagValues) -> int:
+def _carry_out(command: Command, values: flags.FlagValues, request: StopRequest) -> int:
     if not ("compilation_cache" in values and values["compilation_cache"].value):
-        return command.function(values)
+        return command.function(values, request)
     from lgcn_jax import cache
 
     with cache.kept(Path(values["compilation_cache"].value)):
-        return command.function(values)
+        return command.function(values, request)
 
 
 def _expanded(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:

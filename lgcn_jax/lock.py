@@ -3,13 +3,15 @@
 import contextlib
 import errno
 import fcntl
+import functools
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from lgcn_jax import paths
+from lgcn_jax import ending, paths
 from lgcn_jax.errors import InputError
 
 NAME = ".lock"
@@ -33,10 +35,23 @@ def hold(folder: Path) -> Iterator[None]:
             found = f"a folder that cannot be written ({error.strerror})"
             raise InputError(f"--workdir={folder}", found, "a writable folder") from None
         try:
-            yield
+            with ending.cleanup(functools.partial(_release, folder)):
+                yield
         finally:
-            (folder / NAME).unlink(missing_ok=True)
+            _release(folder)
             os.close(lock)
+
+
+def _release(folder: Path) -> None:
+    (folder / NAME).unlink(missing_ok=True)
+
+
+def content(folder: Path) -> str:
+    """What the file of the lock says of its owner, as text; empty where there is none."""
+    try:
+        return (folder / NAME).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 @contextlib.contextmanager
@@ -44,11 +59,10 @@ def _made(folder: Path) -> Iterator[None]:
     """Removes on leaving, however that comes, those of the folder and its parents that were missing and stay empty."""
     missing = [path for path in (folder, *folder.parents) if not paths.exists(path, f"--workdir={folder}")]
     try:
-        yield
+        with ending.cleanup(functools.partial(paths.remove_empty, missing)):
+            yield
     finally:
-        for path in missing:
-            with contextlib.suppress(OSError):  # it holds something, or could not be made
-                path.rmdir()
+        paths.remove_empty(missing)
 
 
 def _acquire(folder: Path) -> int:
@@ -65,7 +79,8 @@ def _acquire(folder: Path) -> int:
             break
         os.close(lock)  # its owner let go, and removed the file, between our opening and locking it
     os.ftruncate(lock, 0)
-    os.write(lock, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+    owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
+    os.write(lock, json.dumps(owner).encode())
     return lock
 
 

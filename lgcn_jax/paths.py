@@ -1,6 +1,8 @@
 """Paths as users state them, some of which no file can have."""
 
+import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from lgcn_jax.errors import InputError
@@ -21,3 +23,10 @@ def exists(path: Path, where: object) -> bool:
         reason = getattr(error, "strerror", None) or error
         raise InputError(where, f"a path that cannot be used ({reason})", "one that can be looked up") from None
     return True
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Removes those of the folders that exist and are empty, in their order."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()

@@ -1,46 +1,72 @@
 """Several processes as one run: how they find each other, agree on what to do next, and notice that one is gone.
 
-The engine is `jax.distributed` and XLA's collectives (gloo on CPU, NCCL on GPUs). All processes take the same steps;
-the first one alone writes the run folder and prints.
+The engine is `jax.distributed` (its coordination service, in the first process) and XLA's collectives (gloo on CPU,
+NCCL on GPUs). All processes take the same steps; the first one alone prints and writes the run folder's files. They
+meet at named places, by way of the coordination service, and a wait there or for a collective has a limit.
 """
 
 import contextlib
+import ctypes
 import hashlib
+import itertools
+import json
 import os
+import re
+import signal
+import socket
 import sys
-from collections.abc import Iterator
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
+from jax._src import distributed  # as Orbax does: no public function gives the coordination service's client
 
+from lgcn_jax import ending
 from lgcn_jax.errors import InputError, WriteError
-from lgcn_jax.signals import Stopped
+from lgcn_jax.signals import Stopped, StopRequest
 
 DETECT = "auto"  # in place of a coordinator's address: the cluster that JAX finds itself in
-PATIENCE_SECONDS = 20  # without a heartbeat, after which a process counts as gone
+HEARTBEAT_SECONDS = 20  # without one, after which JAX's service counts a process as gone
+WAIT_SECONDS = 600.0  # how long a process waits for the others at one place, unless `join` is told otherwise
+
+# What the libraries below say when another process is gone, as far as it was seen.
+_LOST = re.compile(
+    r"gloo|nccl|heartbeat timeout|coordination.?service|distributed service|socket closed"
+    r"|connection (reset|closed|refused)|remote task|another task died",
+    re.IGNORECASE,
+)
+
+_limit = WAIT_SECONDS
+_meetings = itertools.count()
 
 
-def join(coordinator: str, num_processes: str, process_id: str) -> None:
+def join(coordinator: str, num_processes: str, process_id: str, limit: str = "", check=lambda: None) -> None:
     """Waits until all processes of the run are there; to be called before JAX looks for devices.
 
     Args:
       coordinator: 'HOST:PORT' of the first process, or 'auto'.
       num_processes, process_id: as text; empty with 'auto'.
+      limit: as text, seconds that a process waits for the others, here and at any later place; empty: WAIT_SECONDS.
+      check: called several times a second while waiting; may raise.
 
     Raises:
-      InputError: the processes cannot be found, or a number is none.
+      InputError: the processes cannot be found, did not all come in time, or a number is none.
     """
-    settings = {"heartbeat_timeout_seconds": PATIENCE_SECONDS}
+    global _limit
+    _limit = float(_number("--process_timeout", limit, 1, 10**6)) if limit else WAIT_SECONDS
+    settings: dict[str, Any] = {"heartbeat_timeout_seconds": HEARTBEAT_SECONDS}
     if coordinator != DETECT:
         count = _number("--num_processes", num_processes, 1, 2**20)
         place = _number("--process_id", process_id, 0, count - 1)
         settings |= {"coordinator_address": coordinator, "num_processes": count, "process_id": place}
-    try:
-        jax.distributed.initialize(**settings)
-    except (ValueError, RuntimeError) as error:
-        expected = f"HOST:PORT that all processes reach, or {DETECT} in a cluster that JAX knows"
-        raise InputError("--coordinator", f"{coordinator} ({str(error).splitlines()[0]})", expected) from None
+    elif given := num_processes or process_id:
+        flag = "--num_processes" if num_processes else "--process_id"
+        raise InputError(flag, given, f"nothing with --coordinator={DETECT}, which finds it")
+    jax.config.update("jax_enable_preemption_service", False)  # it would answer SIGTERM
+    _initialize(settings, coordinator, check)
 
 
 def _number(flag: str, text: str, least: int, most: int) -> int:
@@ -49,63 +75,192 @@ def _number(flag: str, text: str, least: int, most: int) -> int:
     return int(text)
 
 
+def _initialize(settings: dict[str, Any], coordinator: str, check: Callable[[], None]) -> None:
+    """`jax.distributed.initialize` in a thread: it waits inside a library, where this one could not be interrupted."""
+    failures = []
+
+    def initialize():
+        try:
+            # Its own limit would abort the process; ours comes first.
+            jax.distributed.initialize(**settings, initialization_timeout=int(_limit) + 3600)
+        except Exception as error:
+            failures.append(str(error).splitlines()[0])
+
+    thread = threading.Thread(target=initialize, daemon=True, name="join")
+    end = time.monotonic() + _limit
+    thread.start()
+    while thread.is_alive() and time.monotonic() < end:
+        thread.join(0.1)
+        check()
+    if thread.is_alive():
+        failures.append(f"after {_limit:.0f} s {_absent(coordinator, settings)}")
+    if failures:
+        expected = f"HOST:PORT that all processes reach, or {DETECT} in a cluster that JAX knows"
+        raise InputError("--coordinator", f"{coordinator} ({failures[0]})", expected) from None
+
+
+def _absent(coordinator: str, settings: dict[str, Any]) -> str:
+    """Who is missing where not all processes have met in time."""
+    host, _, port = coordinator.rpartition(":")
+    with contextlib.suppress(OSError, ValueError):
+        socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
+        return f"not all {settings.get('num_processes', '')} processes have come"
+    return "nobody answers there"
+
+
+def several() -> bool:
+    """Whether this process is one of several of a run."""
+    return distributed.global_state.client is not None and jax.process_count() > 1
+
+
 def is_first() -> bool:
     """Whether this is the process that writes and prints."""
     return jax.process_index() == 0
 
 
-def agreed(value: float) -> float:
-    """The largest of the processes' values, so that all of them do the same next; waits for all."""
-    if jax.process_count() == 1:
-        return value
-    return float(multihost_utils.process_allgather(np.float32(value)).max())
+class DivergedError(Exception):
+    """The processes of a run came to different places."""
 
 
-def require_same(flag: str, text: str) -> None:
-    """Raises an InputError in all processes where they do not agree on a text, such as the settings."""
-    number = int(hashlib.sha256(text.encode()).hexdigest()[:6], 16)  # as many bits as a float32 holds
-    if agreed(number) != -agreed(-number):
-        raise InputError(flag, "different values in the processes of this run", "the same in all of them")
+def exchange(place: str, text: str = "") -> list[str]:
+    """The texts that all processes bring to a place, in their order; waits for all of them.
+
+    Args:
+      place: where in the run this is, told to the user where a process does not come: "at ...", "before ...".
+
+    Raises:
+      DivergedError: another process came to another place.
+      jax.errors.JaxRuntimeError: a process is gone, or did not come in time.
+    """
+    if not several():
+        return [text]
+    client, number = distributed.global_state.client, next(_meetings)
+    meeting = f"lgcn_jax/{number}"
+    client.key_value_set(f"{meeting}/{jax.process_index()}", json.dumps([place, text]))
+    try:
+        client.wait_at_barrier(meeting, int(_limit * 1000))
+    except jax.errors.JaxRuntimeError as error:
+        if "DEADLINE_EXCEEDED" in str(error):
+            come = {int(key.rsplit("/", 1)[1]) for key, _ in client.key_value_dir_get(meeting)}
+            _too_late(place, sorted(set(range(jax.process_count())) - come))
+        raise
+    if is_first() and number:  # all have read what was brought to the meeting before this one
+        client.key_value_delete(f"lgcn_jax/{number - 1}")
+    told = {int(key.rsplit("/", 1)[1]): json.loads(value) for key, value in client.key_value_dir_get(meeting)}
+    places, texts = zip(*(told[process] for process in sorted(told)), strict=True)
+    if len(set(places)) > 1:
+        raise DivergedError("; ".join(f"process {process} is {place}" for process, place in enumerate(places)))
+    return list(texts)
+
+
+def _too_late(place: str, missing: list[int]) -> NoReturn:
+    who = " and ".join(f"process {number}" for number in missing) or "another process"
+    ending.end(1, f"process {jax.process_index()} waited {_limit:.0f} s {place} for {who}; the same command continues")
 
 
 @contextlib.contextmanager
-def together() -> Iterator[None]:
-    """While entered, an error of one process ends all: the others would wait for it for ever.
-
-    The process tells its error and is gone at once; the others notice that in their next collective, and end with one
-    line and exit status 1. Where they wait for something else, such as a save, JAX's service may notice first: it then
-    ends them with a message of its own (status 134). Where there is one process, nothing is done.
-    """
+def waiting(place: str) -> Iterator[None]:
+    """While entered, this process may wait for the others inside a library; at the limit it ends in one line."""
+    timer = threading.Timer(_limit, _too_late, (place, []))
+    timer.daemon = True
+    if several():
+        timer.start()
     try:
         yield
-    except BaseException as error:
-        if jax.process_count() > 1:
-            os._exit(_told(error))  # an orderly end would wait for the others, or for the one that is gone
-        raise
+    finally:
+        timer.cancel()
 
 
-def _told(error: BaseException) -> int:
-    """The exit status after telling the error, which may be that another process is gone."""
+def agreed(place: str, value: float) -> float:
+    """The largest of the processes' values, so that all of them do the same next; waits for all."""
+    return max(map(float, exchange(place, repr(value)))) if several() else value
+
+
+def from_first(place: str, value: Callable[[], Any]) -> Any:
+    """The JSON value that the first process finds; the others wait for it, and call nothing."""
+    if not several():
+        return value()
+    return json.loads(exchange(place, json.dumps(value()) if is_first() else "")[0])
+
+
+def require_same(place: str, values: dict[str, Any]) -> None:
+    """Raises an InputError in all processes where they do not have the same named values: flags, settings, versions.
+
+    Args:
+      place: as for `exchange`.
+      values: {name: JSON value}; all names that differ are told, with what two processes have.
+    """
+    here = {name: json.dumps(value, sort_keys=True) for name, value in values.items()}
+    digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in here.items()}
+    everywhere = [json.loads(text) for text in exchange(place, json.dumps(digests))]
+    different = [name for name in here if len({digests.get(name) for digests in everywhere}) > 1]
+    if different:
+        texts = exchange("at what differs", json.dumps({name: here[name][:200] for name in different}))
+        first, other = _a_pair_that_differs([json.loads(text) for text in texts], different[0])
+        found = f"{first}; and, in another process of this run, {other}"
+        raise InputError(", ".join(different), found, "the same in all of them")
+
+
+def _a_pair_that_differs(told: list[dict[str, str]], name: str) -> tuple[str, str]:
+    return told[0][name], next(each[name] for each in told if each[name] != told[0][name])
+
+
+@contextlib.contextmanager
+def together(request: StopRequest) -> Iterator[None]:
+    """While entered, an error of one process ends it at once, in one line: the others would wait for it for ever.
+
+    They notice that it is gone, and end in one line with exit status 1. Where there is one process, nothing is done.
+    """
+    if not several():
+        yield
+        return
+    with _quiet_libraries():
+        try:
+            yield
+            exchange("at the end of the run")
+            jax.distributed.shutdown()
+        except BaseException as error:
+            _end(error, request)  # an orderly end would wait for the others, or for the one that is gone
+
+
+def _end(error: BaseException, request: StopRequest) -> NoReturn:
+    """Ends this process with the line that the error asks for; it may mean that another process is gone."""
     if isinstance(error, Stopped):
-        print("interrupted before training began", file=sys.stderr, flush=True)
-        return 1
+        ending.end(request.status, request.line)
     if isinstance(error, InputError):
-        print(error, file=sys.stderr, flush=True)
-        return 2
-    if lost := next(filter(_is_lost, _causes(error)), None):
-        reason = next(iter(str(lost).splitlines()), "")[:200]
-        print(f"another process of this run is gone ({reason}); the same command continues", file=sys.stderr)
-    elif isinstance(error, WriteError):
-        print("; ".join([str(error), *getattr(error, "__notes__", [])]), file=sys.stderr)
-    else:
-        sys.excepthook(type(error), error, error.__traceback__)
+        ending.end(2, str(error))
+    if isinstance(error, DivergedError):
+        ending.end(1, f"the processes of this run have come apart ({error}); the same command continues")
+    causes = list(_causes(error))
+    if said := next((str(cause) for cause in causes if _is_of_others(cause)), ""):
+        ending.end(1, lost(said))
+    if not any(_is_our_own(cause) for cause in causes):
+        time.sleep(HEARTBEAT_SECONDS + 5)  # JAX's service ends this process, where that is what became of another
+    if isinstance(error, WriteError):
+        ending.end(1, "; ".join([str(error), *getattr(error, "__notes__", [])]))
+    sys.excepthook(type(error), error, error.__traceback__)
     sys.stderr.flush()
-    return 1
+    os._exit(1)
 
 
-def _is_lost(error: BaseException) -> bool:
-    """Whether a collective failed that another process takes part in; want of memory is this process's own."""
-    return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error)
+def lost(reason: str) -> str:
+    """The line that is told where another process is gone; `reason` is what JAX says of it."""
+    known = re.search(r"Task (\d+) heartbeat timeout", reason)
+    first = "PollForError" in reason or "leader" in reason
+    who = f"process {known[1]}" if known else "the first process" if first and not is_first() else "another process"
+    what = "did not answer in time" if re.search("timed out", reason, re.IGNORECASE) else "is gone"
+    return f"{who} of this run {what}; the same command continues"
+
+
+def _is_of_others(error: BaseException) -> bool:
+    """Whether a library below says that another process is gone."""
+    return not isinstance(error, WriteError) and bool(_LOST.search(str(error))) and not _is_our_own(error)
+
+
+def _is_our_own(error: BaseException) -> bool:
+    """Whether an error is certainly of this process alone: the operating system's about files, or want of memory."""
+    named = isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError | TimeoutError)
+    return bool(named) or "os_error_code=" in str(error) or "RESOURCE_EXHAUSTED" in str(error)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -113,3 +268,31 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+@contextlib.contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """While entered, C++ writes its messages to a file, and a process that it aborts ends in one line.
+
+    JAX's service aborts a process, with a stack of C++, where another one is gone. `sys.stderr` still is the user's.
+    """
+    users = os.dup(2)
+    before, sys.stderr = sys.stderr, os.fdopen(users, "w", buffering=1, errors="backslashreplace")
+    with tempfile.TemporaryFile() as messages:
+        os.dup2(messages.fileno(), 2)
+
+        def aborted(number: int) -> None:
+            del number
+            said = os.pread(messages.fileno(), 1 << 16, 0).decode(errors="replace")
+            if _LOST.search(said):
+                ending.end(1, lost(said))
+            os.write(users, said.encode())  # something else, of which all is told
+
+        handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(aborted)
+        ctypes.CDLL(None).signal(signal.SIGABRT, handler)  # Python's own handlers would never run: abort() is in C++
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGABRT, signal.SIG_DFL)
+            os.dup2(users, 2)
+            sys.stderr = before

@@ -1,20 +1,24 @@
 """A run in its folder: its settings and place are found, what it tells is recorded, its end is written down."""
 
+import contextlib
 import dataclasses
-from collections.abc import Collection
+import hashlib
+import os
+import time
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
-from lgcn_jax import checkpoint, evaluation, training, workdir
+from lgcn_jax import checkpoint, evaluation, lock, processes, training, workdir
 from lgcn_jax.checkpoint import Checkpoints, DamagedError
 from lgcn_jax.config import Config, text
 from lgcn_jax.display import Display
 from lgcn_jax.errors import InputError
 from lgcn_jax.interactions import Interactions
 from lgcn_jax.problem import Problem, pose
-from lgcn_jax.processes import agreed, is_first
+from lgcn_jax.processes import is_first
 from lgcn_jax.profile import Profile
 from lgcn_jax.programs import make_evaluate
 from lgcn_jax.signals import StopRequest
@@ -25,9 +29,12 @@ from lgcn_jax.training import NonFiniteError
 # how the same product is computed.
 FREE = ("data_dir", "epochs", "save_every", "early_stopping_patience", "propagation", "node_order", "mesh")
 
-
 # What decides the random numbers that a key stands for.
 GENERATOR = ("jax_default_prng_impl", "jax_threefry_partitionable", "jax_random_seed_offset", "jax_enable_x64")
+
+# What has to be the same in all processes of a run, beside its settings and those of JAX: see `workdir.environment`.
+DECISIVE = ("cpu", "device.kind", "flax", "lgcn_jax", "node_order", "numpy", "optax", "propagation", "scipy")
+SEEN_SECONDS = 10.0  # after which a network's folder shows in all processes what the first one wrote
 
 
 class Place(NamedTuple):
@@ -84,6 +91,70 @@ def _settings(checkpoints: Path, number: int) -> Config:
         raise InputError(checkpoints / str(number), f"settings of no run ({error})", "those that train saves") from None
 
 
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Holds the work folder for the processes of a run; the first one locks it, and the others must see that lock.
+
+    Raises:
+      InputError: another run holds the folder, or this process sees another folder than the first one does.
+    """
+    with lock.hold(folder) if is_first() else contextlib.nullcontext():
+        owner = processes.from_first("at the lock of the work folder", lambda: lock.content(folder))
+        end = time.monotonic() + SEEN_SECONDS
+        while lock.content(folder) != owner:
+            if time.monotonic() > end:
+                found = "another folder than the first process of this run sees"
+                raise InputError(f"--workdir={folder}", found, "a folder that all processes see")
+            time.sleep(0.1)
+        yield
+
+
+def require_agreement(config: Config, interactions: Interactions, problem: Problem) -> None:
+    """Raises an InputError where the processes of a run would compute different numbers: other data, versions,
+    settings of JAX, layouts, or another order of rows."""
+    now = _flat(workdir.environment(config, interactions))
+    names = [name for name in now if name in DECISIVE or name.startswith("jax")]
+    values = {name: now[name] for name in (*names, "dataset.content_sha256")}
+    rows = hashlib.sha256(problem.order.row.tobytes()).hexdigest()
+    values |= {"order of rows": rows, "XLA_FLAGS": os.environ.get("XLA_FLAGS", "")}
+    processes.require_same("before the first step", {_flag_of(name): value for name, value in values.items()})
+
+
+def _flag_of(name: str) -> str:
+    """How a user knows what is called `name` in environment.json."""
+    return {"dataset.content_sha256": "--dataset", "propagation": "--propagation", "node_order": "--node_order"}.get(
+        name, name
+    )
+
+
+class Survey(NamedTuple):
+    """What the first process finds among the checkpoints of a run, and decides for all.
+
+    Attributes:
+      newest: the step of the newest whole one; None where there is none.
+      seal: the checksum of what it says of itself.
+      whole: the steps of all whole ones.
+      bad: [step, reason] for each damaged one.
+      superfluous: the steps of whole ones that are no longer needed.
+    """
+
+    newest: int | None
+    seal: str
+    whole: list[int]
+    bad: list[list[Any]]
+    superfluous: list[int]
+
+
+def _survey(checkpoints: Path, interactions: Interactions) -> Survey:
+    require_content(checkpoints, interactions)
+    good, bad = checkpoint.verified(checkpoints)
+    reasons = [[step, reason] for step, reason in bad.items()]
+    if not good:
+        return Survey(None, "", [], reasons, [])
+    newest = max(good)
+    return Survey(newest, good[newest]["sha256"], sorted(good), reasons, sorted(checkpoint.superfluous(good)))
+
+
 def find_place(folder: Path, problem: Problem, interactions: Interactions) -> Place:
     """Where the run in `folder` goes on: at its newest checkpoint that is whole. Damaged ones are removed.
 
@@ -91,29 +162,50 @@ def find_place(folder: Path, problem: Problem, interactions: Interactions) -> Pl
       InputError: the run was made on other data or with other random numbers, has gone beyond `epochs`, has no whole
         checkpoint left, or one that cannot be read; nothing is removed then.
     """
+    checkpoints = folder / "checkpoints"
+    found = Survey(*processes.from_first("at the checkpoints", lambda: _survey(checkpoints, interactions)))
+    if found.newest is None:
+        place = _beginning(folder, found.bad)
+    else:
+        place = _continuation(folder, problem, interactions, found)
+    processes.exchange("before checkpoints are removed")  # all have read what they need
+    if is_first():
+        for number in [*(step for step, _ in found.bad), *found.superfluous]:
+            checkpoint.remove(checkpoints, number)
+    processes.exchange("after checkpoints were removed")  # nobody saves before they are gone
+    return place
+
+
+def _continuation(folder: Path, problem: Problem, interactions: Interactions, found: Survey) -> Place:
+    """The place at the newest whole checkpoint, loaded."""
     config, checkpoints = problem.config, folder / "checkpoints"
-    require_content(checkpoints, interactions)
-    good, bad = checkpoint.verified(checkpoints)
-    if not good:
-        return _beginning(folder, bad)
-    meta = good[newest := max(good)]
+    meta = _seen_alike(checkpoints, found)
     whole = Progress(**meta["progress"])
     progress = training.resumed(config, whole)
     begun = progress.epoch + (progress.step > 0)
     if begun > config.epochs:
         raise InputError("--epochs", config.epochs, f"at least {begun}, which are begun")
     now = workdir.environment(config, interactions)
-    require_generator(checkpoints / str(newest), meta["environment"], now)
-    agreed(0)  # all have looked at what may be removed now
-    if is_first():
-        for number in bad.keys() | checkpoint.superfluous(good):
-            checkpoint.remove(checkpoints, number)
-    agreed(0)  # nobody saves before they are gone
-    notes = [f"removed the damaged checkpoint {number} ({reason})" for number, reason in bad.items()]
-    notes += _notes(progress, problem.steps_per_epoch, good, changes(meta["environment"], now))
-    state, totals, _ = checkpoint.load(checkpoints, newest, meta, problem.like()).snapshot
+    require_generator(checkpoints / str(found.newest), meta["environment"], now)
+    notes = [f"removed the damaged checkpoint {number} ({reason})" for number, reason in found.bad]
+    notes += _notes(progress, problem.steps_per_epoch, found.whole, changes(meta["environment"], now))
+    with processes.waiting("at the reading of the checkpoint"):
+        state, totals, _ = checkpoint.load(checkpoints, found.newest, meta, problem.like()).snapshot
+        start = Snapshot(problem.by_row(state), totals, progress)
     rows = [row for row in meta["log"] if row != whole.final or progress.final]
-    return Place(Snapshot(problem.by_row(state), totals, progress), rows, notes)
+    return Place(start, rows, notes)
+
+
+def _seen_alike(checkpoints: Path, found: Survey) -> dict[str, Any]:
+    """What the newest checkpoint says of itself, which has to be what the first process read there."""
+    try:
+        meta = checkpoint.read_meta(checkpoints, found.newest)
+    except DamagedError as error:
+        raise InputError(checkpoints / str(found.newest), error, "the checkpoint that the first process sees") from None
+    if meta["sha256"] != found.seal:
+        expected = "the one that the first process sees"
+        raise InputError(checkpoints / str(found.newest), "another checkpoint than the first process sees", expected)
+    return meta
 
 
 def _notes(progress: Progress, steps_per_epoch: int, good: Collection[int], changed: list[str]) -> list[str]:
@@ -127,10 +219,10 @@ def _notes(progress: Progress, steps_per_epoch: int, good: Collection[int], chan
     return [*notes, f"continues after epoch {progress.epoch}{within}"]
 
 
-def _beginning(folder: Path, bad: dict[int, str]) -> Place:
+def _beginning(folder: Path, bad: list[list[Any]]) -> Place:
     """The place of a run that has no checkpoint yet; an InputError where it had some, all of them `bad`."""
     if bad:
-        reasons = "; ".join(f"{number}: {reason}" for number, reason in bad.items())
+        reasons = "; ".join(f"{number}: {reason}" for number, reason in bad)
         raise InputError(
             folder / "checkpoints", f"no whole checkpoint ({reasons})", "one, or --overwrite to begin anew"
         )
@@ -212,7 +304,7 @@ class Recorder(training.Listener):
         self._checkpoints.save(copies, self._problem.steps_per_epoch, facts, scheduled)
 
     def stopped(self) -> bool:
-        told = int(agreed(self._request.signal))  # one process's signal ends all
+        told = int(processes.agreed("at a signal", self._request.signal))  # one process's signal ends all
         self._request.signal = self._request.signal or told  # which may have come while we waited
         return told != 0
 
@@ -221,12 +313,16 @@ def carry_out(
     folder: Path,
     problem: Problem,
     interactions: Interactions,
-    place: Place,
+    ready: training.Ready,
+    rows: list[dict[str, Any]],
     shown: Display,
     profile: Profile,
     request: StopRequest,
 ) -> dict[str, Any]:
-    """Trains from the place to the end, an interruption or a failure, and writes the run folder.
+    """Trains from where the run stands to the end, an interruption or a failure, and writes the run folder.
+
+    Args:
+      rows: the lines logged so far.
 
     Returns:
       What result.json holds; its 'status' is 'completed', 'interrupted' or 'failed'.
@@ -237,15 +333,15 @@ def carry_out(
     config = problem.config
     environment = workdir.environment(config, interactions)
     kind = workdir.RunFolder if is_first() else workdir.Onlooker
-    with kind(folder, config, environment, place.rows) as run_folder:
+    with kind(folder, config, environment, rows) as run_folder:
         try:
             with Checkpoints(folder / "checkpoints", config.watched) as checkpoints:
                 recorder = Recorder(run_folder, checkpoints, shown, profile, request, problem)
-                result = training.fit(problem, recorder, place.start).to_json()
+                result = training.train(problem, ready, recorder).to_json()
         except NonFiniteError as error:
             result = failure(run_folder.rows, config, error)
         if result["status"] == "completed" and config.eval_split == "valid" and interactions.test.nnz:
-            result["test"], _ = score(config, interactions, folder, "best", "test")
+            result |= _test_part(config, interactions, folder)
         run_folder.finish(result)
     return result
 
@@ -262,14 +358,47 @@ def failure(rows: list[dict[str, Any]], config: Config, error: NonFiniteError) -
     }
 
 
+def _test_part(config: Config, interactions: Interactions, folder: Path) -> dict[str, Any]:
+    """What result.json says of the test part, scored from the best checkpoint; or from the best that is left, and then
+    `missing` says so."""
+    try:
+        scores, notes = score(config, interactions, folder, "best", "test")
+    except InputError as error:
+        return {"missing": f"the test part was not scored: {error}"}
+    return {"test": scores} | ({"missing": "; ".join(notes)} if notes else {})
+
+
 def score(
     config: Config, interactions: Interactions, folder: Path, which: str, split: str
 ) -> tuple[dict[str, Any], list[str]]:
-    """The metrics of a run's 'best' or 'latest' checkpoint on a part of its data set, with epoch and split; notes."""
-    require_content(folder / "checkpoints", interactions)
+    """The metrics of a run's 'best' or 'latest' checkpoint on a part of its data set, with epoch and split; notes on
+    what was lost, where it is not the very checkpoint that was asked for."""
+    checkpoints = folder / "checkpoints"
     problem = pose(dataclasses.replace(config, eval_split=split), interactions)
-    found, notes = checkpoint.restore(folder / "checkpoints", which, problem.like())
+    choice, found = _loaded(checkpoints, which, stored_settings(folder).watched, problem, interactions)
     epoch, params = found.snapshot.progress.epoch, problem.by_row(found.snapshot.state.params)
     del found  # the optimizer's state
-    sums = jax.jit(make_evaluate(problem, problem.graphdef()))(params, problem.adjacency, problem.task)
-    return {"epoch": epoch, "split": split} | evaluation.mean(sums, problem.task, config.top_k), notes
+    with processes.waiting("at the scoring of a checkpoint"):
+        sums = jax.jit(make_evaluate(problem, problem.graphdef()))(params, problem.adjacency, problem.task)
+        scores = evaluation.mean(sums, problem.task, config.top_k)
+    notes = [*choice.notes, *([choice.missing] if choice.missing else [])]
+    return {"epoch": epoch, "split": split} | scores, notes
+
+
+def _loaded(
+    checkpoints: Path, which: str, watched: str, problem: Problem, interactions: Interactions
+) -> tuple[checkpoint.Choice, checkpoint.Checkpoint]:
+    """The checkpoint that the first process chooses, loaded; chosen anew where a run beside us has removed it since."""
+
+    def choose() -> checkpoint.Choice:
+        require_content(checkpoints, interactions)
+        return checkpoint.choose(checkpoints, which, watched)
+
+    while True:
+        choice = checkpoint.Choice(*processes.from_first("at the choice of a checkpoint", choose))
+        try:
+            meta = checkpoint.read_meta(checkpoints, choice.step)
+            return choice, checkpoint.load(checkpoints, choice.step, meta, problem.like())
+        except (DamagedError, InputError) as error:
+            if choice.step in checkpoint.steps(checkpoints):
+                raise InputError(checkpoints, f"what cannot be loaded ({error})", "a whole checkpoint") from None

@@ -1,41 +1,99 @@
-"""SIGINT and SIGTERM as a wish to stop: at once while a run is prepared, then at its next good place.
+"""SIGINT and SIGTERM as a request to stop, which is noted and never raised out of whatever code is running.
 
-A second SIGINT stops at once, whatever is going on.
+An exception raised by a signal handler surfaces in any callback of a library that happens to run, and is dropped
+there. So a handler only sets a flag, which the main thread looks at where it can stop. A thread of its own hears of
+signals as well, even while the main thread is inside a library: it ends a process that has nothing to lose yet, and
+one that is interrupted a second time.
 """
 
+import contextlib
 import signal
+import socket
+import threading
 import types
+
+from lgcn_jax import ending
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+GRACE_SECONDS = 1.0  # for the main thread to end by itself, before training has begun
 
 
 class Stopped(BaseException):
-    """Raised out of the preparation of a run by a signal; nothing is lost then."""
+    """Raised by `StopRequest.check` in the main thread: a signal came before training began, and nothing is lost."""
 
 
 class StopRequest:
-    """While entered, answers the first SIGINT or SIGTERM instead of dying of it. For the main thread alone.
+    """Answers SIGINT and SIGTERM while it is entered. For the main thread alone.
+
+    Args:
+      ends_process: whether a thread ends the process, by `ending.end`, at a second SIGINT, and at the first signal
+        while nothing can be lost yet; to be left out where the process is not ours, as in a test.
 
     Attributes:
-      signal: the number of the signal received, or 0.
-      patient: whether a signal is only noted; until this is set, it raises Stopped.
+      signal: the number of the first signal received, or 0.
+      line: what is told where the process ends before training.
     """
 
-    def __init__(self):
-        self.signal, self.patient = 0, False
-        self._before = {}
+    def __init__(self, ends_process: bool = False):
+        self.signal, self.line = 0, "interrupted"
+        self._ends_process, self._training = ends_process, False
+        self._phase = threading.Lock()  # of _training, and of what follows from it
+
+    @property
+    def status(self) -> int:
+        """The exit status of a process that the signal ended."""
+        return 128 + self.signal
+
+    def check(self) -> None:
+        """Raises Stopped where a signal has come; called between the stages that come before training."""
+        if self.signal:
+            raise Stopped
+
+    def begin_training(self) -> None:
+        """From here on a signal is only noted, since there is something to save; raises Stopped where one has come."""
+        with self._phase:
+            self.check()
+            self._training = True
+
+    def ignore(self) -> None:
+        """The work is done, and its exit status is known: a signal changes nothing any more."""
+        for number in NUMBERS:
+            signal.signal(number, signal.SIG_IGN)
 
     def __enter__(self) -> "StopRequest":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
+        self._exits = contextlib.ExitStack()
+        for number in NUMBERS:
+            self._exits.callback(signal.signal, number, signal.signal(number, self._note))
+        if self._ends_process:
+            heard, tell = socket.socketpair()
+            tell.setblocking(False)
+            self._tell = tell  # kept open
+            self._exits.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False))
+            threading.Thread(target=self._listen, args=(heard,), daemon=True, name="signals").start()
         return self
 
     def __exit__(self, *exception) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._exits.close()
 
-    def _note(self, number: int, frame: types.FrameType | None) -> None:
+    def _note(self, number: int, frame: types.FrameType | None = None) -> None:
         del frame
-        first, self.signal = not self.signal, self.signal or number
-        if number == signal.SIGINT:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # the kernel answers the next one
-        if first and not self.patient:
-            raise Stopped
+        self.signal = self.signal or number
+
+    def _listen(self, heard: socket.socket) -> None:
+        """The thread: it gets a byte for each signal at once, while Python's handlers run at some later time."""
+        received = []
+        while byte := heard.recv(1):
+            if byte[0] not in NUMBERS:
+                continue
+            received.append(byte[0])
+            self._note(byte[0])
+            if received.count(signal.SIGINT) > 1:
+                ending.end(128 + signal.SIGINT, "interrupted at once: what was done since the last checkpoint is lost")
+            if len(received) == 1:
+                threading.Thread(target=self._end_before_training, daemon=True, name="grace").start()
+
+    def _end_before_training(self) -> None:
+        threading.Event().wait(GRACE_SECONDS)
+        with self._phase:
+            if not self._training:
+                ending.end(self.status, self.line)

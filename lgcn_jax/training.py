@@ -9,23 +9,34 @@ import dataclasses
 import functools
 import math
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from lgcn_jax import evaluation, optimizer
+from lgcn_jax import evaluation, optimizer, processes
 from lgcn_jax.config import Config
 from lgcn_jax.problem import Problem
-from lgcn_jax.processes import agreed
 from lgcn_jax.programs import Programs
 from lgcn_jax.state import Progress, Snapshot, Totals, table_sha256
 from lgcn_jax.step import stream
 
 BLOCK_SECONDS = 1.0  # how long the host waits for the device at a time
-FIRST_BLOCK = 16  # steps of an epoch's first block, which is timed to size the others
+FIRST_BLOCK = 1  # steps of a run's first block, which is timed to size the next one
+GROWTH = 8  # how many times longer than the one before it a block may be
+
+
+class Pace:
+    """How many steps the next block shall have: about BLOCK_SECONDS of them, as far as the last block tells."""
+
+    def __init__(self):
+        self.steps = FIRST_BLOCK
+
+    def took(self, steps: int, seconds: float) -> None:
+        """A block of `steps` took so long."""
+        self.steps = max(1, min(int(steps * BLOCK_SECONDS / seconds), GROWTH * steps))
 
 
 class Listener:
@@ -97,29 +108,59 @@ class NonFiniteError(FloatingPointError):
         self.term, self.epoch, self.step = term, epoch, step
 
 
+class Ready(NamedTuple):
+    """A run that can begin at once: where it stands, its compiled programs, and the seconds that compilation took."""
+
+    here: Snapshot
+    programs: Programs
+    compile_seconds: float
+
+
+def prepare(problem: Problem, start: Snapshot | None = None) -> Ready:
+    """Compiles the programs of a run from `start`, or from its beginning.
+
+    Raises:
+      InputError: batches cannot be cut over the devices.
+    """
+    here = problem.start() if start is None else start._replace(progress=resumed(problem.config, start.progress))
+    started = time.perf_counter()
+    programs = Programs.compile(problem, here)
+    return Ready(here, programs, time.perf_counter() - started)
+
+
 def fit(problem: Problem, listener: Listener | None = None, start: Snapshot | None = None) -> Result:
-    """Trains until `config.epochs`, an early stop, or the listener's wish.
+    """`prepare` and `train` in one: trains until `config.epochs`, an early stop, or the listener's wish.
 
     Args:
       problem: made by `pose`.
-      listener: told of every line, block and place worth keeping; saves are due after every `config.save_every`
-        epochs, at each new best, where the run is stopped, and at the end.
+      listener: as for `train`.
       start: a place to go on from, as a listener was given it; from there on, the run is bit for bit the one that
         was not stopped. Its arrays are donated.
 
     Raises:
+      NonFiniteError: as for `train`.
+    """
+    return train(problem, prepare(problem, start), listener or Listener())
+
+
+def train(problem: Problem, ready: Ready, listener: Listener) -> Result:
+    """Trains from where the run stands until `config.epochs`, an early stop, or the listener's wish.
+
+    Args:
+      problem: made by `pose`.
+      ready: of `prepare`; its arrays are donated.
+      listener: told of every line, block and place worth keeping; saves are due after every `config.save_every`
+        epochs, at each new best, where the run is stopped, and at the end.
+
+    Raises:
       NonFiniteError: a loss, gradient, parameter or metric is no longer a finite number; nothing is saved then.
     """
-    config, listener = problem.config, listener or Listener()
-    here = problem.start() if start is None else start._replace(progress=resumed(config, start.progress))
-    started = time.perf_counter()
-    programs = Programs.compile(problem, here)
-    compile_seconds = time.perf_counter() - started
-    if evaluation_due(config, here.progress):  # `epochs` were lowered to those that are done
+    config, (here, programs, compile_seconds), pace = problem.config, ready, Pace()
+    if evaluation_due(config, here.progress):  # settings were changed so that the run ends where it stands
         here = evaluate_epoch(problem, programs, here, listener)
         save(here, listener, save_scheduled(config, here.progress))
     while not over(config, here.progress):
-        here = train_epoch(problem, programs, here, listener)
+        here = train_epoch(problem, programs, here, listener, pace)
         if evaluation_due(config, here.progress):
             here = evaluate_epoch(problem, programs, here, listener)
         stopped, scheduled = listener.stopped(), save_scheduled(config, here.progress)
@@ -128,13 +169,17 @@ def fit(problem: Problem, listener: Listener | None = None, start: Snapshot | No
         if stopped:
             break
     status = "completed" if over(config, here.progress) else "interrupted"
-    return Result(status, here, compile_seconds, problem.table(here.state.params))
+    with processes.waiting("for the trained table"):
+        return Result(status, here, compile_seconds, problem.table(here.state.params))
 
 
 def over(config: Config, progress: Progress) -> bool:
-    """Whether nothing is left to do: all epochs are done, or the watched metric has stopped rising."""
+    """Whether nothing is left to do: all epochs are done, or the watched metric has stopped rising.
+
+    Never within an epoch: one that was begun is finished.
+    """
     patience = config.early_stopping_patience
-    return progress.epoch >= config.epochs or (patience > 0 and progress.stale >= patience)
+    return progress.step == 0 and (progress.epoch >= config.epochs or (patience > 0 and progress.stale >= patience))
 
 
 def resumed(config: Config, progress: Progress) -> Progress:
@@ -143,11 +188,11 @@ def resumed(config: Config, progress: Progress) -> Progress:
 
 
 def evaluation_due(config: Config, progress: Progress) -> bool:
-    """After every `eval_every` epochs and after the last; once."""
+    """After every `eval_every` epochs and after the last, whatever makes it the last; once."""
     epoch, latest = progress.epoch, progress.latest
     if progress.step or not epoch or (latest and latest["epoch"] == epoch):
         return False
-    return epoch % config.eval_every == 0 or epoch == config.epochs
+    return epoch % config.eval_every == 0 or over(config, progress)
 
 
 def save_scheduled(config: Config, progress: Progress) -> bool:
@@ -169,23 +214,26 @@ def epoch_key(seed: int, epoch: jax.Array) -> jax.Array:
     return jax.random.fold_in(stream(seed, "data"), epoch)
 
 
-def train_epoch(problem: Problem, programs: Programs, here: Snapshot, listener: Listener) -> Snapshot:
+def train_epoch(
+    problem: Problem, programs: Programs, here: Snapshot, listener: Listener, pace: Pace | None = None
+) -> Snapshot:
     """The rest of the epoch in hand, or the part of it until the listener stops the run. Donates `here`."""
-    steps, epoch = problem.steps_per_epoch, here.progress.epoch + 1
+    steps, epoch, pace = problem.steps_per_epoch, here.progress.epoch + 1, pace or Pace()
     key = problem.mesh.put(epoch_key(problem.config.seed, jax.device_put(np.uint32(epoch))))
-    size = FIRST_BLOCK
     while here.progress.step < steps:
         first = here.progress.step
-        last = first + listener.steps(min(size, steps - first))
+        last = first + listener.steps(min(pace.steps, steps - first))
+        last = -int(processes.agreed(f"at epoch {epoch}, step {first}", -last))
         begun = time.perf_counter()
         places = problem.mesh.put((np.int32(first), np.int32(last)))
-        state, totals = programs.block(here.state, here.totals, problem.adjacency, problem.sampler, key, *places)
-        told = jax.device_get(totals)  # waits for the device
+        with processes.waiting(f"at epoch {epoch}, step {last}"):
+            state, totals = programs.block(here.state, here.totals, problem.adjacency, problem.sampler, key, *places)
+            told = jax.device_get(totals)  # waits for the device
         require_finite(told, epoch, last)
-        seconds = agreed(time.perf_counter() - begun)
+        seconds = time.perf_counter() - begun
         here = Snapshot(state, totals, _worked(here.progress, seconds, step=last))
         listener.progress(epoch, last, steps, float(told.sums.loss) / last)
-        size = max(1, int((last - first) * BLOCK_SECONDS / seconds))
+        pace.took(last - first, seconds)
         if last < steps and listener.stopped():
             return here
     listener.log(train_row(problem, here))
@@ -224,8 +272,10 @@ def evaluate_epoch(problem: Problem, programs: Programs, here: Snapshot, listene
     """
     config, epoch = problem.config, here.progress.epoch
     begun = time.perf_counter()
-    sums = programs.evaluate(here.state.params, problem.adjacency, problem.task)
-    means = evaluation.mean(sums, problem.task, config.top_k)
+    with processes.waiting(f"at the evaluation of epoch {epoch}"):
+        sums = programs.evaluate(here.state.params, problem.adjacency, problem.task)
+        means = evaluation.mean(sums, problem.task, config.top_k)
+    processes.require_same(f"at the evaluation of epoch {epoch}", means)  # what follows is decided by them
     seconds = time.perf_counter() - begun
     for name, value in means.items():
         if not math.isfinite(value):

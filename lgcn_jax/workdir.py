@@ -15,9 +15,10 @@ from typing import Any
 
 import jax
 
-from lgcn_jax import checkpoint, curves, propagation
+from lgcn_jax import checkpoint, curves, order, propagation
 from lgcn_jax.config import Config
 from lgcn_jax.errors import InputError, WriteError
+from lgcn_jax.files import write
 from lgcn_jax.interactions import Interactions
 from lgcn_jax.scalars import Scalars
 from lgcn_jax.version import __version__
@@ -156,19 +157,6 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     write(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
-def write(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all: under a temporary name that a later write takes over, then renamed."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.unlink(missing_ok=True)  # never written through: it could be a link to elsewhere
-        with temporary.open("xb") as file:
-            file.write(content)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def _line(row: dict[str, Any]) -> str:
     return json.dumps(row, allow_nan=False) + "\n"
 
@@ -185,6 +173,8 @@ def environment(config: Config, interactions: Interactions) -> dict[str, Any]:
         **{name: getattr(jax.config, name) for name in JAX_SETTINGS},
         "variables": {name: os.environ[name] for name in sorted(os.environ) if _matters(name)},
         "propagation": propagation.choose(config.propagation),
+        "node_order": order.choose(config.node_order),
+        "processes": jax.process_count(),
         "commit": _commit(),
         "dataset": {
             "name": interactions.name,

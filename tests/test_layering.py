@@ -8,10 +8,23 @@ import pytest
 import lgcn_jax
 
 ORDER = [
-    *("version", "errors", "paths", "csr", "reader", "config", "interactions", "synthetic", "datasets"),
+    *(
+        "version",
+        "errors",
+        "paths",
+        "files",
+        "ending",
+        "signals",
+        "csr",
+        "reader",
+        "config",
+        "interactions",
+        "synthetic",
+        "datasets",
+    ),
     *("graph", "order", "mesh", "sums", "layout", "kernel", "ring", "propagation", "model", "losses"),
     *("shuffle", "sampling", "optimizer", "metrics", "evaluation", "state", "step", "problem", "programs"),
-    *("signals", "processes", "training", "checkpoint", "curves", "scalars", "workdir", "display", "profile", "cache"),
+    *("processes", "training", "checkpoint", "curves", "scalars", "workdir", "display", "profile", "cache"),
     *("lock", "run", "doctor", "cli", "__main__"),
 ]
 

@@ -388,11 +388,11 @@ def test_early_stopping_counts_on_where_it_stopped(tmp_path):
 HANG = 60  # seconds that nothing here takes
 PROGRAM = """
 import resource, sys
-from lgcn_jax import cli
+from lgcn_jax.__main__ import run
 if limit := int(sys.argv[1]):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # a write beyond fails, as on a full disk
 sys.argv[1:] = sys.argv[2:]
-cli.run()
+run()
 """
 
 

@@ -10,8 +10,15 @@ import jax
 import numpy as np
 import scipy.sparse
 
-VECTORS, ITERATIONS = 16, 12  # of the spectral embedding; more of either did not make the product faster
+VECTORS, STEPS = 8, 4  # of the embedding; more of either did not make fewer rows leave a cache
 DEPTH, SMALLEST = 8, 300  # of the bisection: down to parts whose rows fit the first two caches
+SQUARINGS = 7  # of a covariance: its 128th power has little left but the principal direction
+
+# Bits of the int64 numbers that `local` computes with. Degrees add up to at most 31 bits (`graph.normalized`), and so
+# sums over edges to 31 + 30 (the embedding; centred, 31 + 31) or 31 + 15 + 15 (a covariance): never more than 62.
+EMBEDDING, TYPICAL = 30, 24  # at most, and on average
+POINT = 14  # a point's largest coordinate; a difference of two has one more
+COVARIANCE = 28  # a square's elements, sums of VECTORS products, have 2 * 28 + 3
 
 
 class Order(NamedTuple):
@@ -46,11 +53,14 @@ def natural(num_nodes: int) -> Order:
 def local(matrix: scipy.sparse.csr_matrix, num_users: int) -> Order:
     """Nodes of a neighbourhood stand together, so that a product finds the rows that it gathers in a cache.
 
-    Neighbourhoods are the parts of a recursive bisection, at equal numbers of edges, of the nodes' spectral embedding.
+    Neighbourhoods are the parts of a recursive bisection, at equal numbers of edges, of the nodes' embedding.
     Users come before items as in the order of ids: a product then gathers either users or items for a long time.
+
+    All of it is computed in integers, and without the values of the matrix: floating-point sums depend on the machine
+    and its number of threads, and processes of one run that order rows differently would train on different graphs.
     """
-    degree = np.diff(matrix.indptr)
-    parts = _bisected(_embedding(matrix, degree), degree, np.arange(len(degree)), DEPTH)
+    degree = np.diff(matrix.indptr).astype(np.int64)
+    parts = _bisected(_embedding(matrix, degree, num_users), degree, np.arange(len(degree)), DEPTH)
     by_part = np.concatenate(parts)
     nodes = np.concatenate([by_part[by_part < num_users], by_part[by_part >= num_users]])
     return _standing(nodes, np.arange(len(nodes)), len(nodes))
@@ -94,27 +104,72 @@ def arranged(matrix: scipy.sparse.csr_matrix, order: Order) -> scipy.sparse.csr_
     return found
 
 
-def _embedding(matrix: scipy.sparse.csr_matrix, degree: np.ndarray) -> np.ndarray:
-    """float32[num_nodes, VECTORS - 1]: unit rows from the leading eigenvectors of A_hat, by subspace iteration."""
-    found = np.random.default_rng(0).standard_normal((len(degree), min(VECTORS, len(degree))), np.float32)
-    for number in range(ITERATIONS):
-        found = matrix @ found + found  # the identity is added since A_hat's spectrum is symmetric about 0
-        if number % 3 == 2:
-            found, _ = np.linalg.qr(found)
-    _, rotation = np.linalg.eigh(found.T @ (matrix @ found))
-    # The first eigenvector is the square root of the degrees and knows no neighbourhood.
-    found = (found @ rotation[:, ::-1])[:, 1:] / np.sqrt(np.maximum(degree, 1))[:, None]
-    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+def _embedding(matrix: scipy.sparse.csr_matrix, degree: np.ndarray, num_users: int) -> np.ndarray:
+    """int64[num_nodes, VECTORS]: points that are near each other where a random walk soon leads from node to node.
+
+    Random numbers of the items are averaged over walks of 2 * STEPS edges, which leaves a random mixture of the leading
+    eigenvectors of the walk (a power iteration that stops early). The first of them, a constant, is taken away.
+    """
+    vectors, total = _random(len(degree)), max(int(degree.sum()), 1)
+    halves = _halves(matrix, num_users)
+    for _ in range(STEPS):
+        for nodes, neighbours in halves:
+            vectors[nodes] = (neighbours @ vectors) // np.maximum(degree[nodes], 1)[:, None]
+        vectors -= degree @ vectors // total
+        vectors = _scaled(vectors, degree @ np.abs(vectors) // total, TYPICAL)
+        np.clip(vectors, -(1 << EMBEDDING), 1 << EMBEDDING, out=vectors)  # cuts components that the walk soon covers
+    largest = np.maximum(np.abs(vectors).max(axis=1, keepdims=True), 1)
+    return (vectors << POINT) // largest  # a node of few edges is as far from the middle as one of many
+
+
+def _random(num_nodes: int) -> np.ndarray:
+    """int64[num_nodes, VECTORS], EMBEDDING bits and a sign: the finalizer of SplitMix64 on multiples of its increment.
+
+    Not from a generator of NumPy's, whose streams may be others in its next version.
+    """
+    x = np.arange(1, num_nodes * VECTORS + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        x ^= x >> np.uint64(shift)
+        x *= np.uint64(factor)
+    x ^= x >> np.uint64(31)
+    return x.view(np.int64).reshape(num_nodes, VECTORS) >> (63 - EMBEDDING)
+
+
+def _halves(matrix: scipy.sparse.csr_matrix, num_users: int) -> list[tuple[slice, scipy.sparse.csr_matrix]]:
+    """The users and the items, each with the matrix of ones that adds up their neighbours: int64[nodes, num_nodes]."""
+    indptr, num_nodes = matrix.indptr, matrix.shape[0]
+    ones = np.ones(indptr[num_users], np.int64)  # both halves have this many entries
+    halves = []
+    for nodes in (slice(0, num_users), slice(num_users, num_nodes)):
+        first, last = indptr[nodes.start], indptr[nodes.stop]
+        content = ones, matrix.indices[first:last], indptr[nodes.start : nodes.stop + 1] - first
+        halves.append((nodes, scipy.sparse.csr_matrix(content, shape=(nodes.stop - nodes.start, num_nodes))))
+    return halves
+
+
+def _scaled(x: np.ndarray, size: np.ndarray, bits: int) -> np.ndarray:
+    """x times the power of two with which `size` (one number, or one for each column) has so many bits."""
+    shift = bits - np.array([int(number).bit_length() for number in np.atleast_1d(size)])
+    return x << np.maximum(shift, 0) >> np.maximum(-shift, 0)
 
 
 def _bisected(points: np.ndarray, degree: np.ndarray, nodes: np.ndarray, depth: int) -> list[np.ndarray]:
     """The nodes cut in two along the direction in which their points differ most, and so on `depth` times."""
     if depth == 0 or len(nodes) < SMALLEST:
         return [nodes]
-    weight = degree[nodes] + 1e-9
-    centred = points[nodes] - np.average(points[nodes], axis=0, weights=weight)
-    axis = np.linalg.eigh((centred * weight[:, None]).T @ centred)[1][:, -1]
+    centred, weight = points[nodes], degree[nodes]
+    centred -= weight @ centred // max(int(weight.sum()), 1)
+    axis = _principal((centred * weight[:, None]).T @ centred)
     along = nodes[np.argsort(centred @ axis, kind="stable")]
     edges = np.cumsum(degree[along])
-    cut = int(np.searchsorted(edges, edges[-1] / 2))
+    cut = int(np.searchsorted(2 * edges, edges[-1]))
     return [part for half in (along[:cut], along[cut:]) for part in _bisected(points, degree, half, depth - 1)]
+
+
+def _principal(covariance: np.ndarray) -> np.ndarray:
+    """int64[VECTORS], COVARIANCE bits: about the first eigenvector of an int64[VECTORS, VECTORS] covariance."""
+    power = _scaled(covariance, np.abs(covariance).max(), COVARIANCE)
+    for _ in range(SQUARINGS):
+        power = power @ power
+        power = _scaled(power, np.abs(power).max(), COVARIANCE)
+    return power[:, np.argmax(power.diagonal())]  # all columns point its way; this one is longest

@@ -1,11 +1,33 @@
 """Orders of the table's rows: permutations that a product does not notice."""
 
+import hashlib
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from lgcn_jax import csr, graph, order
 
 USERS, ITEMS = 400, 300
+
+# sha256 of the rows of `golden` in local order, int32 of little end. A change here means that runs before and after it
+# differ in the last bits of their numbers: the changelog must say so.
+GOLDEN = "24518e4b68322ebd5dc0a88a603af711b2d38190a20581c86be0f011566ac154"
+
+
+def golden():
+    """Three communities with hubs, nodes without an edge, and a pair of nodes apart, made without random numbers."""
+    users, turns = np.divmod(np.arange(5_000 * 8), 8)
+    items = (users * users + 7 * turns * users + turns**3) % 990 // 3 * 3 + users % 3
+    items[turns == 0] %= 30
+    pairs = np.append(users, 5_009), np.append(items, 999)
+    return graph.normalized(csr.from_pairs(*pairs, (5_010, 1_000)), 1_000), 5_010
+
+
+def digest(placed):
+    return hashlib.sha256(placed.row.astype("<i4").tobytes()).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +93,55 @@ def test_dealt_rows_hold_equal_numbers_of_edges_and_each_share_ends_without_a_no
 def test_tiny_graphs_can_be_ordered():
     matrix = graph.normalized(csr.from_pairs([0], [0], (1, 1)), 1)
     assert sorted(order.local(matrix, 1).row.tolist()) == [0, 1]
+
+
+def test_a_graph_without_an_edge_can_be_ordered():
+    matrix = graph.normalized(csr.empty(350), 250)
+    assert sorted(order.local(matrix, 350).row.tolist()) == list(range(600))
+
+
+def test_sums_over_the_largest_graph_do_not_overflow():
+    """As many edges as an int32 counts, and points as far apart as they can be: cut where they differ most."""
+    points, degree = np.zeros((400, order.VECTORS), np.int64), np.full(400, (2**31 - 1) // 400)
+    points[:, 3] = np.where(np.arange(400) % 2, 1, -1) << order.POINT
+    points[:, 5] = np.where(np.arange(400) % 4 < 2, 1, -1) << 12  # wins if the other's variance wraps around
+    for half in order._bisected(points, degree, np.arange(400), 1):
+        assert len(half) in (199, 201)  # a node on the cut goes to the second half
+        assert np.bincount(half % 2, minlength=2).min() <= 1
+
+
+def test_the_local_order_is_the_same_everywhere():
+    assert digest(order.local(*golden())) == GOLDEN
+
+
+def test_the_local_order_does_not_depend_on_the_threads_or_kernels_of_linear_algebra():
+    program = "import test_order as t; print(t.digest(t.order.local(*t.golden())))"
+    setting = {"OPENBLAS_NUM_THREADS": "1", "OPENBLAS_CORETYPE": "Prescott"}
+    path = os.pathsep.join([os.path.dirname(__file__), *sys.path])
+    ran = [sys.executable, "-c", program]
+    found = subprocess.run(ran, env=os.environ | setting | {"PYTHONPATH": path}, capture_output=True, text=True)
+    assert found.stdout.strip() == GOLDEN, found.stderr
+
+
+def test_the_local_order_is_computed_in_integers(monkeypatch):
+    """No array that a function of the module holds is of floats, nor are the matrix's values read."""
+    for name in ("qr", "eigh", "eig", "svd", "norm", "inv", "solve", "cholesky"):
+        monkeypatch.delattr(np.linalg, name)
+    matrix, num_users = golden()
+    matrix.data[:] = np.nan
+    kinds = {}
+
+    def profile(frame, event, _):
+        if event == "return" and frame.f_code.co_filename == order.__file__:
+            for name, value in frame.f_locals.items():
+                if isinstance(value, np.ndarray | np.generic):
+                    kinds.setdefault((frame.f_code.co_name, name), set()).add(value.dtype.kind)
+
+    sys.setprofile(profile)
+    try:
+        placed = order.local(matrix, num_users)
+    finally:
+        sys.setprofile(None)
+    assert {("_embedding", "vectors"), ("_bisected", "points"), ("_bisected", "axis")} <= kinds.keys()
+    assert set().union(*kinds.values()) <= set("iu"), kinds
+    assert digest(placed) == GOLDEN

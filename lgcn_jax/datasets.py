@@ -3,19 +3,20 @@
 import contextlib
 import dataclasses
 import difflib
+import functools
 import hashlib
 import os
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pooch
 import requests
 
-from lgcn_jax import interactions, paths, reader, synthetic
+from lgcn_jax import ending, interactions, paths, reader, synthetic
 from lgcn_jax.config import Config
 from lgcn_jax.errors import InputError
 from lgcn_jax.interactions import Interactions
@@ -153,12 +154,14 @@ def _locate(config: Config, source: Source, progress: bool) -> Path:
 
 
 def _download(config: Config, source: Source, path: Path, progress: bool) -> None:
-    """Fetches to a folder beside the target, verifies there, then renames: a failure leaves nothing behind."""
+    """Fetches to a folder beside the target, verifies there, then renames: a failure leaves nothing behind.
+
+    Others may fetch the same at the same time: each renames what it has, and all of it is the same.
+    """
     made = [parent for parent in path.parents if not parent.exists()]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)  # first, so that a place that can't be written costs no download
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as folder:
-            arrived = Path(folder) / source.file
+        with _staging(path.parent) as folder, ending.cleanup(functools.partial(paths.remove_empty, made)):
+            arrived = folder / source.file
             source.fetch(source, arrived, progress)
             _verify(arrived, source, described_as=f"the download of {source.file}")
             arrived.replace(path)
@@ -166,9 +169,21 @@ def _download(config: Config, source: Source, path: Path, progress: bool) -> Non
         expected = f"the file there, under ${ENVIRONMENT}/{config.dataset}, or a network from which it can be fetched"
         raise InputError(path, f"no such file, and fetching it failed ({_reason(error)})", expected) from None
     finally:
-        for parent in made:
-            with contextlib.suppress(OSError):  # it holds something, or could not be made
-                parent.rmdir()
+        paths.remove_empty(made)
+
+
+@contextlib.contextmanager
+def _staging(parent: Path) -> Iterator[Path]:
+    """A temporary folder in `parent`, which is made first, so that a place that can't be written costs no download."""
+    while True:
+        parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder = tempfile.TemporaryDirectory(dir=parent, prefix=".fetch-")
+            break
+        except FileNotFoundError:  # another process, whose download failed, has just removed the empty parent
+            continue
+    with folder as name, ending.cleanup(folder.cleanup):
+        yield Path(name)
 
 
 def _reason(error: Exception) -> str:
@@ -215,10 +230,12 @@ def _from_wheel(source: Source, target: Path, progress: bool) -> None:
     """Takes the one member out of RecBole's wheel, which pip brings from wherever it is set up to find packages."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--disable-pip-version-check", "--progress-bar", "on" if progress else "off"]
-    shown = 2 if progress else subprocess.DEVNULL  # the file descriptor of stderr
-    subprocess.run(
-        [*command, "--dest", str(target.parent), _RECBOLE], check=True, stdout=shown, stderr=subprocess.PIPE, text=True
-    )
+    command += ["--dest", str(target.parent), _RECBOLE]
+    shown = sys.stderr.fileno() if progress else subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=shown, stderr=subprocess.PIPE, text=True) as pip, ending.cleanup(pip.kill):
+        _, said = pip.communicate()
+    if pip.returncode:
+        raise subprocess.CalledProcessError(pip.returncode, command, stderr=said)
     wheel = next(target.parent.glob("*.whl"), None)
     if wheel is None:
         raise FileNotFoundError(f"pip brought no wheel of {_RECBOLE}")

@@ -115,9 +115,9 @@ def test_every_damaged_file_of_the_arrays_is_named(small, tmp_path):
     assert same_bits(checkpoint.read(tmp_path, STEPS, one).snapshot.state, one.state)
 
 
-def test_a_folder_without_checkpoints_is_refused(small, tmp_path):
+def test_a_folder_without_checkpoints_is_refused(tmp_path):
     with pytest.raises(InputError, match="no checkpoint"):
-        checkpoint.restore(tmp_path, "best", snapshot(small))
+        checkpoint.choose(tmp_path, "best", "recall@20")
 
 
 def test_a_removed_checkpoint_that_is_a_link_leaves_its_target(small, tmp_path):
@@ -179,3 +179,44 @@ def test_a_folder_that_cannot_be_made_is_a_failed_write(tmp_path):
     (tmp_path / "run").write_text("")
     with pytest.raises(WriteError, match="Not a directory"):
         Checkpoints(tmp_path / "run" / "checkpoints", "recall@20")
+
+
+def test_a_choice_beside_a_run_that_removes_the_best_checkpoint_looks_again(small, tmp_path, monkeypatch):
+    """While we look at the newest one, the run beside us saves a new best one and removes the old one."""
+    saved(tmp_path, *(snapshot(small, epoch, metric) for epoch, metric in ((1, 0.5), (2, 0.1), (3, 0.2))))
+    verify, moved = checkpoint.verify, []
+
+    def verify_beside_a_run(folder, step):
+        found = verify(folder, step)
+        if not moved:
+            moved.append(step)
+            saved(tmp_path, snapshot(small, 4, 0.9))
+            checkpoint.remove(folder, STEPS)
+        return found
+
+    monkeypatch.setattr(checkpoint, "verify", verify_beside_a_run)
+    assert checkpoint.choose(tmp_path, "best", "recall@20") == checkpoint.Choice(4 * STEPS, "", [])
+
+
+def test_where_the_best_checkpoint_is_lost_the_best_that_is_left_is_named(small, tmp_path):
+    best = {"epoch": 1, "split": "test", "recall@20": 0.5}
+    places = [snapshot(small, epoch, metric) for epoch, metric in ((1, 0.5), (2, 0.3), (3, 0.2))]
+    places = [place._replace(progress=dataclasses.replace(place.progress, best=best)) for place in places]
+    saved(tmp_path, *places)
+    (tmp_path / str(STEPS) / "meta" / "metadata").unlink()
+    choice = checkpoint.choose(tmp_path, "best", "recall@20")
+    assert choice.step == 2 * STEPS
+    assert choice.missing.startswith(f"the best checkpoint, {STEPS}, is lost (metadata is missing)")
+    assert choice.missing.endswith(f"{2 * STEPS} is the best of those that are left")
+    assert checkpoint.choose(tmp_path, "latest", "recall@20") == checkpoint.Choice(3 * STEPS, "", [])
+
+
+def test_an_evaluation_that_comes_later_leaves_the_arrays_where_they_are(small, tmp_path):
+    one = snapshot(small, 1, 0.5)
+    saved(tmp_path, one)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    final = {"epoch": 1, "split": "test", "recall@20": 0.7}
+    saved(tmp_path, one._replace(progress=dataclasses.replace(one.progress, final=final, final_best=True)))
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    assert [path.name for path in before if before[path] != after.get(path)] == ["metadata"]
+    assert checkpoint.verify(tmp_path, STEPS)["progress"]["final"] == final

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from lgcn_jax import checkpoint, cli, datasets, display, lock, programs, run, signals, training, workdir
+from lgcn_jax import checkpoint, cli, datasets, display, lock, programs, run, training, workdir
 from lgcn_jax.errors import InputError
 from lgcn_jax.problem import pose
 from lgcn_jax.state import Snapshot
@@ -385,7 +385,6 @@ def test_early_stopping_counts_on_where_it_stopped(tmp_path):
     assert outcome(tmp_path / "run")[1]["epochs"] == ended
 
 
-HANG = 60  # seconds that nothing here takes
 PROGRAM = """
 import resource, sys
 from lgcn_jax.__main__ import run
@@ -433,38 +432,6 @@ def test_a_run_moves_from_one_device_to_four_and_back_and_says_so(tmp_path, whol
     found, expected = outcome(tmp_path / "run"), whole
     assert found[0] == expected[0]
     assert found[1]["parameters_sha256"] == expected[1]["parameters_sha256"]
-
-
-def test_a_second_interrupt_is_not_waited_for():
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with signals.StopRequest() as request:
-        request.patient = True
-        signal.raise_signal(signal.SIGINT)
-        assert request.signal == signal.SIGINT
-        assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL  # which ends the process at once
-        signal.raise_signal(signal.SIGTERM)
-        assert request.signal == signal.SIGINT  # the first one counts
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
-
-
-def test_a_second_interrupt_ends_a_process_that_would_wait(tmp_path):
-    """A run that hears of the first SIGINT within a block, and would go on until the block is done."""
-    program = f"""
-import signal, time
-from lgcn_jax import signals
-with signals.StopRequest() as request:
-    request.patient = True
-    print("ready", flush=True)
-    while not request.signal:
-        time.sleep(0.01)
-    print("noted", flush=True)
-    time.sleep({HANG})
-"""
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
-        for said in ("ready", "noted"):
-            assert process.stdout.readline().strip() == said
-            process.send_signal(signal.SIGINT)
-        assert process.wait(HANG / 2) == -signal.SIGINT
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -595,3 +562,87 @@ def test_a_folder_whose_clearing_was_cut_off_can_be_cleared(trained, monkeypatch
     monkeypatch.undo()
     workdir.clear(trained)
     assert not list(trained.iterdir())
+
+
+def test_a_full_disk_at_the_evaluation_of_a_saved_place_loses_no_checkpoint(tmp_path, monkeypatch, capsys):
+    """Stopped after three epochs, then told that these are all: the checkpoint is there and gets its evaluation."""
+    monkeypatch.setattr(display.Display, "log", stopping_at(3))
+    assert train(tmp_path / "run", "--epochs=10", "--eval_every=5", "--save_every=4") == 143
+    monkeypatch.undo()
+    (kept,) = checkpoint.steps(tmp_path / "run" / "checkpoints")
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.files, "write", fail)
+    assert cli.main(["train", f"--workdir={tmp_path / 'run'}", "--epochs=3", "--quiet"]) == 1
+    assert "No space left on device" in capsys.readouterr().err.splitlines()[-1]
+    checkpoint.verify(tmp_path / "run" / "checkpoints", kept)
+    monkeypatch.undo()
+    assert cli.main(["train", f"--workdir={tmp_path / 'run'}", "--epochs=3", "--quiet"]) == 0
+    assert checkpoint.steps(tmp_path / "run" / "checkpoints") == [kept]
+    last = outcome(tmp_path / "run")[1]["last"]
+    assert (last["epoch"], last["recall@5"]) == (3, pytest.approx(evaluated(tmp_path / "run", "best")))
+    assert checkpoint.verify(tmp_path / "run" / "checkpoints", kept)["progress"]["final"]["epoch"] == 3
+
+
+def stopping_at(epoch: int):
+    """A Display.log that sends a signal at the line of an epoch."""
+    return lambda self, row: signal.raise_signal(signal.SIGTERM) if row["epoch"] == epoch else None
+
+
+VALID = ["--eval_split=valid", "--validation_fraction=0.2", "--early_stopping_patience=0", "--learning_rate=0.4"]
+
+
+def test_a_run_that_lost_its_best_checkpoint_ends_and_says_what_is_missing(tmp_path, capsys):
+    assert train(tmp_path / "run", "--epochs=4", *VALID) == 0
+    best = outcome(tmp_path / "run")[1]["best"]["epoch"]
+    checkpoints = tmp_path / "run" / "checkpoints"
+    assert best < 4, "the learning rate should be so high that the last evaluation is not the best"
+    lost = best * checkpoint.steps(checkpoints)[-1] // 4
+    (checkpoints / str(lost) / "meta" / "metadata").write_text("{")
+    capsys.readouterr()
+    assert train(tmp_path / "run", "--epochs=6", *VALID) == 0
+    result = outcome(tmp_path / "run")[1]
+    told = capsys.readouterr()
+    assert result["best"]["epoch"] == best
+    assert f"the best checkpoint, {lost}, is lost" in result["missing"]
+    assert result["missing"] in told.err
+    assert result["test"]["epoch"] != best
+    assert f"epoch {result['test']['epoch']} (best left)" in told.out
+
+
+def test_patience_stated_anew_within_an_epoch_finishes_that_epoch_and_evaluates_it(tmp_path, monkeypatch):
+    """Stopped in the seventh epoch, evaluations after the best one, and then told to wait for a single one."""
+
+    def progress(self, epoch, step, steps, loss):
+        if epoch == 7 and step < steps:
+            signal.raise_signal(signal.SIGTERM)
+
+    slow = ["--learning_rate=1e-6", "--epochs=40"]
+    monkeypatch.setattr(training, "GROWTH", 1)  # every block is of one step
+    monkeypatch.setattr(display.Display, "progress", progress)
+    assert train(tmp_path / "run", *slow, "--early_stopping_patience=0") == 143
+    assert outcome_of_stopped(tmp_path / "run")["step"] > 0
+    monkeypatch.undo()
+    assert train(tmp_path / "run", *slow, "--early_stopping_patience=1") == 0
+    result = outcome(tmp_path / "run")[1]
+    assert (result["status"], result["epochs"], result["step"], result["last"]["epoch"]) == ("completed", 7, 0, 7)
+
+
+def test_a_checkpoint_that_the_first_process_does_not_see_is_refused(trained):
+    checkpoints = trained / "checkpoints"
+    newest = checkpoint.steps(checkpoints)[-1]
+    seal = checkpoint.read_meta(checkpoints, newest)["sha256"]
+    assert run._seen_alike(checkpoints, run.Survey(newest, seal, [newest], [], []))["sha256"] == seal
+    with pytest.raises(InputError, match="another checkpoint than the first process sees"):
+        run._seen_alike(checkpoints, run.Survey(newest, "0" * 64, [newest], [], []))
+    with pytest.raises(InputError, match="expected the checkpoint that the first process sees"):
+        run._seen_alike(checkpoints, run.Survey(newest + 1, seal, [newest + 1], [], []))
+
+
+def test_a_process_that_sees_another_folder_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "SEEN_SECONDS", 0.2)
+    monkeypatch.setattr(run.processes, "from_first", lambda place, value: "the lock of elsewhere")
+    with pytest.raises(InputError, match="expected a folder that all processes see"), run.held(tmp_path):
+        pass

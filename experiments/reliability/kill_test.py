@@ -1,6 +1,6 @@
 """Kills a run with SIGKILL, lets it continue, and compares its end with that of a run left alone.
 
-    python experiments/reliability/kill_test.py --data_dir=data --kills=50 --out=runs/kill [--mode=time|inside|processes]
+    python experiments/reliability/kill_test.py --data_dir=data --kills=50 --out=runs/kill --mode=time
 
 `--mode=time` kills at a moment drawn uniformly over the time that the run left alone took. `--mode=inside` kills inside
 an operation of a drawn kind (a save, a rename, a removal) and number, by way of `killed_inside.py`. `--mode=processes`

@@ -1,13 +1,21 @@
 """`python -m lgcn_jax COMMAND --flag=value ...`, also installed as `lgcn-jax`."""
 
-import sys
+import signal
 
-from lgcn_jax import ending, signals
+_early = []  # signals that came while the modules below were imported
+for _number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(_number, lambda number, frame: _early.append(number))
+
+import sys  # noqa: E402
+
+from lgcn_jax import ending, signals  # noqa: E402
 
 
 def run() -> None:
     """Exits with the status of the command. Signals are answered before anything else is imported."""
     request = signals.StopRequest(ends_process=True).__enter__()  # never left: until its end the process answers
+    for number in _early:
+        signal.raise_signal(number)
     from lgcn_jax import cli
 
     try:

@@ -7,8 +7,8 @@ one that is interrupted a second time.
 """
 
 import contextlib
+import os
 import signal
-import socket
 import threading
 import types
 
@@ -65,10 +65,9 @@ class StopRequest:
         for number in NUMBERS:
             self._exits.callback(signal.signal, number, signal.signal(number, self._note))
         if self._ends_process:
-            heard, tell = socket.socketpair()
-            tell.setblocking(False)
-            self._tell = tell  # kept open
-            self._exits.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False))
+            heard, tell = os.pipe()
+            os.set_blocking(tell, False)
+            self._exits.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(tell, warn_on_full_buffer=False))
             threading.Thread(target=self._listen, args=(heard,), daemon=True, name="signals").start()
         return self
 
@@ -79,10 +78,10 @@ class StopRequest:
         del frame
         self.signal = self.signal or number
 
-    def _listen(self, heard: socket.socket) -> None:
+    def _listen(self, heard: int) -> None:
         """The thread: it gets a byte for each signal at once, while Python's handlers run at some later time."""
         received = []
-        while byte := heard.recv(1):
+        while byte := os.read(heard, 1):
             if byte[0] not in NUMBERS:
                 continue
             received.append(byte[0])

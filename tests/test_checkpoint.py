@@ -181,9 +181,16 @@ def test_a_folder_that_cannot_be_made_is_a_failed_write(tmp_path):
         Checkpoints(tmp_path / "run" / "checkpoints", "recall@20")
 
 
+def with_the_first_as_best(config, *metrics: float) -> list[Snapshot]:
+    """Places after the first epochs, of these metrics, that all know the first one as the best."""
+    places = [snapshot(config, epoch, metric) for epoch, metric in enumerate(metrics, 1)]
+    best = places[0].progress.best
+    return [place._replace(progress=dataclasses.replace(place.progress, best=best)) for place in places]
+
+
 def test_a_choice_beside_a_run_that_removes_the_best_checkpoint_looks_again(small, tmp_path, monkeypatch):
     """While we look at the newest one, the run beside us saves a new best one and removes the old one."""
-    saved(tmp_path, *(snapshot(small, epoch, metric) for epoch, metric in ((1, 0.5), (2, 0.1), (3, 0.2))))
+    saved(tmp_path, *with_the_first_as_best(small, 0.5, 0.1, 0.2))
     verify, moved = checkpoint.verify, []
 
     def verify_beside_a_run(folder, step):
@@ -199,10 +206,7 @@ def test_a_choice_beside_a_run_that_removes_the_best_checkpoint_looks_again(smal
 
 
 def test_where_the_best_checkpoint_is_lost_the_best_that_is_left_is_named(small, tmp_path):
-    best = {"epoch": 1, "split": "test", "recall@20": 0.5}
-    places = [snapshot(small, epoch, metric) for epoch, metric in ((1, 0.5), (2, 0.3), (3, 0.2))]
-    places = [place._replace(progress=dataclasses.replace(place.progress, best=best)) for place in places]
-    saved(tmp_path, *places)
+    saved(tmp_path, *with_the_first_as_best(small, 0.5, 0.3, 0.2))
     (tmp_path / str(STEPS) / "meta" / "metadata").unlink()
     choice = checkpoint.choose(tmp_path, "best", "recall@20")
     assert choice.step == 2 * STEPS

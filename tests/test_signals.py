@@ -66,9 +66,7 @@ def test_a_second_interrupt_ends_a_process_that_has_something_to_save():
 
 
 def test_a_first_signal_is_waited_with_where_there_is_something_to_save():
-    prepare = (
-        "request.begin_training(); import threading; threading.Timer(4, lambda: __import__('os')._exit(7)).start()"
-    )
+    prepare = "request.begin_training(); import os, threading; threading.Timer(4, os._exit, (7,)).start()"
     assert inside_a_library(prepare, signal.SIGTERM) == (7, "")
 
 
@@ -77,7 +75,7 @@ LONG = [*WORLD, "--num_layers=2", "--embedding_dim=8", "--batch_size=64", "--eva
 
 
 @pytest.mark.parametrize(
-    ("number", "moment"), [(signal.SIGINT, 0.3), (signal.SIGTERM, 1.0), (signal.SIGINT, 2.5), (signal.SIGTERM, 8.0)]
+    ("number", "moment"), [(signal.SIGINT, 1.0), (signal.SIGTERM, 1.5), (signal.SIGINT, 3.0), (signal.SIGTERM, 8.0)]
 )
 def test_a_signal_at_any_moment_ends_a_run_in_one_line(tmp_path, number, moment):
     folder = tmp_path / "run"

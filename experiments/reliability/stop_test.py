@@ -24,7 +24,6 @@ from absl import app, flags
 from lgcn_jax import checkpoint
 
 STATUS = {signal.SIGTERM: 143, signal.SIGINT: 130}
-BEFORE_PYTHON = 0.1  # seconds in which the interpreter has not reached our first line: a signal has its usual effect
 SHARE_WITHIN_LIMIT = 0.95
 HANG = 120.0
 
@@ -32,6 +31,13 @@ HANG = 120.0
 def begin(folder: Path, settings: list[str]) -> subprocess.Popen:
     command = [sys.executable, "-m", "lgcn_jax", "train", *settings, f"--workdir={folder}", "--quiet"]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def interpreter_seconds() -> float:
+    """How long Python takes to come to a program's first line: until then a signal has its usual effect."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import runpy"], check=True)
+    return time.perf_counter() - started
 
 
 def stop(process: subprocess.Popen, folder: Path, number: signal.Signals, moment: float) -> tuple[float, str, str]:
@@ -45,7 +51,7 @@ def stop(process: subprocess.Popen, folder: Path, number: signal.Signals, moment
         process.kill()
         return HANG, "somewhere", f"had not ended: {process.communicate()[1]}"
     seconds = time.perf_counter() - started
-    if process.returncode == -number and moment < BEFORE_PYTHON:
+    if process.returncode == -number and moment < 2 * interpreter_seconds():
         return seconds, "before the first line of the program", ""
     return seconds, *verdict(folder, process.returncode, STATUS[number], said)
 

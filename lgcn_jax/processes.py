@@ -39,7 +39,10 @@ _LOST = re.compile(
     re.IGNORECASE,
 )
 
+FAREWELL_SECONDS = 3.0  # for which the first process stays, so that the others can tell why they end, too
+
 _limit = WAIT_SECONDS
+_quiet = contextlib.ExitStack()  # from `join` to the end of `together`
 _meetings = itertools.count()
 
 
@@ -53,7 +56,8 @@ def join(coordinator: str, num_processes: str, process_id: str, limit: str = "",
       check: called several times a second while waiting; may raise.
 
     Raises:
-      InputError: the processes cannot be found, did not all come in time, or a number is none.
+      InputError: the processes cannot be found, or a number is none. Where not all have come in time, this process
+        ends with that line.
     """
     global _limit
     _limit = float(_number("--process_timeout", limit, 1, 10**6)) if limit else WAIT_SECONDS
@@ -86,17 +90,20 @@ def _initialize(settings: dict[str, Any], coordinator: str, check: Callable[[], 
         except Exception as error:
             failures.append(str(error).splitlines()[0])
 
+    _quiet.enter_context(_quiet_libraries())
     thread = threading.Thread(target=initialize, daemon=True, name="join")
     end = time.monotonic() + _limit
     thread.start()
     while thread.is_alive() and time.monotonic() < end:
         thread.join(0.1)
         check()
-    if thread.is_alive():
-        failures.append(f"after {_limit:.0f} s {_absent(coordinator, settings)}")
+    expected = f"HOST:PORT that all processes reach, or {DETECT} in a cluster that JAX knows"
+    if thread.is_alive():  # it never ends, so this process has to
+        found = f"{coordinator} (after {_limit:.0f} s {_absent(coordinator, settings)})"
+        ending.end(2, str(InputError("--coordinator", found, expected)))
     if failures:
-        expected = f"HOST:PORT that all processes reach, or {DETECT} in a cluster that JAX knows"
-        raise InputError("--coordinator", f"{coordinator} ({failures[0]})", expected) from None
+        _quiet.close()
+        raise InputError("--coordinator", f"{coordinator} ({failures[0]})", expected)
 
 
 def _absent(coordinator: str, settings: dict[str, Any]) -> str:
@@ -214,7 +221,7 @@ def together(request: StopRequest) -> Iterator[None]:
     if not several():
         yield
         return
-    with _quiet_libraries():
+    with _quiet:
         try:
             yield
             exchange("at the end of the run")
@@ -227,6 +234,8 @@ def _end(error: BaseException, request: StopRequest) -> NoReturn:
     """Ends this process with the line that the error asks for; it may mean that another process is gone."""
     if isinstance(error, Stopped):
         ending.end(request.status, request.line)
+    if isinstance(error, InputError | DivergedError) and is_first():
+        time.sleep(FAREWELL_SECONDS)
     if isinstance(error, InputError):
         ending.end(2, str(error))
     if isinstance(error, DivergedError):

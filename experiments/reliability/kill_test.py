@@ -117,9 +117,7 @@ class Pair:
     timeout: int = 60  # seconds that one waits for the other where they meet
 
     def start(self, folder: Path) -> list[subprocess.Popen]:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{listener.getsockname()[1]}"
+        address = f"127.0.0.1:{free_port()}"
         one_run = "--mesh=data:2", f"--coordinator={address}", "--num_processes=2", f"--process_timeout={self.timeout}"
         numbered = [Trial((*self.settings, *one_run, f"--process_id={number}")) for number in range(2)]
         return [trial.start(folder) for trial in numbered]
@@ -145,6 +143,12 @@ class Pair:
         if not over and not (alone and other.returncode in (1, 2)):
             raise RuntimeError(f"{folder}: the other one ended with {other.returncode}: {told[1 - victim]}")
         return lines[0] if lines else "the run was over in the other one"
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 LOST = r"of this run (is gone|did not answer in time)|waited \d+ s|--coordinator: found"

@@ -267,7 +267,7 @@ def score(
 ) -> tuple[dict[str, Any], list[str]]:
     """The metrics of a run's 'best' or 'latest' checkpoint on a part of its data set, with epoch and split; notes."""
     require_content(folder / "checkpoints", interactions)
-    problem = pose(dataclasses.replace(config, eval_split=split), interactions)
+    problem = pose(dataclasses.replace(config, eval_split=split), interactions, trains=False)
     found, notes = checkpoint.restore(folder / "checkpoints", which, problem.like())
     epoch, params = found.snapshot.progress.epoch, problem.by_row(found.snapshot.state.params)
     del found  # the optimizer's state

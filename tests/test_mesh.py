@@ -158,8 +158,13 @@ def test_a_mesh_of_another_form_is_refused(small, spec):
 
 
 def test_a_batch_that_cannot_be_cut_is_refused(small):
-    with pytest.raises(InputError, match=r"--batch_size: found 256, expected a multiple of 3"):
-        dataclasses.replace(small, mesh="data:3")
+    problem = posed(small, "data:3", batch_size=240)
+    uneven = dataclasses.replace(problem, config=dataclasses.replace(problem.config, batch_size=256))
+    for train in (lambda: posed(small, "data:3"), lambda: training.fit(uneven)):
+        with pytest.raises(
+            InputError, match=r"--batch_size: found 256, expected a multiple of 3, the size of the axis"
+        ):
+            train()
 
 
 def test_ties_go_to_the_lower_id_wherever_the_items_are(small):

@@ -185,10 +185,6 @@ class Config:
             value = getattr(self, field.name)
             if not field.metadata["accepts"](value):
                 raise InputError(f"--{field.name}", text(value), field.metadata["expected"])
-        places, _ = mesh_shape(self.mesh)
-        if self.batch_size % places:
-            expected = f"a multiple of {places}, the size of the axis data of --mesh"
-            raise InputError("--batch_size", self.batch_size, expected)
         if self.plateau_min_lr > self.learning_rate:
             raise InputError("--plateau_min_lr", self.plateau_min_lr, f"at most --learning_rate={self.learning_rate}")
         if self.layer_weights and len(self.layer_weights) != self.num_layers + 1:

@@ -38,9 +38,13 @@ class LightGCN(nnx.Module):
             final = weight * table + propagate(layout, final)
         return final
 
-    def rows(self, layout: Layout, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The final and the layer-0 embeddings in int32[m] `rows`, each [m, d]: `self(layout)[rows]`, but cheaper."""
-        return combined_rows(layout, self.weights, self.table[...], rows)
+    def rows(self, layout: Layout, rows: jax.Array, axis: str | None = None) -> tuple[jax.Array, jax.Array]:
+        """The final and the layer-0 embeddings in int32[..., m] `rows`, each [..., m, d].
+
+        They are `self(layout)[rows]`, but cheaper. Where a mesh axis cuts the last dimension of `rows`, the table's
+        gradient is that of the losses of all its devices, added up.
+        """
+        return combined_rows(layout, self.weights, self.table[...], rows, axis)
 
 
 def initial_table(key: jax.Array, node: jax.Array, dim: int, std: float) -> jax.Array:

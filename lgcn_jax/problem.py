@@ -35,7 +35,7 @@ class Problem:
       mesh: the devices.
       order: where the nodes' rows stand.
       adjacency: A_hat, as placed on the devices.
-      sampler: of the train pairs, likewise.
+      sampler: of the train pairs, likewise; None where the problem is posed for evaluation alone.
       task: of the part evaluated, likewise.
     """
 
@@ -45,7 +45,7 @@ class Problem:
     mesh: Mesh
     order: Order
     adjacency: Adjacency
-    sampler: Sampler
+    sampler: Sampler | None
     task: Task
 
     @property
@@ -140,14 +140,24 @@ def check(config: Config, interactions: Interactions) -> None:
         raise InputError("--eval_split", f"{config.eval_split}, which is empty", f"a part with a pair{hint}")
 
 
-def pose(config: Config, interactions: Interactions) -> Problem:
-    """Puts graph, sampler and evaluation task on the devices.
+def require_equal_parts(config: Config, mesh: Mesh) -> None:
+    """Raises an InputError where a batch cannot be cut into equal parts for the axis `data`."""
+    if config.batch_size % mesh.data:
+        expected = f"a multiple of {mesh.data}, the size of the axis data of --mesh"
+        raise InputError("--batch_size", config.batch_size, expected)
+
+
+def pose(config: Config, interactions: Interactions, *, trains: bool = True) -> Problem:
+    """Puts graph, sampler and evaluation task on the devices; no sampler where nothing `trains`.
 
     Raises:
-      InputError: the platform or the data set lacks what the settings ask for, or there are too few devices.
+      InputError: the platform or the data set lacks what the settings ask for, there are too few devices, or a batch
+        to train on cannot be cut over them.
     """
     check(config, interactions)
     mesh = Mesh.of(config.mesh)
+    if trains:
+        require_equal_parts(config, mesh)
     placed, adjacency = _graph(config, mesh, interactions)
     owners = None if mesh.nodes == 1 else placed.row // (placed.num_rows // mesh.nodes)
     return Problem(
@@ -157,7 +167,7 @@ def pose(config: Config, interactions: Interactions) -> Problem:
         mesh=mesh,
         order=placed,
         adjacency=adjacency,
-        sampler=_sampler(config, mesh, interactions, owners),
+        sampler=_sampler(config, mesh, interactions, owners) if trains else None,
         task=_task(config, mesh, interactions, owners),
     )
 

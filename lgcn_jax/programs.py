@@ -11,7 +11,7 @@ from flax import nnx
 from lgcn_jax import evaluation
 from lgcn_jax.evaluation import Task, Trained
 from lgcn_jax.mesh import DATA, NODES, PARTS, ROWS, WHOLE, share, total
-from lgcn_jax.problem import Problem
+from lgcn_jax.problem import Problem, require_equal_parts
 from lgcn_jax.propagation import Adjacency
 from lgcn_jax.sampling import Triples
 from lgcn_jax.state import Snapshot
@@ -52,6 +52,7 @@ def _shardings(problem: Problem, like: Snapshot):
 def make_block(problem: Problem, graphdef: nnx.GraphDef) -> Callable:
     """The function of `Programs.block`, not compiled."""
     config, mesh = problem.config, problem.mesh
+    require_equal_parts(config, mesh)
     gradient_of = make_gradient(config, graphdef, problem.num_users, mesh.axis(DATA))
     update = make_update(config)
 

@@ -29,6 +29,11 @@ def choose(name: str = "auto") -> str:
     return FASTEST.get(jax.default_backend(), "bucket") if name == "auto" else name
 
 
+def deterministic(name: str) -> bool:
+    """Whether a product in the layout meant by `name` has the same bits every time on the platform that JAX runs on."""
+    return jax.default_backend() in LAYOUTS[choose(name)].DETERMINISTIC
+
+
 def working() -> list[str]:
     """The layouts that work on the platform that JAX runs on."""
     return [name for name, layout in LAYOUTS.items() if jax.default_backend() in layout.PLATFORMS]
@@ -126,33 +131,38 @@ def _backward(layout: Layout, gradient: jax.Array):
 propagate.defvjp(_forward, _backward)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 4))
 def combined_rows(
-    layout: Layout, weights: tuple[float, ...], table: jax.Array, nodes: jax.Array
+    layout: Layout, weights: tuple[float, ...], table: jax.Array, nodes: jax.Array, axis: str | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """Rows of the layers' weighted sum: (sum_k weights[k] A_hat^k table)[nodes], and table[nodes], each [m, d].
+    """Rows of the layers' weighted sum: (sum_k weights[k] A_hat^k table)[nodes], and table[nodes], each [..., m, d].
 
     Args:
       layout: of A_hat, n nodes.
       weights: alpha_0..alpha_K; static.
       table: [n, d].
-      nodes: int32[m], repeats allowed.
+      nodes: int32[..., m], repeats allowed.
+      axis: the mesh axis over which the last dimension of `nodes` is cut, None where it is not; static. The gradient is
+        then that of the losses of all its devices, added up.
     """
-    inner, scale, own = table, weights[-1], layout.take(table, nodes)
+    flat = nodes.reshape(-1)
+    inner, scale, own = table, weights[-1], layout.take(table, flat)
     for weight in weights[-2:0:-1]:  # Horner's rule: no layer is kept for a sum at the end
         inner, scale = weight * table + scale * layout.product(inner), 1.0
-    if len(weights) == 1:
-        return weights[0] * own, own
-    return weights[0] * own + scale * layout.rows(inner, nodes), own
+    combined = weights[0] * own
+    if len(weights) > 1:
+        combined = combined + scale * layout.rows(inner, flat)
+    return combined.reshape(*nodes.shape, -1), own.reshape(*nodes.shape, -1)
 
 
-def _combined_forward(layout: Layout, weights: tuple[float, ...], table: jax.Array, nodes: jax.Array):
-    return combined_rows(layout, weights, table, nodes), (layout, nodes)
+def _combined_forward(layout: Layout, weights: tuple[float, ...], table: jax.Array, nodes: jax.Array, axis: str | None):
+    return combined_rows(layout, weights, table, nodes, axis), (layout, nodes)
 
 
-def _combined_backward(weights: tuple[float, ...], kept, gradients: tuple[jax.Array, jax.Array]):
+def _combined_backward(weights: tuple[float, ...], axis: str | None, kept, gradients: tuple[jax.Array, jax.Array]):
     """The same polynomial of A_hat, applied to a gradient that only the `nodes` have: sums in place, never a pass."""
-    (layout, nodes), (combined, own) = kept, gradients
+    layout, nodes = kept
+    nodes, combined, own = _of_all(axis, nodes, *gradients)
     own = weights[0] * combined + own
     if len(weights) == 1:
         return None, layout.scatter(own, nodes), None
@@ -160,6 +170,18 @@ def _combined_backward(weights: tuple[float, ...], kept, gradients: tuple[jax.Ar
     for weight in weights[-2:0:-1]:
         total = layout.product(layout.add(total, weight * combined, nodes))
     return None, layout.add(total, own, nodes), None
+
+
+def _of_all(axis: str | None, nodes: jax.Array, *rows: jax.Array) -> tuple[jax.Array, ...]:
+    """int32[b] nodes and their rows [b, d], of all devices of the axis, in the order of a batch that is not cut.
+
+    The backward pass is linear, and so it could also be done on each device and its tables added up. But rows are fewer
+    than tables are long, and products that round shall round the same sums as on one device.
+    """
+    if axis is not None:
+        last = nodes.ndim - 1
+        nodes, *rows = (jax.lax.all_gather(array, axis, axis=last, tiled=True) for array in (nodes, *rows))
+    return nodes.reshape(-1), *(array.reshape(nodes.size, -1) for array in rows)
 
 
 combined_rows.defvjp(_combined_forward, _combined_backward)

@@ -374,7 +374,7 @@ def score(
     """The metrics of a run's 'best' or 'latest' checkpoint on a part of its data set, with epoch and split; notes on
     what was lost, where it is not the very checkpoint that was asked for."""
     checkpoints = folder / "checkpoints"
-    problem = pose(dataclasses.replace(config, eval_split=split), interactions)
+    problem = pose(dataclasses.replace(config, eval_split=split), interactions, trains=False)
     choice, found = _loaded(checkpoints, which, stored_settings(folder).watched, problem, interactions)
     epoch, params = found.snapshot.progress.epoch, problem.by_row(found.snapshot.state.params)
     del found  # the optimizer's state

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from lgcn_jax import losses, optimizer
+from lgcn_jax import losses, optimizer, propagation
 from lgcn_jax.config import Config
+from lgcn_jax.mesh import total
 from lgcn_jax.model import LightGCN, initial_table
 from lgcn_jax.propagation import Adjacency
 from lgcn_jax.sampling import Triples
@@ -34,31 +35,36 @@ def make_gradient(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_n
       config: loss settings.
       graphdef: the model's definition, of `init`.
       num_users: offset of the items among the nodes.
-      axis_name: where batches are cut over devices, the axis over which gradients and terms are averaged; the result
-        is that of one device on the union of the batches, padded rows included.
+      axis_name: where batches are cut over devices, the axis over which they are; the result is that of one device on
+        the union of the batches, padded rows included.
     """
-
-    def average(tree):
-        return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
+    # Each device of the axis computes the whole gradient; where its bits may differ, a mean keeps their tables equal.
+    differs = axis_name is not None and not propagation.deterministic(config.propagation)
 
     def loss(params, adjacency: Adjacency, triples: Triples):
         model = nnx.merge(graphdef, params)
-        nodes = jnp.concatenate([triples.user, num_users + triples.positive, num_users + triples.negative])
-        final, initial = model.rows(adjacency.layout, adjacency.row[nodes])
-        user, positive, negative = jnp.split(final, 3)
+        nodes = jnp.stack([triples.user, num_users + triples.positive, num_users + triples.negative])
+        final, initial = model.rows(adjacency.layout, adjacency.row[nodes], axis_name)
+        user, positive, negative = _columns(final)
         s_pos, s_neg = (user * positive).sum(-1), (user * negative).sum(-1)
         share = triples.weight.astype(s_pos.dtype)
-        share = share / average(share.sum())
+        share = share / total(share.sum(), axis_name)
         ranking = (share * losses.ranking(s_pos, s_neg, config.margin)).sum()
         contrastive = (share * losses.contrastive(s_pos, s_neg, config.temperature)).sum()
-        l2 = (share * losses.l2(*jnp.split(initial, 3))).sum()
+        l2 = (share * losses.l2(*_columns(initial))).sum()
         return losses.combine(ranking, contrastive, l2, config.alpha, config.l2), (ranking, contrastive, l2)
 
     def gradient(params, adjacency: Adjacency, triples: Triples):
-        (total, terms), found = jax.value_and_grad(loss, has_aux=True)(params, adjacency, triples)
-        return average((found, (total, *terms)))
+        (combined, terms), found = jax.value_and_grad(loss, has_aux=True)(params, adjacency, triples)
+        found = jax.lax.pmean(found, axis_name) if differs else found
+        return found, tuple(total(term, axis_name) for term in (combined, *terms))
 
     return gradient
+
+
+def _columns(rows: jax.Array) -> list[jax.Array]:
+    """[3, B, d] as three of [B, d], by one split, whose gradient is one concatenation."""
+    return jnp.split(rows.reshape(-1, rows.shape[-1]), 3)
 
 
 def make_update(config: Config) -> Callable[..., tuple[TrainState, StepMetrics]]:

@@ -117,11 +117,7 @@ class Ready(NamedTuple):
 
 
 def prepare(problem: Problem, start: Snapshot | None = None) -> Ready:
-    """Compiles the programs of a run from `start`, or from its beginning.
-
-    Raises:
-      InputError: batches cannot be cut over the devices.
-    """
+    """Compiles the programs of a run from `start`, or from its beginning."""
     here = problem.start() if start is None else start._replace(progress=resumed(problem.config, start.progress))
     started = time.perf_counter()
     programs = Programs.compile(problem, here)

@@ -11,6 +11,7 @@ import pytest
 from lgcn_jax import cli, csr, datasets, evaluation, training
 from lgcn_jax.errors import InputError
 from lgcn_jax.interactions import Interactions
+from lgcn_jax.layout import Bcsr
 from lgcn_jax.mesh import NODES, PARTS, ROWS, WHOLE, Mesh, exchanged
 from lgcn_jax.problem import Problem, pose
 from lgcn_jax.programs import Programs, make_evaluate
@@ -49,6 +50,37 @@ def test_twenty_steps_and_an_evaluation_are_those_of_one_device(small, mesh, sam
     assert found.steps_per_epoch > 20
     assert metrics[0] == pytest.approx(metrics[1], abs=2e-3)  # single hits may move where scores are equal to 1e-6
     assert metrics[0]["recall@20"] > 0
+
+
+def test_twenty_steps_that_round_to_bfloat16_are_those_of_one_device(small):
+    """Cut over `data`, the same sums are rounded; over `nodes`, their order may now and then flip a rounding."""
+    settings = {"propagation_dtype": "bfloat16", "batch_size": 120}
+    one = posed(small, "data:1", **settings)
+    expected = one.table(after(one, 20)[0][0].params)
+    for mesh, tolerance in (("data:2", 1e-6), ("data:2,nodes:4", 1e-5)):
+        problem = posed(small, mesh, **settings)
+        params = after(problem, 20)[0][0].params
+        np.testing.assert_allclose(problem.table(params), expected, rtol=0, atol=tolerance, err_msg=mesh)
+        parts = {}
+        for shard in params["table"][...].addressable_shards:
+            parts.setdefault(str(shard.index), []).append(np.asarray(shard.data))
+        for replicas in parts.values():
+            assert len(replicas) == 2
+            np.testing.assert_array_equal(*replicas)
+
+
+@pytest.mark.parametrize("platforms", [("cpu",), ()])
+def test_a_table_travels_over_data_only_where_a_layout_may_give_other_bits(small, monkeypatch, platforms):
+    monkeypatch.setattr(Bcsr, "DETERMINISTIC", platforms)
+    problem = posed(small, "data:2", num_layers=1)
+    text = Programs.compile(problem, problem.start()).block.as_text()
+    gathered = [line for line in text.splitlines() if " all-gather(" in line]
+    reduced = [line for line in text.splitlines() if " all-reduce(" in line]
+    table = f"f32[{problem.order.num_rows},16]"
+    assert gathered
+    assert reduced
+    assert not any(table in line for line in gathered)
+    assert any(table in line for line in reduced) == (not platforms)
 
 
 @pytest.mark.parametrize("layout", ["bcsr", "bucket"])
@@ -158,8 +190,13 @@ def test_a_mesh_of_another_form_is_refused(small, spec):
 
 
 def test_a_batch_that_cannot_be_cut_is_refused(small):
-    with pytest.raises(InputError, match=r"--batch_size: found 256, expected a multiple of 3"):
-        dataclasses.replace(small, mesh="data:3")
+    problem = posed(small, "data:3", batch_size=240)
+    uneven = dataclasses.replace(problem, config=dataclasses.replace(problem.config, batch_size=256))
+    for train in (lambda: posed(small, "data:3"), lambda: training.fit(uneven)):
+        with pytest.raises(
+            InputError, match=r"--batch_size: found 256, expected a multiple of 3, the size of the axis"
+        ):
+            train()
 
 
 def test_ties_go_to_the_lower_id_wherever_the_items_are(small):

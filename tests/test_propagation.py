@@ -113,6 +113,26 @@ def test_combined_rows_and_their_gradient_are_those_of_dense_powers(name, weight
     np.testing.assert_allclose(found, expected, rtol=0, atol=4 * TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize("weights", [(1.0,), (0.25, 0.75), (0.1, 0.2, 0.3, 0.4)])
+def test_the_gradient_of_rows_cut_over_devices_is_that_of_all(weights):
+    """On each device, and also where sums are rounded: node 7 has rows in both parts."""
+    layout, x = propagation.prepare(matrix_of(), "bcsr", "bfloat16"), table()
+    nodes = jnp.asarray([[3, 7, 7, USERS], [USERS + 5, 3, 7, USERS - 1]], jnp.int32)  # two parts of a batch of four
+
+    def gradient(nodes, axis=None):
+        def loss(x):
+            return sum(jnp.sum(jnp.sin(part)) for part in propagation.combined_rows(layout, weights, x, nodes, axis))
+
+        return jax.grad(loss)(x)
+
+    halves = jnp.stack(jnp.split(nodes, 2, axis=1))
+    found = jax.pmap(lambda nodes: gradient(nodes, "data"), axis_name="data")(halves)
+    expected = jax.jit(gradient)(nodes)
+    assert float(jnp.abs(expected).max()) > 0.1
+    for place in found:
+        np.testing.assert_allclose(place, expected, rtol=0, atol=2e-6)
+
+
 @pytest.mark.parametrize("name", WORKING)
 def test_blocks_in_one_room_have_equal_shapes_and_add_up(name, dtype):
     """Of a matrix cut into two rows and three columns of blocks, one of them without an entry."""

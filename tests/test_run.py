@@ -17,7 +17,7 @@ import pytest
 
 from lgcn_jax import checkpoint, cli, datasets, display, lock, programs, run, training, workdir
 from lgcn_jax.errors import InputError
-from lgcn_jax.problem import pose
+from lgcn_jax.problem import Problem, pose
 from lgcn_jax.state import Snapshot
 
 WORLD = ["--dataset=synthetic", "--num_users=300", "--num_items=200", "--num_interactions=5000", "--top_k=5"]
@@ -326,6 +326,36 @@ def test_a_blank_line_among_the_sums_changes_nothing(trained, whole):
         path.write_text(path.read_text() + "\n\n")
     assert train(trained, "--epochs=6") == 0
     assert outcome(trained) == whole
+
+
+def test_evaluate_takes_a_mesh_that_the_run_could_not_train_on(half, capsys, monkeypatch):
+    """Batches of 256 are none for three places, but evaluation draws none."""
+    holders, by_row, told = [], Problem.by_row, []
+
+    def noted(problem, tree):
+        assert problem.sampler is None
+        params = by_row(problem, tree)
+        holders.append(len(params["table"][...].devices()))
+        return params
+
+    monkeypatch.setattr(Problem, "by_row", noted)
+    for mesh in ([], ["--mesh=data:3"]):
+        assert cli.main(["evaluate", f"--workdir={half}", "--checkpoint=latest", *mesh]) == 0
+        told.append(capsys.readouterr().out)
+    assert holders == [1, 3]
+    assert told[0] == told[1]
+    assert "epoch 2 (latest)" in told[0]
+
+
+@pytest.mark.parametrize("more", [["--epochs=4"], ["--epochs=4", "--overwrite"]])
+def test_a_mesh_that_cannot_cut_a_batch_is_refused_before_anything_is_written(trained, tmp_path, capsys, more):
+    before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
+    for folder in (trained, tmp_path / "new"):
+        assert train(folder, "--mesh=data:3", *more) == 2
+        line = "--batch_size: found 256, expected a multiple of 3, the size of the axis data of --mesh\n"
+        assert capsys.readouterr().err == line
+    assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("which", ["best", "latest"])

@@ -4,6 +4,7 @@ import io
 import os
 import re
 import sys
+import types
 
 import pytest
 import tqdm
@@ -85,7 +86,7 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now = 0.0
-        monkeypatch.setattr(display.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(display, "time", types.SimpleNamespace(perf_counter=lambda: self.now))
         monkeypatch.setattr(tqdm.std, "time", lambda: self.now)
 
     def works(self, bar, seconds, count, *place):

@@ -77,12 +77,10 @@ def expected(data, result):
 
 def test_what_is_told_apart_here_differs(expected):
     """Else nothing below would be tested."""
+    other = {"best": "latest", "latest": "best", "valid": "test", "test": "valid"}
     for (which, split), metrics in expected.items():
-        for other in (
-            ({"best": "latest", "latest": "best"}[which], split),
-            (which, {"valid": "test", "test": "valid"}[split]),
-        ):
-            assert max(abs(metrics[name] - expected[other][name]) for name in metrics) > APART
+        for neighbour in ((other[which], split), (which, other[split])):
+            assert max(abs(metrics[name] - expected[neighbour][name]) for name in metrics) > APART
 
 
 def test_the_best_epoch_is_chosen_on_valid(run, result, expected):

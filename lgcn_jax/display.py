@@ -8,9 +8,7 @@ import tqdm
 
 from lgcn_jax.config import Config
 
-WIDE = "{desc} {percentage:3.0f}% |{bar}| {remaining} left{postfix}"
-NARROW = "{desc}{postfix}, {remaining} left"  # what does not fit is cut off at the end
-ENOUGH = 80  # columns for the wide form
+ENOUGH = 80  # columns for the form with a bar
 
 
 class Display:
@@ -23,51 +21,59 @@ class Display:
         self._config = config
         self._metric = ""
         self._loss = 0.0
-        self._started = time.perf_counter()
-        self._first = None  # epochs done before, where a run is continued
+        self._begun, self._count = None, 0  # when the first block of steps began, and how many steps it had
+        self._first = None  # epochs done before that block, the part of one included
         self._terminal = not quiet and sys.stderr.isatty()
         self._lines = not quiet and not self._terminal
         size = {"ncols": _columns(), "nrows": 2}  # of our own: where a terminal says 0, tqdm shows nothing
-        self._bar = tqdm.tqdm(total=config.epochs, disable=not self._terminal, bar_format=WIDE, **size)
+        shape = {"bar_format": "{percentage:3.0f}% |{bar}|", "miniters": 0}  # blocks differ in what they add
+        self._bar = tqdm.tqdm(total=config.epochs, disable=not self._terminal, **shape, **size)
+
+    def begin(self, count: int) -> None:
+        """Before a block of `count` steps. The first one starts the clock, so that compilation is not in the rate."""
+        if self._begun is None:
+            self._begun, self._count = time.perf_counter(), count
 
     def progress(self, epoch: int, step: int, steps: int, loss: float) -> None:
         """After a block of steps: moves the bar by the share of the epoch that is done."""
-        self._loss = loss
+        self._loss, place = loss, epoch - 1 + step / steps
         if self._first is None:
-            self._first = self._bar.initial = epoch - 1
+            self._first = place - self._count / steps
         if self._terminal:
-            self._describe(epoch)
-            self._bar.update(epoch - 1 + step / steps - self._bar.n)
+            self._describe(epoch, place)
+            self._bar.update(place - self._bar.n)
 
     def log(self, row: dict) -> None:
         """A line of metrics.jsonl: evaluations are shown."""
         if row["split"] == "train":
             return
-        watched = self._config.watched
+        watched, epoch = self._config.watched, row["epoch"]
         self._metric = f"{row['split']} {watched} {row[watched]:.4f}"
         if self._terminal:
-            self._describe(row["epoch"])
+            self._describe(epoch, epoch)
             self._bar.refresh()  # the next block may be long in coming, and after the last epoch there is none
         if self._lines:
-            place = f"epoch {row['epoch']:>{len(str(self._config.epochs))}}/{self._config.epochs}"
-            print(f"{place}  {self._told(row['epoch'])}", file=sys.stderr, flush=True)
+            place = f"epoch {epoch:>{len(str(self._config.epochs))}}/{self._config.epochs}"
+            print(f"{place}  {self._told(self._metric, epoch)}", file=sys.stderr, flush=True)
 
-    def _told(self, epoch: int) -> str:
+    def _told(self, metric: str, place: float) -> str:
         """Loss, metric and time left; the metric alone where no step was made before the evaluation."""
         if self._first is None:
-            return self._metric
-        left = (time.perf_counter() - self._started) / (epoch - self._first) * (self._config.epochs - epoch)
-        return f"loss {self._loss:.4f}, {self._metric}, {_clock(left)} left"
+            return metric
+        return ", ".join(filter(None, (f"loss {self._loss:.4f}", metric, f"{_clock(self._left(place))} left")))
 
-    def _describe(self, epoch: int) -> None:
-        """The texts around the bar, for a terminal as wide as it is now."""
-        place, metric = f"{epoch}/{self._config.epochs}", self._metric
+    def _left(self, place: float) -> float:
+        """Seconds until the last epoch is over, `place` epochs into the run, at the mean rate since the first block."""
+        return (time.perf_counter() - self._begun) / (place - self._first) * (self._config.epochs - place)
+
+    def _describe(self, epoch: int, place: float) -> None:
+        """The texts around the bar, for a terminal as wide as it is now; what does not fit is cut off at the end."""
+        shown = f"{epoch}/{self._config.epochs}"
         self._bar.ncols = _columns()
-        wide = self._bar.ncols >= ENOUGH
-        self._bar.bar_format = WIDE if wide else NARROW
-        metric = metric if wide else metric.partition(" ")[2]
-        self._bar.set_description_str(f"epoch {place}" if wide else place, refresh=False)
-        self._bar.set_postfix_str(f"loss {self._loss:.4f}" + (f", {metric}" if metric else ""), refresh=False)
+        if self._bar.ncols >= ENOUGH:
+            self._bar.bar_format = f"epoch {shown} {{percentage:3.0f}}% |{{bar}}| {self._told(self._metric, place)}"
+        else:
+            self._bar.bar_format = f"{shown}, {self._told(self._metric.partition(' ')[2], place)}"
 
     def __enter__(self) -> "Display":
         return self

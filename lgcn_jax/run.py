@@ -286,7 +286,9 @@ class Recorder(training.Listener):
         self._shown.log(row)
 
     def steps(self, planned: int) -> int:
-        return self._profile.before(planned)
+        count = self._profile.before(planned)
+        self._shown.begin(count)
+        return count
 
     def progress(self, epoch: int, step: int, steps: int, loss: float) -> None:
         self._profile.after()

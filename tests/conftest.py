@@ -10,7 +10,9 @@ import hypothesis
 import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
+from lgcn_jax import cache
 from lgcn_jax.config import Config
 from lgcn_jax.datasets import ENVIRONMENT, NAMED
 from lgcn_jax.interactions import Interactions, assemble
@@ -29,6 +31,27 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )
 hypothesis.settings.load_profile("project")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(tmp_path_factory):
+    """Most of a test's time is compilation: a program that an earlier test of this process had is taken from a folder.
+
+    Each process has a folder of its own, since JAX's cache is not made for several that write at once.
+    """
+    with cache.kept(tmp_path_factory.mktemp("programs")):
+        yield
+
+
+@pytest.fixture
+def uncached():
+    """Compiles anew what the test needs."""
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)
+    compilation_cache.reset_cache()
 
 
 def pairs(rows, listed=()) -> Pairs:

@@ -1,15 +1,17 @@
 """The command line as a user meets it: what it prints, what it writes, and how it refuses."""
 
+import dataclasses
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import types
 
 import pytest
 
-from lgcn_jax import cli, datasets, workdir
+from lgcn_jax import cli, datasets, display, doctor, layout, propagation, run, training, workdir
 from lgcn_jax.errors import InputError
 
 WORLD = ["--dataset=synthetic", "--num_users=300", "--num_items=200", "--num_interactions=5000"]
@@ -80,25 +82,6 @@ def test_result_names_best_last_and_the_hash_of_the_tables(tmp_path):
     assert result["environment"]["dataset"]["users"] == 300
 
 
-def test_evaluate_scores_the_checkpoint_that_train_scored(tmp_path, capsys):
-    trained(tmp_path / "run")
-    last = json.loads((tmp_path / "run" / "result.json").read_text())["last"]
-    capsys.readouterr()
-    assert cli.main(["evaluate", f"--workdir={tmp_path / 'run'}", "--checkpoint=latest"]) == 0
-    out = capsys.readouterr().out
-    assert "epoch 4 (latest)" in out
-    for metric in ("recall@5", "ndcg@20"):
-        assert f"{last[metric]:.4f}" in out
-
-
-def test_a_validation_part_chooses_the_epoch_and_the_test_part_is_scored_once(tmp_path, capsys):
-    assert trained(tmp_path / "run", "--validation_fraction=0.1", "--eval_split=valid") == 0
-    result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert result["best"]["split"] == "valid"
-    assert result["test"]["epoch"] == result["best"]["epoch"]
-    assert f"{result['test']['recall@5']:.4f}" in capsys.readouterr().out
-
-
 def test_a_run_that_watches_valid_needs_no_test_part(tmp_path):
     """Every test pair is in train, and so none is left to be scored at the end."""
     train = "".join(f"{user} {user % 7} {user % 5 + 7}\n" for user in range(20))
@@ -113,11 +96,6 @@ def test_a_run_that_watches_valid_needs_no_test_part(tmp_path):
     assert "test" not in result
 
 
-def test_popularity_is_scored_by_the_same_evaluator(capsys):
-    assert cli.main(["evaluate", "--model=popularity", *WORLD]) == 0
-    assert "popularity" in capsys.readouterr().out
-
-
 def test_data_describes_the_set(capsys):
     assert cli.main(["data", *WORLD]) == 0
     out = capsys.readouterr().out
@@ -129,16 +107,39 @@ def test_quiet_shows_the_final_table_alone(tmp_path, capsys):
     assert trained(tmp_path / "run", "--quiet") == 0
     out, err = capsys.readouterr()
     assert err == ""
-    assert out.startswith("synthetic, test part")
+    assert [re.split(r"  +|: ", line)[0] for line in out.splitlines()] == [
+        *("synthetic, test part", "popularity", "epoch 4 (best)", "epoch 4 (last)"),
+        f"wrote {tmp_path / 'run' / 'result.json'} and {tmp_path / 'run' / 'curves.png'}",
+    ]
 
 
-def test_plain_lines_tell_loss_metric_and_time_left(tmp_path, capsys):
-    trained(tmp_path / "run")
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2
-    assert lines[1].startswith("epoch 4/4  loss ")
-    assert "recall@5" in lines[1]
-    assert lines[1].endswith("00:00 left")
+def test_plain_lines_tell_loss_metric_and_time_left(tmp_path, capsys, monkeypatch):
+    """By a clock of ours: an hour of compilation, 10 s for each epoch, which is one block, 5 s for an evaluation."""
+    now = 0.0
+
+    def after(seconds, function):
+        def call(*arguments):
+            nonlocal now
+            now += seconds
+            return function(*arguments)
+
+        return call
+
+    monkeypatch.setattr(display, "time", types.SimpleNamespace(perf_counter=lambda: now))
+    monkeypatch.setattr(training, "FIRST_BLOCK", 10**6)
+    monkeypatch.setattr(training.Programs, "compile", after(3600, training.Programs.compile))
+    monkeypatch.setattr(training, "evaluate_epoch", after(5, training.evaluate_epoch))
+    monkeypatch.setattr(run.Recorder, "progress", after(10, run.Recorder.progress))
+    assert trained(tmp_path / "run") == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("synthetic: 300 users, 200 items, ")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    lines = []
+    for epoch, left in ((2, "00:25"), (4, "00:00")):
+        trained_on, evaluated = (row for row in rows if row["epoch"] == epoch)
+        shown = f"loss {trained_on['loss']:.4f}, test recall@5 {evaluated['recall@5']:.4f}"
+        lines.append(f"epoch {epoch}/4  {shown}, {left} left")
+    assert err.splitlines() == lines
 
 
 def test_flagfile_states_flags(tmp_path, capsys):
@@ -333,15 +334,6 @@ def test_other_data_than_trained_on_is_refused(tmp_path, capsys):
     assert "as trained on" in capsys.readouterr().err
 
 
-def test_evaluate_takes_other_lists_and_another_part(tmp_path, capsys):
-    trained(tmp_path / "run", "--validation_fraction=0.1")
-    capsys.readouterr()
-    assert cli.main(["evaluate", f"--workdir={tmp_path / 'run'}", "--top_k=10,50", "--eval_split=valid"]) == 0
-    out = capsys.readouterr().out
-    assert "valid part" in out
-    assert "recall@50" in out
-
-
 def test_a_checkpoint_that_does_not_exist_is_refused(tmp_path, capsys):
     assert "best, latest" in refused(capsys, "evaluate", f"--workdir={tmp_path}", "--checkpoint=newest")
 
@@ -393,6 +385,33 @@ def test_a_download_has_a_bar_on_a_terminal_alone(monkeypatch, capsys):
         for command in ("data", "evaluate --model=popularity"):
             assert cli.main([*command.split(), *WORLD]) == 2
     assert asked == [False, False, True, True]
+
+
+def test_doctor_ends_with_status_1_where_a_check_fails(capsys, monkeypatch):
+    found = {"first": lambda: (True, "fine"), "second": lambda: (False, "off by 1"), "third": lambda: (True, "fine")}
+    monkeypatch.setattr(doctor, "CHECKS", found)
+    assert cli.main(["doctor"]) == 1
+    assert capsys.readouterr().out.splitlines()[-3:] == [
+        *("ok      first: fine", "FAILED  second: off by 1", "ok      third: fine"),
+    ]
+
+
+def test_doctor_sees_a_layout_whose_product_is_wrong(monkeypatch):
+    monkeypatch.setattr(propagation, "working", lambda: ["bcoo", "bucket"])
+    assert doctor.check_layouts()[0]
+    product = layout.Bucket.product
+    monkeypatch.setattr(layout.Bucket, "product", lambda self, x: 1.001 * product(self, x))
+    passed, finding = doctor.check_layouts()
+    assert not passed
+    assert finding.startswith("bcoo 0.0e+00, bucket ")
+
+
+def test_doctor_sees_a_model_that_learns_nothing(monkeypatch):
+    world = dataclasses.replace(doctor._WORLD, epochs=1, learning_rate=1e-9)
+    monkeypatch.setattr(doctor, "_WORLD", world)
+    passed, finding = doctor.check_training()
+    assert not passed
+    assert "after 1 epochs" in finding
 
 
 def test_doctor_finds_a_working_installation(capsys):

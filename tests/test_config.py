@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 from absl import flags
 
+from lgcn_jax import cli, propagation
 from lgcn_jax import config as configs
-from lgcn_jax import propagation
 from lgcn_jax.config import Config
 from lgcn_jax.errors import InputError
 
@@ -136,9 +137,21 @@ def test_text_that_is_no_value_of_the_type_is_refused(argument):
         parsed(argument)
 
 
-def test_every_setting_has_a_help_text():
-    for field in dataclasses.fields(Config):
-        assert len(field.metadata["help"]) > 10
+def test_every_setting_has_a_help_text(capsys):
+    """As `train --help` shows it: in words, with its choices and its default."""
+    assert cli.main(["train", "--help"]) == 0
+    lines = {line.split()[0]: line.strip() for line in capsys.readouterr().out.splitlines() if "--" in line}
+    fields = dataclasses.fields(Config)
+    assert len({field.metadata["help"] for field in fields}) == len(fields)
+    for field in fields:
+        line = lines[f"--{field.name}"]
+        said = line.removeprefix(f"--{field.name}").partition("(default: ")[0].strip()
+        assert len(re.findall(r"[A-Za-z]{2,}", said)) >= 3, line
+        if field.default not in (None, (), ""):
+            assert line.endswith(f"(default: {configs.text(field.default)})")
+        choices = re.fullmatch("one of (.*)", field.metadata["expected"])
+        for choice in choices[1].split(", ") if choices else ():
+            assert re.search(rf"\b{choice}\b", said), line
 
 
 def test_the_layouts_that_can_be_chosen_are_those_that_there_are():

@@ -2,9 +2,12 @@
 
 import io
 import os
+import re
 import sys
+import types
 
 import pytest
+import tqdm
 
 from lgcn_jax import display
 from lgcn_jax.config import Config
@@ -20,6 +23,7 @@ class Terminal(io.StringIO):
 def shown(monkeypatch, stream, **options) -> str:
     monkeypatch.setattr(sys, "stderr", stream)
     with display.Display(Config(epochs=4), **options) as bar:
+        bar.begin(5)
         bar.progress(1, 5, 5, 0.7)
         bar.progress(2, 5, 5, 0.6)
         bar.log({"epoch": 2, "split": "train", "loss": 0.6})
@@ -39,6 +43,7 @@ def test_an_evaluation_is_seen_at_once(monkeypatch):
     """Also the one after the last epoch, after which no block comes."""
     monkeypatch.setattr(sys, "stderr", Terminal())
     with display.Display(Config(epochs=2)) as bar:
+        bar.begin(5)
         bar.progress(2, 5, 5, 0.6)
         before = len(sys.stderr.getvalue())
         bar.log(ROW)
@@ -51,6 +56,7 @@ def test_loss_and_metric_are_seen_on_terminals_of_any_width(monkeypatch, columns
     monkeypatch.setattr(os, "get_terminal_size", lambda number: os.terminal_size((columns, 0)))
     monkeypatch.setattr(sys, "stderr", Terminal())
     with display.Display(Config(epochs=1000)) as bar:
+        bar.begin(1)
         bar.progress(1000, 1, 5, 0.7)
         bar.log(ROW | {"epoch": 1000})
         last = sys.stderr.getvalue().split("\r")[-1]
@@ -73,6 +79,77 @@ def test_an_evaluation_before_any_step_is_shown_without_loss_and_time(monkeypatc
     with display.Display(Config(epochs=2)) as bar:
         bar.log(ROW)
     assert sys.stderr.getvalue() == "epoch 2/2  test recall@20 0.1235\n"
+
+
+class Clock:
+    """Seconds that pass only where a test says so, for the display and for tqdm, which skips hasty updates."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr(display, "time", types.SimpleNamespace(perf_counter=lambda: self.now))
+        monkeypatch.setattr(tqdm.std, "time", lambda: self.now)
+
+    def works(self, bar, seconds, count, *place):
+        """A block of `count` steps that takes `seconds` and ends at (epoch, step, steps)."""
+        bar.begin(count)
+        self.now += seconds
+        bar.progress(*place, 0.5)
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def left(stream) -> list[str]:
+    """The times left that were shown."""
+    return re.findall(r"(\S+) left", stream.getvalue())
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_time_left_is_that_of_steps_and_evaluations_without_compilation(monkeypatch, clock, stream):
+    """Half an epoch in 10 s, the other in 20 s, an evaluation of 30 s: 60 s for each of the three that are left."""
+    monkeypatch.setattr(sys, "stderr", stream())
+    with display.Display(Config(epochs=4)) as bar:
+        clock.now += 5000  # compilation
+        clock.works(bar, 10, 4, 1, 4, 8)
+        clock.works(bar, 20, 4, 1, 8, 8)
+        clock.now += 30
+        bar.log(ROW | {"epoch": 1})
+        found = left(sys.stderr)
+    assert found == (["01:10", "01:30", "03:00"] if stream is Terminal else ["03:00"])
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_time_left_of_a_continued_run_is_by_what_it_does_itself(monkeypatch, clock, stream):
+    """It goes on in the middle of the 90th of 100 epochs and makes a quarter of an epoch in 15 s, so a minute each."""
+    monkeypatch.setattr(sys, "stderr", stream())
+    with display.Display(Config(epochs=100)) as bar:
+        clock.now += 5000
+        clock.works(bar, 15, 2, 90, 6, 8)
+        clock.works(bar, 15, 2, 90, 8, 8)
+        bar.log(ROW | {"epoch": 90})
+        clock.works(bar, 60 * 3.5, 28, 94, 4, 8)
+        clock.works(bar, 30, 4, 94, 8, 8)
+        bar.log(ROW | {"epoch": 94})
+        found = left(sys.stderr)
+    on_bar = ["10:15", "10:00", "10:00", "06:30", "06:00", "06:00"]
+    assert found == (on_bar if stream is Terminal else ["10:00", "06:00"])
+
+
+def test_hours_are_shown_where_there_are_some(monkeypatch, clock):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with display.Display(Config(epochs=62)) as bar:
+        clock.works(bar, 60, 8, 1, 8, 8)
+        bar.log(ROW | {"epoch": 1})
+    assert left(sys.stderr) == ["1:01:00"]
+
+
+def test_the_bar_is_as_far_as_the_run_from_the_first_block_on(monkeypatch, clock):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with display.Display(Config(epochs=100)) as bar:
+        clock.works(bar, 1, 2, 90, 4, 8)
+    assert "epoch 90/100  90% |" in sys.stderr.getvalue()
 
 
 def test_quiet_shows_nothing(monkeypatch):

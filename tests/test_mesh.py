@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lgcn_jax import cli, csr, datasets, evaluation, training
+from lgcn_jax import cli, csr, datasets, evaluation, propagation, training
+from lgcn_jax import problem as problems
 from lgcn_jax.errors import InputError
 from lgcn_jax.interactions import Interactions
 from lgcn_jax.layout import Bcsr
@@ -83,12 +84,21 @@ def test_a_table_travels_over_data_only_where_a_layout_may_give_other_bits(small
     assert any(table in line for line in reduced) == (not platforms)
 
 
-@pytest.mark.parametrize("layout", ["bcsr", "bucket"])
+ON_CPU = [name for name, layout in propagation.LAYOUTS.items() if "cpu" in layout.PLATFORMS]
+
+
+@pytest.mark.parametrize("layout", ON_CPU)
 def test_every_layout_can_be_cut(small, layout):
-    settings = {"propagation": layout, "batch_size": 240, "num_layers": 3}
-    found, expected = posed(small, "data:2,nodes:2", **settings), posed(small, "data:1", **settings)
-    tables = [problem.table(after(problem, 3)[0][0].params) for problem in (found, expected)]
-    np.testing.assert_allclose(*tables, rtol=0, atol=1e-5)
+    """Three steps on four devices, each with blocks of this layout, are those of one device with the default one."""
+    settings = {"batch_size": 240, "num_layers": 3}
+    found, expected = posed(small, "data:2,nodes:2", propagation=layout, **settings), posed(small, "data:1", **settings)
+    assert [type(block) for block in found.adjacency.layout.blocks] == [propagation.LAYOUTS[layout]] * 2
+    initial = expected.table(expected.fresh().params)
+    (state, totals), (state_of_one, totals_of_one) = (after(problem, 3)[0] for problem in (found, expected))
+    table, table_of_one = found.table(state.params), expected.table(state_of_one.params)
+    np.testing.assert_allclose(table, table_of_one, rtol=0, atol=1e-5)
+    assert np.abs(table_of_one - initial).max() > 1e-3  # a hundred times as far
+    np.testing.assert_allclose(totals.sums, totals_of_one.sums, rtol=1e-5)  # loss, terms, norm of the gradient
 
 
 @pytest.mark.parametrize("sampler", ["user", "edge"])
@@ -211,16 +221,31 @@ def test_ties_go_to_the_lower_id_wherever_the_items_are(small):
     assert sums[0] == pytest.approx(sums[1], abs=1e-7)
 
 
-def test_a_run_moves_between_meshes_through_its_checkpoints(small, tmp_path):
+def test_a_run_moves_between_meshes_through_its_checkpoints(tmp_path, monkeypatch):
     """From three places to one, to eight devices, and back to one; 499 nodes are padded to other numbers each time."""
     world = ["--dataset=synthetic", "--num_users=300", "--num_items=199", "--num_interactions=5000", "--top_k=20"]
     model = ["--num_layers=2", "--embedding_dim=8", "--batch_size=240", "--eval_every=1", "--save_every=1", "--quiet"]
+    shapes, pose = [], problems.pose
+
+    def noted(*arguments):
+        posed = pose(*arguments)
+        shapes.append((posed.mesh.data, posed.mesh.nodes))
+        return posed
+
+    monkeypatch.setattr(problems, "pose", noted)
     for epochs, mesh in ((1, "nodes:3"), (2, "data:1"), (3, "data:2,nodes:4"), (4, "nodes:1")):
         more = [f"--epochs={epochs}", f"--mesh={mesh}"]
         assert cli.main(["train", *world, *model, f"--workdir={tmp_path / 'moved'}", *more]) == 0
     assert cli.main(["train", *world, *model, f"--workdir={tmp_path / 'still'}", "--epochs=4"]) == 0
-    found, expected = (
-        json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[-2])["loss"]
+    assert shapes == [(1, 3), (1, 1), (2, 4), (1, 1), (1, 1)]
+    moved, still = (
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         for name in ("moved", "still")
     )
-    assert found == pytest.approx(expected, rel=1e-5)
+    assert len(moved) == 8
+    for found, expected in zip(moved, still, strict=True):
+        for name, value in expected.items():
+            if name in ("epoch", "split"):
+                assert found[name] == value
+            elif name != "seconds":  # single hits may move where scores are equal to 1e-6
+                assert found[name] == pytest.approx(value, **({"abs": 2e-3} if "@" in name else {"rel": 1e-5})), name

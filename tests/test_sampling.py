@@ -1,6 +1,7 @@
 """Samplers: what may be drawn, how often, and what an epoch covers."""
 
 import collections
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -87,8 +88,25 @@ def test_a_key_determines_its_batch(train, name):
     assert (drawn(sampler, 50, 3).negative != drawn(sampler, 50, 4).negative).any()
 
 
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_step_of_an_epoch_draws_anew(name):
+    """By chance a pair of batches has a few places in common, but never half of them."""
+    random = np.random.default_rng(0)
+    train = csr.from_pairs(random.integers(0, 50, 900), random.integers(0, 40, 900), (50, 40))
+    sampler = sampling.build(name, train, 40)
+    draw = jax.jit(lambda step: sampler.draw(jax.random.key(1), step, 200))
+    batches = [draw(jnp.int32(step)) for step in range(3)]
+    for first, second in itertools.combinations(batches, 2):
+        for column in ("user", "positive", "negative"):
+            assert (np.asarray(getattr(first, column)) == getattr(second, column)).mean() < 0.5, column
+
+
 def test_an_epoch_of_users_draws_as_often_as_there_are_pairs(train):
-    assert sampling.build("user", train, ITEMS).num_examples == train.nnz == 15
+    """Also those of the user who has every item; every draw of every batch counts."""
+    sampler = sampling.build("user", train, ITEMS)
+    assert sampler.num_examples == train.nnz == 15
+    assert (drawn(sampler, 15).weight == 1).all()
+    assert sampling.build("edge", train, ITEMS).num_examples == 9
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

@@ -7,6 +7,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracle
 import pytest
 from conftest import pairs
 
@@ -113,6 +114,52 @@ def test_where_blocks_end_changes_no_bit(small, sampler):
             state, totals = compiled.block(state, totals, problem.adjacency, problem.sampler, key, *places)
         tables.append((table_sha256(table(state.params)), float(totals.sums.loss)))
     assert len(set(tables)) == 1
+
+
+def test_every_epoch_draws_by_a_key_of_its_own(problem):
+    """The same one in all of its blocks."""
+    keys, here = [], problem.start()
+    programs = Programs.compile(problem, here)
+
+    def block(*arguments):
+        keys.append(tuple(jax.random.key_data(arguments[4]).tolist()))
+        return programs.block(*arguments)
+
+    class Halves(training.Listener):
+        def steps(self, planned):
+            return -(-planned // 2)
+
+    per_epoch = []
+    for _ in range(3):
+        here = training.train_epoch(problem, programs._replace(block=block), here, Halves())
+        per_epoch.append(set(keys))
+        assert len(keys) > 1
+        keys.clear()
+    assert [len(found) for found in per_epoch] == [1, 1, 1]
+    assert len(set.union(*per_epoch)) == 3
+
+
+@pytest.mark.parametrize("sampler", ["user", "edge"])
+def test_an_epoch_has_a_step_for_every_batch_and_for_the_rest(small, sampler):
+    problem = pose(dataclasses.replace(small, sampler=sampler), datasets.load(small))
+    pairs_of_all = datasets.load(small).train.nnz
+    for size, steps in ((pairs_of_all, 1), (pairs_of_all - 1, 2), (pairs_of_all + 1, 1), (1, pairs_of_all)):
+        config = dataclasses.replace(problem.config, batch_size=size)
+        assert dataclasses.replace(problem, config=config).steps_per_epoch == steps
+
+
+def test_a_run_makes_as_many_steps_as_its_epochs_have(problem):
+    """4,130 draws in batches of 1,000: five steps an epoch, as Adam counts them."""
+    config, ends = dataclasses.replace(problem.config, batch_size=1000, epochs=2), []
+
+    class Ends(training.Listener):
+        def progress(self, epoch, step, steps, loss):
+            ends.append((epoch, step, steps))
+
+    result = training.fit(dataclasses.replace(problem, config=config), Ends())
+    assert 4000 < datasets.load(config).train.nnz < 5000
+    assert [end for end in ends if end[1] == end[2]] == [(1, 5, 5), (2, 5, 5)]
+    assert int(result.snapshot.state.optimizer.adam[1][0].count) == 10
 
 
 def test_a_seed_determines_a_run_and_another_seed_another(problem):
@@ -244,12 +291,17 @@ def test_the_checkerboard_is_completed(checkerboard):
 
 
 def test_users_and_items_without_train_pairs_do_no_harm():
+    """Nothing pulls at such users, and the metrics are those of the definitions."""
     train = [(user, item) for user in range(10) for item in range(8) if (user + item) % 2 == 0]
-    data = assemble("gaps", pairs(train, listed=[20]), pairs([(0, 1), (21, 30), (21, 0)]))
-    config = Config(dataset="gaps", num_layers=2, embedding_dim=4, batch_size=8, epochs=3, top_k=(3,))
-    result = training.fit(pose(config, data))
-    assert np.isfinite(table(result.params)).all()
-    assert 0 <= result.last["recall@3"] <= 1
+    data = assemble("gaps", pairs(train, listed=[20]), pairs([(0, 1), (3, 30), (21, 30), (21, 0)]))
+    config = Config(dataset="gaps", num_layers=2, embedding_dim=4, batch_size=8, epochs=3, top_k=(1, 3))
+    problem = pose(dataclasses.replace(config, learning_rate=0.1), data)
+    initial, result = problem.table(problem.fresh().params), training.fit(problem)
+    moved = np.abs(result.table - initial).max(1) > 0
+    assert moved[: data.num_users].tolist() == [True] * 10 + [False] * 2  # users 20 and 21
+    expected = oracle.metrics(oracle.trained(result.table, data, 2), data, "test", (1, 3))
+    assert {name: result.last[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+    assert 0 < expected["recall@3"] < 1
 
 
 def test_a_loss_that_is_no_number_is_named_with_its_place(problem):

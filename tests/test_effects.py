@@ -1,0 +1,120 @@
+"""Settings reach a run: it is the one that the parts make which they name, put together by hand."""
+
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lgcn_jax import cli, datasets, graph, order, problem, propagation, run, sampling
+from lgcn_jax.config import Config
+from lgcn_jax.propagation import Adjacency
+from lgcn_jax.step import init, make_train_step, stream
+
+CONFIG = Config(
+    **{"dataset": "synthetic", "num_users": 300, "num_items": 200, "num_interactions": 5000, "top_k": (5,)},
+    **{"num_layers": 2, "embedding_dim": 8, "batch_size": 300, "learning_rate": 0.01, "epochs": 2, "init_std": 1.0},
+)
+NAMES = ("num_users", "num_items", "num_interactions", "num_layers", "embedding_dim", "batch_size")
+FLAGS = [f"--{name}={getattr(CONFIG, name)}" for name in (*NAMES, "learning_rate", "epochs", "init_std", "dataset")]
+
+
+def train(folder, *more) -> list[float]:
+    """The mean losses of a run's epochs."""
+    assert cli.main(["train", *FLAGS, "--top_k=5", "--quiet", f"--workdir={folder}", *more]) == 0
+    rows = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [row["loss"] for row in rows if row["split"] == "train"]
+
+
+def by_hand(sampler: str = "user", propagation_dtype: str = "float32") -> list[float]:
+    """The same of sampler, product and train step alone, rows in the order of ids, an epoch a loop of Python."""
+    data = datasets.load(CONFIG)
+    rows = jnp.arange(data.num_users + data.num_items, dtype=jnp.int32)
+    matrix = graph.normalized(data.train, data.num_items)
+    adjacency = Adjacency(propagation.prepare(matrix, "bcsr", propagation_dtype), rows)
+    graphdef, state = init(CONFIG, rows)
+    drawn = sampling.build(sampler, data.train, data.num_items)
+    step = jax.jit(make_train_step(CONFIG, graphdef, data.num_users))
+    draw = jax.jit(lambda key, number: drawn.draw(key, number, CONFIG.batch_size))
+    steps, losses = math.ceil(drawn.num_examples / CONFIG.batch_size), []
+    for epoch in (1, 2):
+        key, sum_ = jax.random.fold_in(stream(CONFIG.seed, "data"), epoch), 0.0
+        for number in range(steps):
+            state, metrics = step(state, adjacency, draw(key, jnp.int32(number)))
+            sum_ += float(metrics.loss)
+        losses.append(sum_ / steps)
+    return losses
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The folder of a run with the default settings, and its losses."""
+    folder = tmp_path_factory.mktemp("effects") / "run"
+    return folder, train(folder)
+
+
+NEAR = 2e-6  # of a loss, relatively; what is told apart here differs by more than ten times as much
+
+
+def test_a_run_is_its_parts(plain):
+    assert plain[1] == pytest.approx(by_hand(), rel=NEAR)
+
+
+@pytest.mark.parametrize("setting", [("sampler", "edge"), ("propagation_dtype", "bfloat16")], ids="=".join)
+def test_sampler_and_dtype_reach_a_run(tmp_path, plain, setting):
+    name, value = setting
+    found = train(tmp_path / "run", f"--{name}={value}")
+    assert found == pytest.approx(by_hand(**{name: value}), rel=NEAR)
+    for loss, other in zip(found, plain[1], strict=True):
+        assert abs(loss - other) > 10 * NEAR * other
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """The problems that are posed from here on, by `train` and by `evaluate`."""
+    found, pose = [], problem.pose
+
+    def noted(*arguments):
+        found.append(pose(*arguments))
+        return found[-1]
+
+    for module in (problem, run):
+        monkeypatch.setattr(module, "pose", noted)
+    return found
+
+
+@pytest.mark.parametrize("name", ["natural", "local", "auto"])
+def test_the_order_of_rows_reaches_a_run_and_changes_no_number_but_for_rounding(
+    tmp_path, plain, made, monkeypatch, name
+):
+    monkeypatch.setattr(order, "SMALLEST", 20)  # else all of so small a graph is one neighbourhood
+    found = train(tmp_path / "run", f"--node_order={name}")
+    assert found == pytest.approx(plain[1], rel=1e-5)
+    rows = made[0].order.row
+    ids = np.arange(500)
+    np.testing.assert_array_equal(np.sort(rows), ids)
+    assert (rows == ids).all() == (name == "natural")
+    if name != "natural":
+        data = datasets.load(CONFIG)
+        local = order.local(graph.normalized(data.train, data.num_items), data.num_users)
+        np.testing.assert_array_equal(rows, local.row)
+
+
+@pytest.mark.parametrize(("flag", "devices"), [((), 1), (("--mesh=nodes:2",), 2)])
+def test_evaluate_uses_the_devices_of_its_mesh(plain, made, capsys, flag, devices):
+    """Graph, users' pairs and items are cut over both, and the metrics are the same."""
+    last = json.loads((plain[0] / "result.json").read_text())["last"]
+    capsys.readouterr()
+    assert cli.main(["evaluate", f"--workdir={plain[0]}", "--checkpoint=latest", *flag]) == 0
+    label, *cells = capsys.readouterr().out.splitlines()[-1].split("  ")
+    assert label == "epoch 2 (latest)"
+    figures = [float(cell) for cell in cells if cell]
+    assert figures == pytest.approx([last[f"{name}@5"] for name in ("precision", "recall", "ndcg")], abs=1e-3)
+    (posed,) = made
+    for leaf in jax.tree.leaves((posed.adjacency, posed.task)):
+        assert len(leaf.sharding.device_set) == devices
+    entries = sum(leaf.addressable_shards[0].data.size for leaf in jax.tree.leaves(posed.adjacency.layout))
+    whole = 2 * datasets.load(CONFIG).train.nnz
+    assert (entries < 1.7 * whole) == (devices == 2)  # column and value of each entry, and the starts of rows

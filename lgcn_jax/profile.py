@@ -11,7 +11,7 @@ STEPS = 8  # enough for a mean, few enough for a trace of some hundred kilobytes
 
 
 class Profile:
-    """Traces the second block of steps of a run; the first one, of as many steps, warms up.
+    """Traces the second block of steps of a run; the first one, of a single step, warms up.
 
     A context manager. What a block computes does not depend on its length, and so a traced run is the same run.
 

@@ -241,3 +241,41 @@ def test_lastfm_has_users_and_items_on_one_side_alone(published):
     summary = found.summary()
     assert found.num_users - summary["users without train items"] == 1878
     assert found.num_items - summary["items without train users"] == 4476
+
+
+def test_two_that_fetch_one_set_into_one_folder_at_the_same_time_both_have_it(tmp_path, monkeypatch):
+    """Each has the whole file in hand when the other one puts its own in place."""
+    both = threading.Barrier(2, timeout=60)
+
+    def fetch(source, target, progress):
+        target.write_bytes(TRAIN if source.file == "train.txt" else TEST)
+        both.wait()
+
+    sources = (datasets.Source("train.txt", sha256(TRAIN), fetch), datasets.Source("test.txt", sha256(TEST), fetch))
+    monkeypatch.setitem(datasets.NAMED, "tiny", datasets.NamedSet("adjacency", *sources))
+    monkeypatch.delenv(datasets.ENVIRONMENT, raising=False)
+    found = []
+    config = Config(dataset="tiny", data_dir=str(tmp_path))
+    threads = [threading.Thread(target=lambda: found.append(datasets.load(config).content_hash())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(found) == 2
+    assert found[0] == found[1]
+    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == ["test.txt", "train.txt"]
+
+
+def test_a_folder_that_another_failed_download_removes_is_made_again(tmp_path, monkeypatch):
+    make, removed = datasets.tempfile.TemporaryDirectory, []
+
+    def made(dir, prefix):
+        if not removed:
+            removed.append(dir)
+            dir.rmdir()
+        return make(dir=dir, prefix=prefix)
+
+    monkeypatch.setattr(datasets.tempfile, "TemporaryDirectory", made)
+    with datasets._staging(tmp_path / "tiny") as folder:
+        assert folder.parent == removed[0] == tmp_path / "tiny"
+    assert list((tmp_path / "tiny").iterdir()) == []

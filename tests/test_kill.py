@@ -37,3 +37,16 @@ def test_a_difference_of_one_bit_is_seen(two):
 def test_killed_runs_end_as_the_one_left_alone(tmp_path):
     same, moments = kill_test.survive(TRIAL, tmp_path / "kill", kills=4, seed=1)
     assert same == moments.total() == 4
+
+
+def test_runs_killed_inside_a_save_a_rename_and_a_removal_end_as_the_one_left_alone(tmp_path):
+    same, moments = kill_test.survive(TRIAL, tmp_path / "kill", kills=3, seed=2, mode="inside")
+    assert same == 3
+    assert moments == {f"inside a {operation}": 1 for operation in ("removal", "rename", "save")}
+
+
+@pytest.mark.long
+def test_runs_of_two_processes_of_which_one_is_killed_end_as_the_one_left_alone(tmp_path):
+    pair = kill_test.Pair(TRIAL.settings)
+    same, moments = kill_test.survive(pair, tmp_path / "kill", kills=3, seed=3, mode="processes")
+    assert same == moments.total() == 3

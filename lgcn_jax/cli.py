@@ -446,6 +446,6 @@ def _usage() -> str:
 def _usage_of(name: str, command: Command) -> str:
     values = _define(command)
     names = (*command.own, *command.settings)
-    lines = [f"  --{flag:<22}{values[flag].help}" for flag in names]
-    lines.append(f"  --{'flagfile':<22}a file with one flag on each line")
+    lines = [f"  --{flag:<24} {values[flag].help}" for flag in names]
+    lines.append(f"  --{'flagfile':<24} a file with one flag on each line")
     return "\n".join([f"python -m lgcn_jax {name}: {command.summary}", "", *lines])

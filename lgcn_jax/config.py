@@ -102,7 +102,7 @@ class Config:
     num_interactions: int = _count(200_000, "interactions of the synthetic data set", least=2)
 
     # The model.
-    num_layers: int = _count(3, "propagation layers K", least=0, most=64)
+    num_layers: int = _count(3, "number of propagation layers K", least=0, most=64)
     embedding_dim: int = _count(64, "width d of the tables", most=65536)
     layer_weights: tuple[float, ...] = _setting(
         (),

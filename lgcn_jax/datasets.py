@@ -232,10 +232,7 @@ def _from_wheel(source: Source, target: Path, progress: bool) -> None:
     command += ["--disable-pip-version-check", "--progress-bar", "on" if progress else "off"]
     command += ["--dest", str(target.parent), _RECBOLE]
     shown = sys.stderr.fileno() if progress else subprocess.DEVNULL
-    with subprocess.Popen(command, stdout=shown, stderr=subprocess.PIPE, text=True) as pip, ending.cleanup(pip.kill):
-        _, said = pip.communicate()
-    if pip.returncode:
-        raise subprocess.CalledProcessError(pip.returncode, command, stderr=said)
+    subprocess.run(command, check=True, stdout=shown, stderr=subprocess.PIPE, text=True)
     wheel = next(target.parent.glob("*.whl"), None)
     if wheel is None:
         raise FileNotFoundError(f"pip brought no wheel of {_RECBOLE}")

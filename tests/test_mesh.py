@@ -115,7 +115,8 @@ def test_all_devices_draw_the_triples_of_one(small, mesh, sampler):
 
 
 def test_no_device_holds_the_whole_table_or_graph(small):
-    problem = posed(small, "data:2,nodes:4")
+    # A batch of few rows: those of a whole batch are on every device.
+    problem = posed(small, "data:2,nodes:4", batch_size=32)
     (state, _), programs = after(problem, 1)
     tables = [leaf for leaf in jax.tree.leaves(state) if leaf.ndim]
     assert len(tables) == 3  # the table and Adam's two moments
@@ -127,7 +128,7 @@ def test_no_device_holds_the_whole_table_or_graph(small):
         for leaf in jax.tree.leaves(tree):
             assert leaf.sharding.spec == PARTS
             assert max(shard.data.size for shard in leaf.addressable_shards) < 0.5 * entries
-    one = posed(small, "data:1")
+    one = posed(small, "data:1", batch_size=32)
     before = after(one, 1)[1].block.memory_analysis().temp_size_in_bytes
     assert programs.block.memory_analysis().temp_size_in_bytes < before
     whole = f"f32[{problem.order.num_rows},16]"

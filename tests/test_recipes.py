@@ -38,7 +38,7 @@ def test_a_recipe_says_what_its_name_says_and_how_it_is_run(recipe):
         assert "recipes/demo.flags" in (ROOT / "Makefile").read_text()
 
 
-@pytest.mark.parametrize("recipe", map(of, RECIPES))
+@pytest.mark.parametrize("recipe", [of(recipe) for recipe in RECIPES])
 def test_two_epochs_of_a_recipe_run(recipe, published, tmp_path, capsys):
     """The second one with a lower loss, and a better evaluation than nothing."""
     config = settings(recipe)

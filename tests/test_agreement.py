@@ -26,7 +26,7 @@ def together(folder, *of_each: list[str]) -> list[tuple[int, str]]:
         for number, flags in enumerate(of_each):
             own = [f"--coordinator={address}", f"--process_id={number}", *flags]
             processes.append(subprocess.Popen([*command, *own], cwd=folder / str(number), **pipes, **place))
-        said = [process.communicate(timeout=120)[1] for process in processes]
+        said = [process.communicate(timeout=300)[1] for process in processes]
         return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
     finally:
         for process in processes:

@@ -11,7 +11,7 @@ import stop_test
 from lgcn_jax import signals
 from lgcn_jax.signals import Stopped, StopRequest
 
-SOON = 60  # seconds within which a busy machine does what takes one
+SOON = 120  # seconds within which a busy machine does what takes one
 # A library that runs for minutes: it gives other threads their turn, and Python's signal handlers none.
 INSIDE_A_LIBRARY = """
 import hashlib, sys

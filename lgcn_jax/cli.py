@@ -141,6 +141,7 @@ def _found(values: flags.FlagValues, folder: Path, quiet: bool, request: StopReq
     processes.require_same("before data are read", alike)
     request.check()
     interactions = datasets.load(config, progress=not quiet and sys.stderr.isatty())
+    processes.require_same("after data are read", {"--dataset": interactions.content_hash()})
     request.check()
     posed = problem.pose(config, interactions)
     run.require_agreement(config, interactions, posed)

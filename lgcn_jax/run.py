@@ -110,11 +110,10 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def require_agreement(config: Config, interactions: Interactions, problem: Problem) -> None:
-    """Raises an InputError where the processes of a run would compute different numbers: other data, versions,
-    settings of JAX, layouts, or another order of rows."""
+    """Raises an InputError where the processes of a run would compute different numbers from the same data: other
+    versions, settings of JAX, layouts, or another order of rows."""
     now = _flat(workdir.environment(config, interactions))
-    names = [name for name in now if name in DECISIVE or name.startswith("jax")]
-    values = {name: now[name] for name in (*names, "dataset.content_sha256")}
+    values = {name: now[name] for name in now if name in DECISIVE or name.startswith("jax")}
     rows = hashlib.sha256(problem.order.row.tobytes()).hexdigest()
     values |= {"order of rows": rows, "XLA_FLAGS": os.environ.get("XLA_FLAGS", "")}
     processes.require_same("before the first step", {_flag_of(name): value for name, value in values.items()})
@@ -122,9 +121,7 @@ def require_agreement(config: Config, interactions: Interactions, problem: Probl
 
 def _flag_of(name: str) -> str:
     """How a user knows what is called `name` in environment.json."""
-    return {"dataset.content_sha256": "--dataset", "propagation": "--propagation", "node_order": "--node_order"}.get(
-        name, name
-    )
+    return f"--{name}" if name in ("propagation", "node_order") else name
 
 
 class Survey(NamedTuple):

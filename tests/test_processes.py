@@ -181,6 +181,13 @@ def test_a_wait_inside_a_library_ends_at_the_limit():
             assert (status, said) == (1, line)
 
 
+def test_a_process_that_jax_aborts_ends_in_our_line():
+    """The first process is gone while the second one neither meets it nor computes with it."""
+    body = "import os, time; time.sleep(60) if place else (time.sleep(1), os._exit(9))"
+    with meeting(body) as made:
+        assert ends(made)[1] == (1, "the first process of this run is gone; the same command continues\n")
+
+
 def test_an_error_of_one_process_ends_all_in_a_line_each():
     body = "from lgcn_jax.errors import InputError\n    if place: raise InputError('--a', 1, 2)\n"
     with meeting(body + "    processes.exchange('here')") as made:

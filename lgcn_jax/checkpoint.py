@@ -387,7 +387,7 @@ def _choice(folder: Path, found: list[int], which: str, watched: str) -> tuple[C
         return Choice(wanted, "", notes), not notes
     except DamagedError as error:
         missing = f"the best checkpoint, {wanted}, is lost ({error})"
-    for step in (step for step in found if step not in (wanted, newest) and step < newest):
+    for step in (step for step in found if step < newest and step != wanted):
         with contextlib.suppress(DamagedError):
             good[step] = verify(folder, step)
     left = max(good, key=lambda step: (_evaluated(good[step], watched), -step))

@@ -238,9 +238,10 @@ def _evaluate_run(values: flags.FlagValues, split: str) -> int:
     config = dataclasses.replace(config, **stated, plateau_metric="", eval_split=split)
     interactions = datasets.load(config, progress=sys.stderr.isatty())
     problem.check(config, interactions)
-    scores, notes = run.score(config, interactions, folder, which, split)
-    for note in notes:
+    scores, choice = run.score(config, interactions, folder, which, split)
+    for note in filter(None, [*choice.notes, choice.missing]):
         print(f"{folder}: {note}", file=sys.stderr)
+    which = "best left" if choice.missing else which
     _say(display.table({f"{interactions.name}, {split} part": {}, f"epoch {scores['epoch']} ({which})": scores}))
     return 0
 

@@ -33,7 +33,7 @@ FREE = ("data_dir", "epochs", "save_every", "early_stopping_patience", "propagat
 GENERATOR = ("jax_default_prng_impl", "jax_threefry_partitionable", "jax_random_seed_offset", "jax_enable_x64")
 
 # What has to be the same in all processes of a run, beside its settings and those of JAX: see `workdir.environment`.
-DECISIVE = ("cpu", "device.kind", "flax", "lgcn_jax", "node_order", "numpy", "optax", "propagation", "scipy")
+DECISIVE = ("device.kind", "flax", "lgcn_jax", "node_order", "numpy", "optax", "propagation", "scipy")
 SEEN_SECONDS = 10.0  # after which a network's folder shows in all processes what the first one wrote
 
 
@@ -114,6 +114,7 @@ def require_agreement(config: Config, interactions: Interactions, problem: Probl
     versions, settings of JAX, layouts, or another order of rows."""
     now = _flat(workdir.environment(config, interactions))
     values = {name: now[name] for name in now if name in DECISIVE or name.startswith("jax")}
+    values |= {"cpu": now["cpu"]} if now["device.platform"] == "cpu" else {}  # elsewhere it computes nothing
     rows = hashlib.sha256(problem.order.row.tobytes()).hexdigest()
     values |= {"order of rows": rows, "XLA_FLAGS": os.environ.get("XLA_FLAGS", "")}
     processes.require_same("before the first step", {_flag_of(name): value for name, value in values.items()})
@@ -361,17 +362,17 @@ def _test_part(config: Config, interactions: Interactions, folder: Path) -> dict
     """What result.json says of the test part, scored from the best checkpoint; or from the best that is left, and then
     `missing` says so."""
     try:
-        scores, notes = score(config, interactions, folder, "best", "test")
+        scores, choice = score(config, interactions, folder, "best", "test")
     except InputError as error:
         return {"missing": f"the test part was not scored: {error}"}
-    return {"test": scores} | ({"missing": "; ".join(notes)} if notes else {})
+    return {"test": scores} | ({"missing": choice.missing} if choice.missing else {})
 
 
 def score(
     config: Config, interactions: Interactions, folder: Path, which: str, split: str
-) -> tuple[dict[str, Any], list[str]]:
-    """The metrics of a run's 'best' or 'latest' checkpoint on a part of its data set, with epoch and split; notes on
-    what was lost, where it is not the very checkpoint that was asked for."""
+) -> tuple[dict[str, Any], checkpoint.Choice]:
+    """The metrics of a run's 'best' or 'latest' checkpoint on a part of its data set, with epoch and split; and which
+    checkpoint that is, with what was lost where it is not the very one that was asked for."""
     checkpoints = folder / "checkpoints"
     problem = pose(dataclasses.replace(config, eval_split=split), interactions, trains=False)
     choice, found = _loaded(checkpoints, which, stored_settings(folder).watched, problem, interactions)
@@ -380,8 +381,7 @@ def score(
     with processes.waiting("at the scoring of a checkpoint"):
         sums = jax.jit(make_evaluate(problem, problem.graphdef()))(params, problem.adjacency, problem.task)
         scores = evaluation.mean(sums, problem.task, config.top_k)
-    notes = [*choice.notes, *([choice.missing] if choice.missing else [])]
-    return {"epoch": epoch, "split": split} | scores, notes
+    return {"epoch": epoch, "split": split} | scores, choice
 
 
 def _loaded(

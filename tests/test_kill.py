@@ -35,7 +35,9 @@ def test_a_difference_of_one_bit_is_seen(two):
 
 
 def test_killed_runs_end_as_the_one_left_alone(tmp_path):
-    same, moments = kill_test.survive(TRIAL, tmp_path / "kill", kills=4, seed=1)
+    trial = dataclasses.replace(TRIAL, settings=(*TRIAL.settings, f"--compilation_cache={tmp_path / 'programs'}"))
+    trial.finish(tmp_path / "first")  # compiles, so that kills come while the others train
+    same, moments = kill_test.survive(trial, tmp_path / "kill", kills=4, seed=1)
     assert same == moments.total() == 4
 
 

@@ -647,6 +647,10 @@ def test_a_run_that_lost_its_best_checkpoint_ends_and_says_what_is_missing(tmp_p
     assert result["missing"] in told.err
     assert result["test"]["epoch"] != best
     assert f"epoch {result['test']['epoch']} (best left)" in told.out
+    assert cli.main(["evaluate", f"--workdir={tmp_path / 'run'}"]) == 0
+    told = capsys.readouterr()
+    assert result["missing"] in told.err
+    assert f"epoch {result['test']['epoch']} (best left)" in told.out
 
 
 def test_patience_stated_anew_within_an_epoch_finishes_that_epoch_and_evaluates_it(tmp_path, monkeypatch):

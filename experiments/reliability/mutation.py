@@ -66,11 +66,19 @@ def compiled_before(compiled_once):
     compilation_cache.reset_cache()
 
 
+def wanted() -> tuple[str, ...]:
+    """How the names of the tests begin that concern a module that is mutated."""
+    return tuple(name for path in configuration.config().only_mutate for name in concerned(Path(path).stem))
+
+
+def pytest_ignore_collect(collection_path):
+    files = {Path(name.partition("::")[0]).name for name in wanted()}
+    return True if collection_path.match("test_*.py") and collection_path.name not in files else None
+
+
 def pytest_collection_modifyitems(config, items):
-    """Only what concerns a module that is mutated, and the fastest first: the first that fails ends a mutant's run."""
-    modules = [Path(path).stem for path in configuration.config().only_mutate]
-    wanted = tuple(name for module in modules for name in concerned(module))
-    others = [item for item in items if not item.nodeid.startswith(wanted)]
+    """The fastest tests first: the first one that fails ends a mutant's run."""
+    others = [item for item in items if not item.nodeid.startswith(wanted())]
     config.hook.pytest_deselected(items=others)
     seconds = state().duration_by_test
     items[:] = sorted((item for item in items if item not in others), key=lambda item: seconds.get(item.nodeid, 0.0))

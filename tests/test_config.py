@@ -129,7 +129,9 @@ def test_settings_are_frozen():
 
 def test_settings_survive_their_file(tmp_path):
     config = Config(dataset="gowalla", top_k=(5, 50), layer_weights=(0.5, 0.5), num_layers=1, margin=0.3)
-    (tmp_path / "config.json").write_text(json.dumps(config.to_json()))
+    values = config.to_json()
+    assert (values["top_k"], values["layer_weights"], values["margin"]) == ([5, 50], [0.5, 0.5], 0.3)
+    (tmp_path / "config.json").write_text(json.dumps(values))
     assert Config.from_json(tmp_path / "config.json") == config
 
 
@@ -156,6 +158,17 @@ def parsed(*arguments) -> dict:
     configs.define_flags(values, names)
     values(["program", *arguments])
     return configs.given(values, names)
+
+
+def test_the_help_of_a_flag_ends_with_a_default_that_there_is():
+    values, defaults = (
+        flags.FlagValues(),
+        {"epochs": "1000", "top_k": "20", "dataset": None, "margin": None, "l2": "0.0001"},
+    )
+    configs.define_flags(values, defaults)
+    for name, default in defaults.items():
+        help_text = Config.__dataclass_fields__[name].metadata["help"]
+        assert values[name].help == (f"{help_text} (default: {default})" if default else help_text)
 
 
 def test_flags_have_the_types_of_their_settings():

@@ -93,9 +93,10 @@ def pytest_sessionfinish():
 
 
 def results() -> dict[str, str]:
-    """What became of each mutant, by its name."""
+    """What became of each mutant, by its name. 255: pytest could not begin, since the mutant cannot be imported."""
     files = [json.loads(path.read_text()) for path in sorted(Path("mutants/lgcn_jax").glob("*.meta"))]
-    return {name: status_by_exit_code[code] for file in files for name, code in file["exit_code_by_key"].items()}
+    codes = {name: code for file in files for name, code in file["exit_code_by_key"].items()}
+    return {name: "not importable" if code == 255 else status_by_exit_code[code] for name, code in codes.items()}
 
 
 def main():
@@ -106,7 +107,7 @@ def main():
     for module, counts in table.items():
         print(f"{module:12}", ", ".join(f"{count} {status}" for status, count in counts.most_common()))
     for name, status in found.items():
-        if status not in ("killed", "not checked"):
+        if status not in ("killed", "not importable", "not checked"):
             print(f"{status}: {name}")
 
 

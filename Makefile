@@ -1,10 +1,14 @@
 # make demo: trains on real data and prints its metrics.   make test: lint, format and tests.
 # make test-long: the tests that take minutes.
+# make mutants: changes the code at one place after the other, and lists the changes that no test notices (hours).
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-long lint clean
+# Names of mutants or patterns of them, such as lgcn_jax.losses*; none: all of which no result is stored yet.
+MUTANTS ?=
+
+.PHONY: demo test test-long lint mutants clean
 
 demo: .venv/core
 	$(BIN)/python -m lgcn_jax train --flagfile=experiments/recipes/demo.flags --workdir=runs/demo --overwrite
@@ -20,8 +24,15 @@ lint: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# Results are kept in mutants/, so that a run that was stopped goes on. Without the published data sets.
+mutants: export PYTHONPATH = $(CURDIR)/experiments/reliability
+mutants: export LGCN_JAX_DATA =
+mutants: .venv/mutants
+	nice $(BIN)/mutmut run --max-children $(WORKERS) $(MUTANTS)
+	$(BIN)/python experiments/reliability/mutation.py
+
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf mutants .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis
 
 .venv/core: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -30,4 +41,8 @@ clean:
 
 .venv/test: .venv/core
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+.venv/mutants: .venv/test
+	$(BIN)/python -m pip install --quiet --editable '.[test,mutants]'
 	touch $@

@@ -48,12 +48,14 @@ from lgcn_jax.errors import InputError
         ("layer_weights", (1.0, 1e39, 0.0, 0.0), "float32"),
         ("layer_weights", (1.0, 1e-46, 0.0, 0.0), "float32"),
         ("loss", "hinge", "bpr"),
-        ("sampler", "popular", "user"),
+        ("sampler", "popular", "one of user, edge"),
         ("eval_split", "train", "valid"),
         ("format", "csv", "adjacency"),
         ("propagation", "dense", "bcsr"),
         ("propagation_dtype", "float16", "bfloat16"),
         ("num_users", 1, "from 2"),
+        ("epochs", 1.5, "an integer from 1"),
+        ("mesh", "rows:2", "data:D,nodes:M"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_its_flag(name, value, expected):
@@ -61,6 +63,37 @@ def test_a_value_out_of_range_is_refused_by_its_flag(name, value, expected):
         Config(**{name: value})
     assert str(error.value).startswith(f"--{name}: found ")
     assert expected in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("epochs", 1), ("seed", 0), ("seed", 2**31 - 1), ("num_layers", 64), ("num_users", 2)),
+        *(("l2", 0.0), ("l2", 1e-37), ("l2", 1e38), ("margin", -1e38), ("alpha", 0.0), ("alpha", 1.0)),
+        *(("plateau_factor", 1.0), ("plateau_min_lr", 1e-3), ("layer_weights", (0.0, 1e-37, 1e38, 1.0))),
+    ],
+)
+def test_the_ends_of_a_range_are_accepted(name, value):
+    assert getattr(Config(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("spec", "shape"), [("data:2,nodes:3", (2, 3)), ("data:2", (2, 1)), ("nodes:3", (1, 3)), ("data:12345", (12345, 1))]
+)
+def test_a_mesh_has_size_1_where_no_other_is_stated(spec, shape):
+    assert configs.mesh_shape(spec) == shape
+
+
+def test_a_plateau_that_is_off_leaves_its_settings_without_effect():
+    names = ("plateau_patience", "plateau_min_lr", "plateau_metric")
+    assert Config().without_effect() == dict.fromkeys(names, "--plateau_factor below 1")
+    assert Config(plateau_factor=0.5).without_effect() == {}
+
+
+def test_values_are_shown_as_the_command_line_takes_them():
+    assert [configs.text(value) for value in ((5, 10), (), "", "user", 0.5, None)] == [
+        *("5,10", "", "''", "user", "0.5", "None"),
+    ]
 
 
 def test_presets_fill_what_is_not_given():
@@ -96,11 +129,19 @@ def test_settings_are_frozen():
 
 def test_settings_survive_their_file(tmp_path):
     config = Config(dataset="gowalla", top_k=(5, 50), layer_weights=(0.5, 0.5), num_layers=1, margin=0.3)
-    (tmp_path / "config.json").write_text(json.dumps(config.to_json()))
+    values = config.to_json()
+    assert (values["top_k"], values["layer_weights"], values["margin"]) == ([5, 50], [0.5, 0.5], 0.3)
+    (tmp_path / "config.json").write_text(json.dumps(values))
     assert Config.from_json(tmp_path / "config.json") == config
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"colour": 1}', '{"epochs": "many"}', '{"alpha": 7}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "3", '{"colour": 1}', '{"epochs": "many"}', '{"alpha": 7}'),
+        *('{"dataset": "x", "data_dir": 3}', '{"dataset": 3, "data_dir": "x"}'),
+    ],
+)
 def test_a_file_that_holds_no_settings_is_refused(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(InputError, match=r"config\.json: found a file that is no run's config"):
@@ -117,6 +158,17 @@ def parsed(*arguments) -> dict:
     configs.define_flags(values, names)
     values(["program", *arguments])
     return configs.given(values, names)
+
+
+def test_the_help_of_a_flag_ends_with_a_default_that_there_is():
+    values, defaults = (
+        flags.FlagValues(),
+        {"epochs": "1000", "top_k": "20", "dataset": None, "margin": None, "l2": "0.0001"},
+    )
+    configs.define_flags(values, defaults)
+    for name, default in defaults.items():
+        help_text = Config.__dataclass_fields__[name].metadata["help"]
+        assert values[name].help == (f"{help_text} (default: {default})" if default else help_text)
 
 
 def test_flags_have_the_types_of_their_settings():

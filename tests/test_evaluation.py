@@ -83,6 +83,42 @@ def test_no_seen_item_is_recommended_to_anybody(synthetic):
         assert not np.asarray(csr.contains(device, users, ranked))[counted].any()
 
 
+def cut_world():
+    """Four users, of whom user 1 has no test item."""
+    train = [(0, 0), (1, 1), (2, 2), (2, 3), (2, 4), (3, 1), (3, 2)]
+    return assemble("four", pairs(train), pairs([(0, 1), (2, 0), (2, 1), (3, 4)]))
+
+
+def holds(task: Task, **expected) -> bool:
+    """Whether the task's arrays are int32 and hold this."""
+    arrays = {"indptr": task.relevant.indptr, "indices": task.relevant.indices, **vars(task)}
+    assert all(arrays[name].dtype == np.int32 for name in expected)
+    return {name: arrays[name].tolist() for name in expected} == expected
+
+
+def test_a_task_of_one_place():
+    ((task,),) = evaluation.parts(cut_world(), "test", 10)  # two users of five items a chunk
+    assert holds(task, users=[[0, 2], [3, 0]], indptr=[0, 1, 3, 4, 4], indices=[1, 0, 1, 4], seen_start=[0, 4, 6])
+    # The four places more are for a slice as long as the longest, which begins at the end.
+    assert holds(task, seen_row=[0, 1, 1, 1, 0, 0, *[0] * 4], seen_item=[0, 2, 3, 4, 1, 2, *[0] * 4])
+    assert (task.items, task.width, task.num_users, task.num_items, task.axes) == (None, 4, 3, 5, (None, None))
+
+
+def test_a_task_cut_over_users_and_items():
+    """Place 0 has the items 0 and 2; the first two users are of share 0, the third and padding of share 1."""
+    owners, axes = np.array([0, 1, 0, 1, 1]), ("data", "nodes")
+    cut = evaluation.parts(cut_world(), "test", 6, 2, owners, 2, axes)
+    for share, tasks in enumerate(cut):
+        for place, task in enumerate(tasks):
+            assert holds(task, items=([0, 2, 5], [1, 3, 4])[place], users=([[0, 2]], [[3, 0]])[share])
+            assert holds(task, indptr=([0, 1, 3], [0, 1, 1])[share], indices=([1, 0, 1], [4, 0, 0])[share])
+            assert (task.width, task.num_users, task.num_items, task.axes) == (2, 3, 5, axes)
+    assert holds(cut[0][0], seen_start=[0, 2], seen_row=[0, 1, 0, 0], seen_item=[0, 1, 0, 0])
+    assert holds(cut[0][1], seen_start=[0, 2], seen_row=[1, 1, 0, 0], seen_item=[1, 2, 0, 0])
+    assert holds(cut[1][0], seen_start=[0, 1], seen_row=[0, 0, 0, 0], seen_item=[1, 0, 0, 0])
+    assert holds(cut[1][1], seen_start=[0, 1], seen_row=[0, 0, 0, 0], seen_item=[0, 0, 0, 0])
+
+
 def test_the_validation_part_is_masked_when_the_test_part_is_ranked():
     data = assemble("valid", pairs([(0, 0)]), pairs([(0, 2)]), pairs([(0, 1)]))
     first = [

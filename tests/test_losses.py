@@ -35,8 +35,9 @@ def test_contrast_with_one_negative_is_softplus_of_the_scaled_difference():
 
 
 def test_l2_is_half_the_squared_rows_of_each_triple():
-    rows = jnp.asarray([[1.0, 2.0]]), jnp.asarray([[0.0, 3.0]]), jnp.asarray([[-1.0, 0.0]])
-    assert losses.l2(*rows) == pytest.approx(0.5 * ((1 + 4) + (0 + 9) + (1 + 0)))
+    rows = [[[1.0, 2.0], [0.0, 0.0]], [[0.0, 3.0], [2.0, 0.0]], [[-1.0, 0.0], [1.0, 1.0]]]
+    expected = [0.5 * ((1 + 4) + (0 + 9) + (1 + 0)), 0.5 * ((0 + 0) + (4 + 0) + (1 + 1))]
+    np.testing.assert_allclose(losses.l2(*map(jnp.asarray, rows)), expected)
 
 
 def test_terms_are_weighted():

@@ -9,6 +9,7 @@ import torch
 from lgcn_jax import optimizer
 from lgcn_jax.config import Config
 from lgcn_jax.errors import InputError
+from lgcn_jax.mesh import WHOLE, Mesh
 
 RISING = [0.01 * n for n in range(1, 40)]
 FALLING = RISING[::-1]
@@ -115,6 +116,26 @@ def test_the_states_types_do_not_change(factor):
     after = schedule.observe(after, 0.1)
     shape = jax.eval_shape(lambda state: state, before)
     assert shape == jax.eval_shape(lambda state: state, after)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_state_and_updates_have_the_dtype_of_the_table(dtype):
+    schedule = optimizer.build(Config(plateau_factor=0.5))
+    with jax.enable_x64(True):
+        params = {"table": jnp.ones((3, 2), dtype)}
+        state = schedule.observe(schedule.init(params), 0.1)
+        updates, _ = schedule.update(params, state, params)
+        assert updates["table"].dtype == state.plateau.scale.dtype == state.plateau.best_value.dtype == dtype
+
+
+def test_an_observation_is_put_where_the_state_is():
+    """Nothing is moved between devices that the program does not name."""
+    schedule = optimizer.build(Config(plateau_factor=0.5))
+    everywhere = Mesh.of("nodes:2").sharding(WHOLE)
+    state = jax.device_put(schedule.init({"table": jnp.ones((3, 2))}), everywhere)
+    with jax.transfer_guard("disallow"):
+        after = schedule.observe(state, 0.1)
+    assert after.plateau.best_value.sharding.is_equivalent_to(everywhere, 0)
 
 
 def test_the_longest_patience_is_one_that_its_counter_holds():

@@ -1,6 +1,7 @@
 """Samplers: what may be drawn, how often, and what an epoch covers."""
 
 import collections
+import dataclasses
 import itertools
 
 import jax
@@ -114,3 +115,62 @@ def test_data_without_a_possible_triple_is_refused(name):
     full = csr.from_pairs(np.array([0, 0]), np.array([0, 1]), (2, 2))
     with pytest.raises(ValueError, match="no user has both"):
         sampling.build(name, full, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "expected"),
+    [
+        ("user", 0, ([0, 0, 4, 4, 1, 4], [0, 1, 5, 5, 5, 5], [4, 4, 2, 2, 3, 2], [1, 1, 1, 1, 1, 1])),
+        ("user", 1, ([4, 0, 0, 1, 0, 0], [3, 1, 1, 5, 1, 2], [2, 4, 3, 0, 5, 5], [1, 1, 1, 1, 1, 1])),
+        ("edge", 0, ([4, 0, 0, 4, 4, 1], [3, 2, 0, 1, 5, 5], [2, 5, 5, 2, 2, 1], [1, 1, 1, 1, 1, 1])),
+        ("edge", 1, ([0, 4, 4, 4, 4, 4], [1, 0, 4, 4, 4, 4], [3, 2, 2, 2, 2, 2], [1, 1, 1, 0, 0, 0])),
+    ],
+)
+def test_which_keys_are_drawn_from_does_not_change(train, name, step, expected):
+    """A run that goes on in another version draws what it would have drawn."""
+    sampler = sampling.build(name, train, ITEMS)
+    batch = jax.jit(lambda step: sampler.draw(jax.random.key(5), step, 6))(jnp.int32(step))
+    for column, values in zip(batch, expected, strict=True):
+        np.testing.assert_array_equal(column, values)
+    assert [column.dtype for column in batch] == ["int32", "int32", "int32", "float32"]
+
+
+LAST = 2**31 - 1
+
+
+@pytest.mark.parametrize(
+    ("place", "users", "indptr", "indices", "first"),
+    [
+        (0, [0, 2, LAST], [0, 3, 3, 3], [0, 1, 2, *[0] * 9], [0, 4, LAST]),
+        (1, [1, 3, 4], [0, 1, 7, 12], [5, 0, 1, 2, 3, 4, 5, 0, 1, 3, 4, 5], [3, 4, 4]),
+    ],
+)
+def test_each_place_has_the_pairs_of_its_users(train, place, users, indptr, indices, first):
+    """Users 0 and 2 are of place 0, the others of place 1; 2 and 3 have no pair that can be drawn."""
+    owners = np.array([0, 1, 0, 1, 1])
+    edge, user = (sampling.part(name, train, ITEMS, owners, place, "nodes") for name in ("edge", "user"))
+    expected = [indptr, indices, users, first]
+    found = [*edge.owned.train, edge.owned.user, edge.first]
+    for array, values in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(array, values)
+        assert array.dtype == np.int32
+    np.testing.assert_array_equal(user.users, [0, 1, 4])
+    assert user.users.dtype == np.int32
+    assert (edge.num_examples, user.num_examples) == (9, 15)
+    for owned in (edge.owned, user.owned):
+        assert (owned.num_items, owned.axis) == (ITEMS, "nodes")
+        row, here = owned.find(jnp.arange(5, dtype=jnp.int32))
+        np.testing.assert_array_equal(here, owners == place)
+        assert (np.array(users)[row[here]] == np.flatnonzero(owners == place)).all()
+
+
+def test_one_place_has_all_users(train):
+    row, here = sampling.build("user", train, ITEMS).owned.find(jnp.arange(5, dtype=jnp.int32))
+    np.testing.assert_array_equal(row, np.arange(5))
+    assert here.dtype == bool
+    assert here.all()
+
+
+def test_a_sampler_does_not_change(train):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        sampling.build("edge", train, ITEMS).num_examples = 1

@@ -1,0 +1,115 @@
+"""Mutation testing with mutmut: which tests are run for a mutant, and a table of what became of them.
+
+As a pytest plugin (`make mutants` loads it) it gives every mutant all tests that concern its module. mutmut alone would
+give it those during which its function was called; with JAX, a function is called when it is traced, and a test that
+uses a program compiled by an earlier test would be left out.
+
+As a program (`python experiments/reliability/mutation.py`) it prints the table and the mutants that were not killed.
+"""
+
+import collections
+import gc
+import json
+import os
+from pathlib import Path
+
+import jax
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+from mutmut import configuration
+from mutmut.state import state
+from mutmut.stats import status_by_exit_code
+
+# What is run for the mutants of a module: files of tests, or single tests of a file.
+CONCERNED = {
+    "checkpoint": ("checkpoint.py", "run.py"),
+    "config": ("config.py", "mesh.py::test_a_mesh_of_another_form", "mesh.py::test_a_batch_that_cannot_be_cut"),
+    "evaluation": ("evaluation.py", "mesh.py::test_more_places_than_items", "mesh.py::test_ties_go_to_the_lower_id"),
+    "losses": ("losses.py",),
+    "metrics": ("metrics.py",),
+    "optimizer": ("optimizer.py",),
+    "run": ("run.py", "checkpoint.py"),
+    "sampling": ("sampling.py", "mesh.py::test_all_devices_draw"),
+    "step": (
+        *("training.py::test_one_step", "training.py::test_the_first_loss", "training.py::test_types_do_not_change"),
+        *("training.py::test_padding", "training.py::test_eight_devices", "parity_torch.py::test_terms_total"),
+        *("parity_torch.py::test_parameters_after_clipped_steps", "mesh.py::test_a_table_travels"),
+    ),
+    "training": ("training.py", "run.py"),
+}
+
+PROGRAMS = Path(".compiled").absolute()  # in mutmut's folder, in which pytest runs
+
+
+def measuring() -> bool:
+    """Whether this is the run in which mutmut measures the tests, without a mutant."""
+    return os.environ.get("MUTANT_UNDER_TEST") == "stats"
+
+
+def concerned(module: str) -> tuple[str, ...]:
+    """How the names of the tests begin that are run for a module's mutants."""
+    return tuple(f"tests/test_{name}" for name in CONCERNED[module])
+
+
+def pytest_configure():
+    gc.freeze()  # pytest collects garbage at its end, and need not look at what was imported for all mutants
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_before(compiled_once):
+    """What no mutant changes is not compiled again: the run that measures keeps its programs, the others only read.
+
+    JAX's cache is not made for several processes that write at once.
+    """
+    jax.config.update("jax_compilation_cache_dir", str(PROGRAMS))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0 if measuring() else 1e9)
+    compilation_cache.reset_cache()
+
+
+def wanted() -> tuple[str, ...]:
+    """How the names of the tests begin that concern a module that is mutated."""
+    return tuple(name for path in configuration.config().only_mutate for name in concerned(Path(path).stem))
+
+
+def pytest_ignore_collect(collection_path):
+    files = {Path(name.partition("::")[0]).name for name in wanted()}
+    return True if collection_path.match("test_*.py") and collection_path.name not in files else None
+
+
+def pytest_collection_modifyitems(config, items):
+    """The fastest tests first: the first one that fails ends a mutant's run."""
+    others = [item for item in items if not item.nodeid.startswith(wanted())]
+    config.hook.pytest_deselected(items=others)
+    seconds = state().duration_by_test
+    items[:] = sorted((item for item in items if item not in others), key=lambda item: seconds.get(item.nodeid, 0.0))
+
+
+def pytest_sessionfinish():
+    """At the end of the run in which mutmut measures the tests, its choice of tests is replaced."""
+    if measuring():
+        chosen, measured = state().tests_by_mangled_function_name, state().duration_by_test
+        for function in list(chosen):
+            chosen[function] = {test for test in measured if test.startswith(concerned(function.split(".")[1]))}
+
+
+def results() -> dict[str, str]:
+    """What became of each mutant, by its name. 255: pytest could not begin, since the mutant cannot be imported."""
+    files = [json.loads(path.read_text()) for path in sorted(Path("mutants/lgcn_jax").glob("*.meta"))]
+    codes = {name: code for file in files for name, code in file["exit_code_by_key"].items()}
+    return {name: "not importable" if code == 255 else status_by_exit_code[code] for name, code in codes.items()}
+
+
+def main():
+    found = results()
+    table = collections.defaultdict(collections.Counter)
+    for name, status in found.items():
+        table[name.split(".")[1]][status] += 1
+    for module, counts in table.items():
+        print(f"{module:12}", ", ".join(f"{count} {status}" for status, count in counts.most_common()))
+    for name, status in found.items():
+        if status not in ("killed", "not importable", "not checked"):
+            print(f"{status}: {name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,6 @@
 """Strict JAX, eight CPU devices, a tiny world with a known answer, and where the published data sets are."""
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from lgcn_jax import cache
+from lgcn_jax import cache, curves
 from lgcn_jax.config import Config
 from lgcn_jax.datasets import ENVIRONMENT, NAMED
 from lgcn_jax.interactions import Interactions, assemble
@@ -32,6 +33,17 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("project")
 
+gc.set_threshold(50_000, 20, 50)  # JAX keeps a million objects, and each collection looks at all of them
+
+
+# Their tests are few and long: begun last, they would leave the other process of pytest with nothing to do.
+LONG_FILES = ("test_kill.py", "test_processes.py", "test_run.py", "test_mesh.py", "test_readme.py", "test_replay.py")
+
+
+def pytest_collection_modifyitems(items):
+    order = {name: place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_once(tmp_path_factory):
@@ -41,6 +53,19 @@ def compiled_once(tmp_path_factory):
     """
     with cache.kept(tmp_path_factory.mktemp("programs")):
         yield
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory) -> str:
+    """The flag by which commands in processes of their own share what they compile; for one command at a time."""
+    return f"--compilation_cache={tmp_path_factory.mktemp('programs')}"
+
+
+@pytest.fixture(autouse=True)
+def undrawn(request, monkeypatch):
+    """Runs of tests write an empty picture, which takes as long to draw as everything else they do."""
+    if not request.node.get_closest_marker("drawn"):
+        monkeypatch.setattr(curves, "_png", lambda figure: b"")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import types
 
+import matplotlib.image
 import pytest
 
 from lgcn_jax import cli, datasets, display, doctor, layout, propagation, run, training, workdir
@@ -33,6 +34,7 @@ def refused(capsys, *arguments) -> str:
     return err
 
 
+@pytest.mark.drawn
 def test_train_fills_the_run_folder(tmp_path, capsys):
     assert trained(tmp_path / "run") == 0
     names = {path.name for path in (tmp_path / "run").iterdir()}
@@ -45,6 +47,7 @@ def test_train_fills_the_run_folder(tmp_path, capsys):
         "tensorboard",
         "curves.png",
     }
+    assert matplotlib.image.imread(tmp_path / "run" / "curves.png").std() > 0.05
     out = capsys.readouterr().out
     assert "popularity" in out
     assert str(tmp_path / "run" / "curves.png") in out

@@ -5,6 +5,8 @@ import pytest
 
 from lgcn_jax import curves
 
+pytestmark = pytest.mark.drawn
+
 TERMS = {"loss": 0.5, "loss_ranking": 0.4, "loss_contrastive": 0.7}
 
 

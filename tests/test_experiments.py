@@ -43,6 +43,8 @@ LONG_OTHERS = {  # what they are made of has tests of its own
     "stop_test": ("--dataset=synthetic", "--signals=2", "--longest=8", "--limit=60", "--out=OUT"),
 }
 
+BY_MAKE = ("mutation",)  # `make mutants` loads it into pytest
+
 
 @pytest.fixture
 def said(tmp_path, published):
@@ -80,7 +82,7 @@ def named(programs: dict, *marks):
 
 
 def test_every_program_is_run_here():
-    assert {*BENCHMARKS, *LONG_BENCHMARKS, *OTHERS, *LONG_OTHERS} == set(PROGRAMS)
+    assert {*BENCHMARKS, *LONG_BENCHMARKS, *OTHERS, *LONG_OTHERS, *BY_MAKE} == set(PROGRAMS)
 
 
 @pytest.mark.parametrize(("name", "flags"), named(BENCHMARKS) + named(LONG_BENCHMARKS, pytest.mark.long))

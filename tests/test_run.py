@@ -453,9 +453,9 @@ def test_a_disk_that_is_full_from_the_beginning_leaves_nothing_to_continue(tmp_p
     assert "continued" not in full.stderr
 
 
-def test_a_run_moves_from_one_device_to_four_and_back_and_says_so(tmp_path, whole):
+def test_a_run_moves_from_one_device_to_four_and_back_and_says_so(tmp_path, whole, programs):
     for epochs, devices in ((2, 1), (4, 4), (6, 1)):
-        done = in_a_process(tmp_path / "run", f"--epochs={epochs}", devices=devices)
+        done = in_a_process(tmp_path / "run", f"--epochs={epochs}", programs, devices=devices)
         assert done.returncode == 0
         assert ("bits may differ" in done.stderr) == (epochs > 2)
     assert "device.count 4 -> 1" in done.stderr

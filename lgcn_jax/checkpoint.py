@@ -16,6 +16,7 @@ missing byte is found before a checkpoint is used; no pickle is involved anywher
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -119,9 +120,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, watched: str):
-        def rank(metrics: dict[str, float]) -> tuple[float, float]:
-            return metrics.get(watched, -math.inf), -metrics["epoch"]
-
+        rank = functools.partial(_rank, watched)
         best = BestN(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False)
         options = ocp.CheckpointManagerOptions(
             preservation_policy=AnyPreservationPolicy([LatestN(1), _Scheduled(KEPT), best]),
@@ -131,7 +130,7 @@ class Checkpoints:
         self._folder = folder
         handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
         handlers.add("arrays", ocp.args.StandardSave, _Summed())
-        with self._failing_as_write_error():
+        with self._failing_as_write_error(), processes.waiting("at the opening of the checkpoints"):
             # Orbax writes from a background thread, where a relative path would mean another place.
             self._manager = ocp.CheckpointManager(folder.absolute(), options=options, handler_registry=handlers)
 
@@ -151,19 +150,21 @@ class Checkpoints:
         step = _step(progress, steps_per_epoch)
         place = {"progress": dataclasses.asdict(progress), "steps_per_epoch": steps_per_epoch}
         meta = {"format": FORMAT, **place, "scheduled": scheduled, **facts}
-        with self._failing_as_write_error(), processes.waiting(f"at the save of step {step}"):
+        with self._failing_as_write_error():
             newest = processes.from_first(f"before the save of step {step}", self._manager.latest_step)
             if step == newest:
                 self._complete(step, meta)
                 return
             meta = ocp.args.JsonSave(_sealed(meta))
             items = ocp.args.Composite(arrays=ocp.args.StandardSave(_arrays(snapshot)), meta=meta)
-            if not self._manager.save(step, args=items, metrics=_metrics(progress, scheduled)):
-                raise RuntimeError(f"Orbax declines to save step {step} after {newest}")
+            with processes.waiting(f"at the save of step {step}"):
+                if not self._manager.save(step, args=items, metrics=_metrics(progress, scheduled)):
+                    raise RuntimeError(f"Orbax declines to save step {step} after {newest}")
 
     def _complete(self, step: int, meta: dict[str, Any]) -> None:
         """Gives the newest checkpoint the evaluation that was made due by the run's end there; its arrays stay."""
-        self._manager.wait_until_finished()
+        with processes.waiting(f"at the save of step {step}"):
+            self._manager.wait_until_finished()
         if processes.is_first():
             saved = read_meta(self._folder, step)
             if saved["progress"]["final"] != meta["progress"]["final"]:
@@ -203,7 +204,7 @@ class Checkpoints:
         """A failed write, in whatever dress the libraries below report it, as a WriteError."""
         try:
             yield
-        except processes.DivergedError:
+        except (processes.DivergedError, InputError):
             raise
         except Exception as error:
             raise WriteError(f"a checkpoint in {self._folder}", _reason(error)) from error
@@ -237,13 +238,15 @@ def verified(folder: Path) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
     return good, bad
 
 
-def superfluous(good: dict[int, dict[str, Any]]) -> set[int]:
-    """The steps among whole checkpoints that would be gone, had the run not been stopped before they were removed."""
+def superfluous(good: dict[int, dict[str, Any]], watched: str) -> set[int]:
+    """The steps among whole checkpoints that Orbax would have removed, had the run not been stopped before that."""
     scheduled = [step for step in sorted(good) if good[step]["scheduled"]]
-    newest = good[max(good)]
-    best = Progress(**newest["progress"]).best
-    kept = {max(good), *scheduled[-KEPT:], *([best["epoch"] * newest["steps_per_epoch"]] if best else [])}
-    return good.keys() - kept
+
+    def rank(step: int) -> tuple:
+        metrics = _metrics(Progress(**good[step]["progress"]), good[step]["scheduled"])
+        return *_rank(watched, metrics), step  # of equals, Orbax keeps the newest
+
+    return good.keys() - {max(good), *scheduled[-KEPT:], max(good, key=rank)}
 
 
 def remove(folder: Path, step: int) -> None:
@@ -251,11 +254,6 @@ def remove(folder: Path, step: int) -> None:
     shutil.rmtree(folder / str(step), ignore_errors=True)
     with contextlib.suppress(OSError):
         (folder / str(step)).unlink(missing_ok=True)
-
-
-def read(folder: Path, step: int, like: Snapshot) -> Checkpoint:
-    """The checkpoint of `step`, verified and loaded; raises what `verify` and `load` raise."""
-    return load(folder, step, verify(folder, step), like)
 
 
 def verify(folder: Path, step: int) -> dict[str, Any]:
@@ -391,7 +389,11 @@ def _choice(folder: Path, found: list[int], which: str, watched: str) -> tuple[C
         with contextlib.suppress(DamagedError):
             good[step] = verify(folder, step)
     left = max(good, key=lambda step: (_evaluated(good[step], watched), -step))
-    return Choice(left, f"{missing}; {left} is the best of those that are left", notes), False
+    if _evaluated(good[left], watched) == -math.inf:
+        left, what = newest, f"of those that are left none was evaluated, {newest} is the newest"
+    else:
+        what = f"{left} is the best of those that are left"
+    return Choice(left, f"{missing}; {what}", notes), False
 
 
 def _evaluated(meta: dict[str, Any], watched: str) -> float:
@@ -418,6 +420,11 @@ def _step(progress: Progress, steps_per_epoch: int) -> int:
 def _arrays(snapshot: Snapshot) -> dict[str, Any]:
     params = nnx.to_pure_dict(snapshot.state.params)
     return {"params": params, "optimizer": snapshot.state.optimizer, "totals": snapshot.totals}
+
+
+def _rank(watched: str, metrics: dict[str, float]) -> tuple[float, float]:
+    """By which the best checkpoint is kept: the highest watched metric, the earliest of equals."""
+    return metrics.get(watched, -math.inf), -metrics["epoch"]
 
 
 def _metrics(progress: Progress, scheduled: bool) -> dict[str, float]:

@@ -36,7 +36,7 @@ PROCESSES = {
     "coordinator": ("", "HOST:PORT of the first of several processes, or auto in a cluster that JAX knows"),
     "num_processes": ("", "how many processes the run has"),
     "process_id": ("", "which of them this is, from 0"),
-    "process_timeout": ("", "seconds that a process waits for the others at one place (default: 600)"),
+    "process_timeout": ("", "seconds for a meeting of the processes, a block, an evaluation or a save (default: 600)"),
 }
 STEERING = ("overwrite", "profile")  # flags that are no settings, and on which the steps of a run depend
 SETTINGS = tuple(field.name for field in dataclasses.fields(Config))
@@ -93,6 +93,7 @@ def run(arguments: Sequence[str], request: StopRequest) -> int:
             return 0
         return _carry_out(command, _parse(command, arguments), request)
     except InputError as error:
+        request.check()  # the error may be what the signal did to a child process
         print(error, file=sys.stderr)
         return 2
     except WriteError as error:
@@ -122,11 +123,11 @@ def train(values: flags.FlagValues, request: StopRequest) -> int:
             result = run.carry_out(folder, posed, interactions, ready, place.rows, shown, trace, request)
     if profiled and first:
         _say(trace.told())
-    return _told(result, folder, config, interactions, request.signal, first)
+    return _report(result, folder, config, interactions, request.signal, first)
 
 
-def _found(values: flags.FlagValues, folder: Path, quiet: bool, request: StopRequest):
-    """What a run of these flags is: settings, data set, its problem on the devices, and where it goes on.
+def _found(values: flags.FlagValues, folder: Path, quiet: bool, request: StopRequest) -> tuple:
+    """What a run of these flags is: its Config, Interactions, Problem, and the Place where it goes on.
 
     A signal is looked for after every stage.
     """
@@ -154,7 +155,7 @@ def _found(values: flags.FlagValues, folder: Path, quiet: bool, request: StopReq
     return config, interactions, posed, place
 
 
-def _told(result: dict, folder: Path, config: Config, interactions, signal_number: int, first: bool) -> int:
+def _report(result: dict, folder: Path, config: Config, interactions, signal_number: int, first: bool) -> int:
     """The exit status of a run's result, which the first process prints."""
     if result["status"] == "failed":
         advice = "try a lower --learning_rate or --clip_norm in a new run"

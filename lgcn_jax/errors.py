@@ -8,10 +8,14 @@ class InputError(ValueError):
       where: a flag (`--alpha`), a file, or a file and line (`train.txt:17`).
       found: what stands there, as text.
       expected: what would have been accepted, as text.
+
+    Attributes:
+      parts: the three of them, as texts.
     """
 
     def __init__(self, where: object, found: object, expected: object):
         super().__init__(f"{where}: found {found}, expected {expected}")
+        self.parts = str(where), str(found), str(expected)
 
 
 class WriteError(OSError):

@@ -39,6 +39,7 @@ _LOST = re.compile(
     re.IGNORECASE,
 )
 
+LAST_WORDS = 1 << 14  # bytes of C++ messages among which the reason of an abort is looked for
 FAREWELL_SECONDS = 3.0  # for which the first process stays, so that the others can tell why they end, too
 
 _limit = WAIT_SECONDS
@@ -88,7 +89,7 @@ def _initialize(settings: dict[str, Any], coordinator: str, check: Callable[[], 
             # Its own limit would abort the process; ours comes first.
             jax.distributed.initialize(**settings, initialization_timeout=int(_limit) + 3600)
         except Exception as error:
-            failures.append(str(error).splitlines()[0])
+            failures.append((str(error) or type(error).__name__).splitlines()[0])
 
     _quiet.enter_context(_quiet_libraries())
     thread = threading.Thread(target=initialize, daemon=True, name="join")
@@ -165,10 +166,16 @@ def _too_late(place: str, missing: list[int]) -> NoReturn:
     ending.end(1, f"process {jax.process_index()} waited {_limit:.0f} s {place} for {who}; the same command continues")
 
 
+def _too_long(place: str) -> NoReturn:
+    why = f"another process does not answer, or {_limit:.0f} s are too few (--process_timeout)"
+    ending.end(1, f"process {jax.process_index()} was not done {place}: {why}; the same command continues")
+
+
 @contextlib.contextmanager
 def waiting(place: str) -> Iterator[None]:
-    """While entered, this process may wait for the others inside a library; at the limit it ends in one line."""
-    timer = threading.Timer(_limit, _too_late, (place, []))
+    """While entered, this process works, and may wait for the others, inside a library; at the limit it ends in one
+    line. Whether it worked or waited is not known."""
+    timer = threading.Timer(_limit, _too_long, (place,))
     timer.daemon = True
     if several():
         timer.start()
@@ -178,16 +185,36 @@ def waiting(place: str) -> Iterator[None]:
         timer.cancel()
 
 
-def agreed(place: str, value: float) -> float:
+def largest(place: str, value: int) -> int:
     """The largest of the processes' values, so that all of them do the same next; waits for all."""
-    return max(map(float, exchange(place, repr(value)))) if several() else value
+    return max(map(int, exchange(place, str(value)))) if several() else value
+
+
+def smallest(place: str, value: int) -> int:
+    """The smallest of the processes' values; waits for all."""
+    return -largest(place, -value)
 
 
 def from_first(place: str, value: Callable[[], Any]) -> Any:
-    """The JSON value that the first process finds; the others wait for it, and call nothing."""
+    """The JSON value that the first process finds; the others wait for it, and call nothing.
+
+    Raises:
+      InputError: the first process has raised one; then all processes do.
+    """
     if not several():
         return value()
-    return json.loads(exchange(place, json.dumps(value()) if is_first() else "")[0])
+    found, refused = json.loads(exchange(place, json.dumps(_attempted(value)) if is_first() else "")[0])
+    if refused:
+        raise InputError(*refused)
+    return found
+
+
+def _attempted(value: Callable[[], Any]) -> tuple[Any, tuple[str, str, str] | None]:
+    """The value, or the parts of the InputError that it raises."""
+    try:
+        return value(), None
+    except InputError as error:
+        return None, error.parts
 
 
 def require_same(place: str, values: dict[str, Any]) -> None:
@@ -232,8 +259,8 @@ def together(request: StopRequest) -> Iterator[None]:
 
 def _end(error: BaseException, request: StopRequest) -> NoReturn:
     """Ends this process with the line that the error asks for; it may mean that another process is gone."""
-    if isinstance(error, Stopped):
-        ending.end(request.status, request.line)
+    if isinstance(error, Stopped) or (isinstance(error, InputError) and request.signal):
+        ending.end(request.status, request.line)  # an error may be what the signal did to a child process
     if isinstance(error, InputError | DivergedError) and is_first():
         time.sleep(FAREWELL_SECONDS)
     if isinstance(error, InputError):
@@ -258,6 +285,8 @@ def lost(reason: str) -> str:
     first = "PollForError" in reason or "leader" in reason
     who = f"process {known[1]}" if known else "the first process" if first and not is_first() else "another process"
     what = "did not answer in time" if re.search("timed out", reason, re.IGNORECASE) else "is gone"
+    if not (known or first) and re.search("refused|initialization failed|unreachable|no route", reason, re.IGNORECASE):
+        what = f"is gone or cannot be reached ({reason.strip().splitlines()[0][:200]})"
     return f"{who} of this run {what}; the same command continues"
 
 
@@ -292,10 +321,11 @@ def _quiet_libraries() -> Iterator[None]:
 
         def aborted(number: int) -> None:
             del number
-            said = os.pread(messages.fileno(), 1 << 16, 0).decode(errors="replace")
+            size = os.fstat(messages.fileno()).st_size
+            said = os.pread(messages.fileno(), LAST_WORDS, max(0, size - LAST_WORDS)).decode(errors="replace")
             if _LOST.search(said):
                 ending.end(1, lost(said))
-            os.write(users, said.encode())  # something else, of which all is told
+            os.write(users, said.encode())  # something else, which is told as it is
 
         handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(aborted)
         ctypes.CDLL(None).signal(signal.SIGABRT, handler)  # Python's own handlers would never run: abort() is in C++

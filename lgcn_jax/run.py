@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import os
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,7 +116,8 @@ def require_agreement(config: Config, interactions: Interactions, problem: Probl
     values = {name: now[name] for name in now if name in DECISIVE or name.startswith("jax")}
     values |= {"cpu": now["cpu"]} if now["device.platform"] == "cpu" else {}  # elsewhere it computes nothing
     rows = hashlib.sha256(problem.order.row.tobytes()).hexdigest()
-    values |= {"order of rows": rows, "XLA_FLAGS": os.environ.get("XLA_FLAGS", "")}
+    values |= {"order of rows": rows}
+    values |= {name: os.environ.get(name, "") for name in ("XLA_FLAGS", "NVIDIA_TF32_OVERRIDE")}
     processes.require_same("before the first step", {_flag_of(name): value for name, value in values.items()})
 
 
@@ -143,14 +144,14 @@ class Survey(NamedTuple):
     superfluous: list[int]
 
 
-def _survey(checkpoints: Path, interactions: Interactions) -> Survey:
+def _survey(checkpoints: Path, interactions: Interactions, watched: str) -> Survey:
     require_content(checkpoints, interactions)
     good, bad = checkpoint.verified(checkpoints)
     reasons = [[step, reason] for step, reason in bad.items()]
     if not good:
         return Survey(None, "", [], reasons, [])
     newest = max(good)
-    return Survey(newest, good[newest]["sha256"], sorted(good), reasons, sorted(checkpoint.superfluous(good)))
+    return Survey(newest, good[newest]["sha256"], sorted(good), reasons, sorted(checkpoint.superfluous(good, watched)))
 
 
 def find_place(folder: Path, problem: Problem, interactions: Interactions) -> Place:
@@ -161,7 +162,8 @@ def find_place(folder: Path, problem: Problem, interactions: Interactions) -> Pl
         checkpoint left, or one that cannot be read; nothing is removed then.
     """
     checkpoints = folder / "checkpoints"
-    found = Survey(*processes.from_first("at the checkpoints", lambda: _survey(checkpoints, interactions)))
+    watched = problem.config.watched
+    found = Survey(*processes.from_first("at the checkpoints", lambda: _survey(checkpoints, interactions, watched)))
     if found.newest is None:
         place = _beginning(folder, found.bad)
     else:
@@ -210,7 +212,7 @@ def _notes(progress: Progress, steps_per_epoch: int, good: Collection[int], chan
     """What a user should know of a run that goes on from `progress` with the checkpoints `good`."""
     notes, best = [], progress.chosen
     if best and best["epoch"] * steps_per_epoch not in good:
-        notes.append(f"the checkpoint of the best epoch, {best['epoch']}, is gone: only a new best can be evaluated")
+        notes.append(f"the checkpoint of the best epoch, {best['epoch']}, is gone: the best left stands for it")
     if changed:
         notes.append(f"from here on, bits may differ from those of a run on one machine: {', '.join(changed)}")
     within = f", step {progress.step} of {steps_per_epoch}" if progress.step else ""
@@ -300,11 +302,12 @@ class Recorder(training.Listener):
             "log": list(self._folder.rows),
         }
         # Copies, since the next step is given the memory of the originals.
-        copies = Snapshot(*self._problem.by_node((snapshot.state, snapshot.totals)), snapshot.progress)
+        with processes.waiting("at the copy of a checkpoint"):
+            copies = Snapshot(*self._problem.by_node((snapshot.state, snapshot.totals)), snapshot.progress)
         self._checkpoints.save(copies, self._problem.steps_per_epoch, facts, scheduled)
 
     def stopped(self) -> bool:
-        told = int(processes.agreed("at a signal", self._request.signal))  # one process's signal ends all
+        told = processes.largest("at a signal", self._request.signal)  # one process's signal ends all
         self._request.signal = self._request.signal or told  # which may have come while we waited
         return told != 0
 
@@ -342,6 +345,8 @@ def carry_out(
             result = failure(run_folder.rows, config, error)
         if result["status"] == "completed" and config.eval_split == "valid" and interactions.test.nnz:
             result |= _test_part(config, interactions, folder)
+        elif result["status"] == "completed" and is_first():
+            result |= _lost_best(folder / "checkpoints", result["best"]["epoch"] * problem.steps_per_epoch, config)
         run_folder.finish(result)
     return result
 
@@ -356,6 +361,13 @@ def failure(rows: list[dict[str, Any]], config: Config, error: NonFiniteError) -
         "best": max(evaluated, key=lambda row: row[config.watched], default=None),
         "last": evaluated[-1] if evaluated else None,
     }
+
+
+def _lost_best(checkpoints: Path, best: int, config: Config) -> dict[str, Any]:
+    """What result.json says where the best checkpoint, of step `best`, is gone."""
+    if best in checkpoint.steps(checkpoints):
+        return {}
+    return {"missing": checkpoint.choose(checkpoints, "best", config.watched).missing}
 
 
 def _test_part(config: Config, interactions: Interactions, folder: Path) -> dict[str, Any]:
@@ -376,9 +388,10 @@ def score(
     checkpoints = folder / "checkpoints"
     problem = pose(dataclasses.replace(config, eval_split=split), interactions, trains=False)
     choice, found = _loaded(checkpoints, which, stored_settings(folder).watched, problem, interactions)
-    epoch, params = found.snapshot.progress.epoch, problem.by_row(found.snapshot.state.params)
-    del found  # the optimizer's state
+    epoch = found.snapshot.progress.epoch
     with processes.waiting("at the scoring of a checkpoint"):
+        params = problem.by_row(found.snapshot.state.params)
+        del found  # the optimizer's state
         sums = jax.jit(make_evaluate(problem, problem.graphdef()))(params, problem.adjacency, problem.task)
         scores = evaluation.mean(sums, problem.task, config.top_k)
     return {"epoch": epoch, "split": split} | scores, choice
@@ -395,9 +408,22 @@ def _loaded(
 
     while True:
         choice = checkpoint.Choice(*processes.from_first("at the choice of a checkpoint", choose))
-        try:
-            meta = checkpoint.read_meta(checkpoints, choice.step)
-            return choice, checkpoint.load(checkpoints, choice.step, meta, problem.like())
-        except (DamagedError, InputError) as error:
-            if choice.step in checkpoint.steps(checkpoints):
-                raise InputError(checkpoints, f"what cannot be loaded ({error})", "a whole checkpoint") from None
+        meta, trouble = _by_all("after a checkpoint's meta data", checkpoint.read_meta, checkpoints, choice.step)
+        if not trouble:
+            load = checkpoint.load, checkpoints, choice.step, meta, problem.like()
+            loaded, trouble = _by_all("after a checkpoint's arrays", *load)
+        if not trouble:
+            return choice, loaded
+        there = processes.from_first("after what cannot be loaded", lambda: checkpoint.steps(checkpoints))
+        if choice.step in there:
+            raise InputError(checkpoints, f"what cannot be loaded ({trouble})", "a whole checkpoint")
+
+
+def _by_all(place: str, read: Callable, *arguments) -> tuple[Any, str]:
+    """What this process reads; and '', or why one of the processes could not read it."""
+    try:
+        with processes.waiting(place):
+            found, trouble = read(*arguments), ""
+    except (DamagedError, InputError) as error:
+        found, trouble = None, str(error)
+    return found, next(filter(None, processes.exchange(place, trouble)), "")

@@ -87,7 +87,8 @@ class StopRequest:
             received.append(byte[0])
             self._note(byte[0])
             if received.count(signal.SIGINT) > 1:
-                ending.end(128 + signal.SIGINT, "interrupted at once: what was done since the last checkpoint is lost")
+                lost = ": what was done since the last checkpoint is lost" if self._training else ""
+                ending.end(128 + signal.SIGINT, f"interrupted at once{lost}")
             if len(received) == 1:
                 threading.Thread(target=self._end_before_training, daemon=True, name="grace").start()
 

@@ -199,8 +199,11 @@ def save_scheduled(config: Config, progress: Progress) -> bool:
 
 def save(here: Snapshot, listener: Listener, scheduled: bool) -> None:
     """Hands a place to the listener, but never one whose parameters are ruined."""
-    if not jax.device_get(jnp.isfinite(here.state.params["table"][...]).all()):
-        raise NonFiniteError("a parameter", math.nan, here.progress.epoch, here.progress.step)
+    epoch, step = here.progress.epoch, here.progress.step
+    with processes.waiting(f"before the save after epoch {epoch}, step {step}"):
+        finite = jax.device_get(jnp.isfinite(here.state.params["table"][...]).all())
+    if not finite:
+        raise NonFiniteError("a parameter", math.nan, epoch, step)
     listener.save(here, scheduled)
 
 
@@ -219,7 +222,7 @@ def train_epoch(
     while here.progress.step < steps:
         first = here.progress.step
         last = first + listener.steps(min(pace.steps, steps - first))
-        last = -int(processes.agreed(f"at epoch {epoch}, step {first}", -last))
+        last = processes.smallest(f"at epoch {epoch}, step {first}", last)
         begun = time.perf_counter()
         places = problem.mesh.put((np.int32(first), np.int32(last)))
         with processes.waiting(f"at epoch {epoch}, step {last}"):

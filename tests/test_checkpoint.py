@@ -1,6 +1,7 @@
 """Checkpoints by themselves: devices, damage, and which are kept."""
 
 import dataclasses
+import shutil
 import subprocess
 import time
 
@@ -19,6 +20,11 @@ from lgcn_jax.step import init
 
 NUM_NODES = 24
 STEPS = 7  # steps of an epoch
+
+
+def read(folder, step, like):
+    """The checkpoint of a step, verified and loaded."""
+    return checkpoint.load(folder, step, checkpoint.verify(folder, step), like)
 
 
 def snapshot(config, epoch=1, metric=0.5, step=0, seed=0) -> Snapshot:
@@ -61,13 +67,13 @@ def test_one_four_and_one_devices_hold_the_same_bits(small, tmp_path):
     one = snapshot(small)
     saved(tmp_path / "one", one)
     like = Snapshot(on_devices(one.state, 4), on_devices(one.totals, 4), one.progress)
-    four = checkpoint.read(tmp_path / "one", STEPS, like).snapshot
+    four = read(tmp_path / "one", STEPS, like).snapshot
     table = four.state.params["table"][...]
     assert len(table.sharding.device_set) == 4
     assert table.addressable_shards[0].data.shape[0] == NUM_NODES // 4
     assert same_bits(four.state, one.state)
     saved(tmp_path / "four", four)
-    again = checkpoint.read(tmp_path / "four", STEPS, one).snapshot
+    again = read(tmp_path / "four", STEPS, one).snapshot
     assert len(again.state.params["table"][...].sharding.device_set) == 1
     assert same_bits(again.state, one.state)
     assert again.progress == one.progress
@@ -110,9 +116,9 @@ def test_every_damaged_file_of_the_arrays_is_named(small, tmp_path):
         content = path.read_bytes()
         path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         with pytest.raises(DamagedError):
-            checkpoint.read(tmp_path, STEPS, one)
+            read(tmp_path, STEPS, one)
         path.write_bytes(content)
-    assert same_bits(checkpoint.read(tmp_path, STEPS, one).snapshot.state, one.state)
+    assert same_bits(read(tmp_path, STEPS, one).snapshot.state, one.state)
 
 
 def test_a_folder_without_checkpoints_is_refused(tmp_path):
@@ -146,8 +152,8 @@ def test_a_snapshot_outlives_the_steps_that_are_given_its_memory(small, tmp_path
     found = checkpoint.steps(tmp_path)
     assert len(found) >= 2
     for step in found:
-        read = checkpoint.read(tmp_path, step, like).snapshot
-        assert same_bits(read.state, hashes[read.progress.epoch])
+        saved = read(tmp_path, step, like).snapshot
+        assert same_bits(saved.state, hashes[saved.progress.epoch])
 
 
 def test_a_save_that_fails_in_the_background_is_told_soon(small, tmp_path, monkeypatch):
@@ -213,6 +219,32 @@ def test_where_the_best_checkpoint_is_lost_the_best_that_is_left_is_named(small,
     assert choice.missing.startswith(f"the best checkpoint, {STEPS}, is lost (metadata is missing)")
     assert choice.missing.endswith(f"{2 * STEPS} is the best of those that are left")
     assert checkpoint.choose(tmp_path, "latest", "recall@20") == checkpoint.Choice(3 * STEPS, "", [])
+
+
+def test_where_no_checkpoint_left_was_evaluated_the_newest_is_taken(small, tmp_path):
+    first, *later = with_the_first_as_best(small, 0.5, 0.3, 0.2)
+    latest = first.progress.last
+    later = [place._replace(progress=dataclasses.replace(place.progress, last=latest)) for place in later]
+    saved(tmp_path, first, *later)
+    (tmp_path / str(STEPS) / "meta" / "metadata").unlink()
+    choice = checkpoint.choose(tmp_path, "best", "recall@20")
+    assert choice.step == 3 * STEPS
+    assert choice.missing.endswith(f"of those that are left none was evaluated, {3 * STEPS} is the newest")
+
+
+def test_of_whole_checkpoints_those_are_superfluous_that_orbax_would_have_removed(small, tmp_path):
+    """What the policy leaves of five saves, and what is said of all five where none was removed."""
+    for metrics in ((0.5, 0.1, 0.2, 0.3, 0.4), (0.1, 0.5, 0.5, 0.2, 0.3), (0.0, 0.0, 0.0, 0.0, 0.0)):
+        places = [snapshot(small, epoch, metric) for epoch, metric in enumerate(metrics, 1)]
+        saved(tmp_path / "all", *places)
+        left = checkpoint.steps(tmp_path / "all")
+        for place in places:
+            saved(tmp_path / str(place.progress.epoch), place)
+        good = {n * STEPS: checkpoint.verify(tmp_path / str(n), n * STEPS) for n in range(1, 6)}
+        assert sorted(good.keys() - checkpoint.superfluous(good, "recall@20")) == left, metrics
+        shutil.rmtree(tmp_path / "all")
+        for n in range(1, 6):
+            shutil.rmtree(tmp_path / str(n))
 
 
 def test_an_evaluation_that_comes_later_leaves_the_arrays_where_they_are(small, tmp_path):

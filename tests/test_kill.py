@@ -42,7 +42,12 @@ def test_killed_runs_end_as_the_one_left_alone(tmp_path):
 def test_runs_killed_inside_a_save_a_rename_and_a_removal_end_as_the_one_left_alone(tmp_path):
     same, moments = kill_test.survive(TRIAL, tmp_path / "kill", kills=3, seed=2, mode="inside")
     assert same == 3
-    assert moments == {f"inside a {operation}": 1 for operation in ("removal", "rename", "save")}
+    assert sorted(moment.split(",")[0] for moment in moments) == [
+        "inside a removal",
+        "inside a rename",
+        "inside a save",
+    ]
+    assert any("and again" in moment for moment in moments)
 
 
 @pytest.mark.long

@@ -147,12 +147,22 @@ def test_processes_that_see_different_folders_are_refused(tmp_path):
 def test_processes_exchange_texts_and_numbers():
     body = """
     assert processes.exchange("here", "x" * place) == ["", "x"]
-    assert processes.agreed("at a number", place / 2) == 0.5
+    assert (processes.largest("at a number", place), processes.smallest("at a number", place)) == (1, 0)
     assert processes.from_first("at a value", lambda: {"a": [place]}) == {"a": [0]}
     processes.require_same("at the same", {"--a": 1})
 """
     with meeting(body) as made:
         assert ends(made) == [(0, ""), (0, "")]
+
+
+def test_what_the_first_process_refuses_all_refuse():
+    body = """
+    from lgcn_jax.errors import InputError
+    def refuse(): raise InputError("--a", place, "one")
+    processes.from_first("at a value", refuse)
+"""
+    with meeting(body) as made:
+        assert ends(made) == [(2, "--a: found 0, expected one\n")] * 2
 
 
 def test_processes_that_come_to_different_places_say_where():
@@ -177,8 +187,11 @@ def test_a_wait_inside_a_library_ends_at_the_limit():
     body = "import time\n    with processes.waiting('at a collective'): time.sleep(60)"
     with meeting(body, limit=3) as made:
         for place, (status, said) in enumerate(ends(made)):
-            line = f"process {place} waited 3 s at a collective for another process; the same command continues\n"
-            assert (status, said) == (1, line)
+            assert status == 1
+            assert said == (
+                f"process {place} was not done at a collective: another process does not answer, or 3 s are too few"
+                " (--process_timeout); the same command continues\n"
+            )
 
 
 def test_a_process_that_jax_aborts_ends_in_our_line():
@@ -242,11 +255,28 @@ def test_flags_of_several_processes_are_refused_without_a_coordinator(tmp_path, 
 
 
 def test_one_process_agrees_with_itself():
-    assert processes.agreed("here", 0.5) == 0.5
+    assert (processes.largest("here", 5), processes.smallest("here", 5)) == (5, 5)
     assert processes.from_first("here", lambda: (1, 2)) == (1, 2)
     assert processes.is_first()
     with processes.together(StopRequest()), pytest.raises(ZeroDivisionError), processes.together(StopRequest()):
         raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("UNAVAILABLE: Task 1 heartbeat timeout.", "process 1 of this run is gone"),
+        ("Gloo all-reduce failed: Connection closed by peer", "another process of this run is gone"),
+        ("Gloo: timed out waiting", "another process of this run did not answer in time"),
+        (
+            "Gloo context initialization failed: connection refused\nat tcp.cc",
+            "another process of this run is gone or cannot be reached"
+            " (Gloo context initialization failed: connection refused)",
+        ),
+    ],
+)
+def test_what_became_of_another_process_is_told(reason, told):
+    assert processes.lost(reason) == f"{told}; the same command continues"
 
 
 @pytest.mark.parametrize(

@@ -482,6 +482,32 @@ def test_a_written_file_never_goes_through_a_link(tmp_path):
     assert (tmp_path / "config.json").read_bytes() == b"{}"
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_that_cuts_off_a_download_is_no_failed_download(tmp_path, capsys, monkeypatch, number, status):
+    """A terminal sends Ctrl-C to pip as well, which fails at once."""
+
+    def load(*_, **__):
+        signal.raise_signal(number)
+        raise InputError("data", "no such file, and fetching it failed", "a file")
+
+    monkeypatch.setattr(datasets, "load", load)
+    assert train(tmp_path / "run", "--epochs=2") == status
+    assert capsys.readouterr().err == "interrupted before training began\n"
+
+
+def test_a_run_without_an_evaluation_keeps_the_checkpoints_of_the_one_left_alone(tmp_path, monkeypatch):
+    """Orbax ranks all of them alike, and keeps the first one as the best."""
+    rarely = "--epochs=5", "--eval_every=10"
+    assert train(tmp_path / "whole", *rarely) == 0
+    monkeypatch.setattr(display.Display, "log", stopping_at(3))
+    assert train(tmp_path / "run", *rarely) == 143
+    monkeypatch.undo()
+    assert train(tmp_path / "run", *rarely) == 0
+    kept = checkpoint.steps(tmp_path / "run" / "checkpoints")
+    assert kept == checkpoint.steps(tmp_path / "whole" / "checkpoints")
+    assert len(kept) == 3
+
+
 def test_fewer_epochs_than_done_are_refused(tmp_path, capsys):
     assert train(tmp_path / "run", "--epochs=4") == 0
     capsys.readouterr()
@@ -624,14 +650,38 @@ def stopping_at(epoch: int):
 VALID = ["--eval_split=valid", "--validation_fraction=0.2", "--early_stopping_patience=0"]
 
 
-def test_a_run_that_lost_its_best_checkpoint_ends_and_says_what_is_missing(tmp_path, capsys, monkeypatch):
+def test_a_run_that_lost_its_best_checkpoint_keeps_the_best_left_wherever_it_is_stopped(tmp_path, monkeypatch):
+    """Recall falls from one evaluation to the next, so that each is the best one once the one before it is lost."""
+    unlimited = "--early_stopping_patience=0"
+    monkeypatch.setattr(training.evaluation, "mean", falling())
+    assert train(tmp_path / "run", "--epochs=8", unlimited) == 0
+    checkpoints = tmp_path / "run" / "checkpoints"
+    first = checkpoint.steps(checkpoints)[0]  # of epoch 2, beside those of epochs 7 and 8
+    (checkpoints / str(first) / "meta" / "metadata").write_text("{")
+    assert train(tmp_path / "run", "--epochs=12", unlimited) == 0  # keeps epoch 8, the best one left
+    left = checkpoint.steps(checkpoints)
+    assert [step // (first // 2) for step in left] == [8, 11, 12]
+    assert train(tmp_path / "run", "--epochs=14", unlimited) == 0
+    assert 8 * first // 2 in checkpoint.steps(checkpoints)
+    result = outcome(tmp_path / "run")[1]
+    assert result["best"]["epoch"] == 2
+    assert f"the best checkpoint, {first}, is lost" in result["missing"]
+    assert f"{8 * first // 2} is the best of those that are left" in result["missing"]
+
+
+def falling():
+    """An `evaluation.mean` of a tenth less at each call, so that the first evaluation is the best one."""
     mean, evaluations = training.evaluation.mean, itertools.count()
 
-    def falling(*arguments):  # so that the first evaluation is the best one
+    def fallen(*arguments):
         share = 0.9 ** next(evaluations)
         return {name: share * value for name, value in mean(*arguments).items()}
 
-    monkeypatch.setattr(training.evaluation, "mean", falling)
+    return fallen
+
+
+def test_a_run_that_lost_its_best_checkpoint_ends_and_says_what_is_missing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(training.evaluation, "mean", falling())
     assert train(tmp_path / "run", "--epochs=4", *VALID) == 0
     best = outcome(tmp_path / "run")[1]["best"]["epoch"]
     checkpoints = tmp_path / "run" / "checkpoints"

@@ -3,10 +3,11 @@
     python experiments/reliability/kill_test.py --data_dir=data --kills=50 --out=runs/kill --mode=time
 
 `--mode=time` kills at a moment drawn uniformly over the time that the run left alone took. `--mode=inside` kills inside
-an operation of a drawn kind (a save, a rename, a removal) and number, by way of `killed_inside.py`. `--mode=processes`
-runs two processes and kills one of them, drawn, at a drawn moment: the other one has to end by itself, in one line.
+an operation of a drawn kind (a save, a rename, a removal) and number, by way of `killed_inside.py`, and again while the
+run is continued to an end at the epoch that it has come to. `--mode=processes` runs two processes and kills one of
+them, drawn, at a drawn moment: the other one has to end by itself, in one line.
 
-Every trial is a run of its own: begun, killed, every third one killed again while it continues (in the mode of time),
+Every trial is a run of its own: begun, killed, in the mode of time every third one killed again while it continues,
 and begun again with the same command until it ends. A checkpoint is written after every epoch, so that many moments lie
 within a save. The best epoch is chosen on a validation part, early stopping counts, and so does the plateau schedule;
 the test part is scored at the end. Compared are metrics.jsonl and result.json without their times, the epochs of which
@@ -40,6 +41,7 @@ from lgcn_jax import checkpoint
 
 INSIDE = str(Path(__file__).with_name("killed_inside.py"))
 AGAIN = 3  # of how many trials one is killed a second time
+EARLY = 4  # of a continued run, up to which operation it is killed: what it mends, and its first save
 SETTINGS = (  # all that a run remembers from one evaluation to the next
     *("--save_every=1", "--eval_every=4", "--plateau_factor=0.5", "--plateau_patience=2"),
     *("--eval_split=valid", "--validation_fraction=0.1", "--early_stopping_patience=10"),
@@ -222,7 +224,7 @@ def at_moments(trial: Trial, out: Path, draw: random.Random, seconds: float) -> 
 
 
 def inside_operations(trial: Trial, out: Path, draw: random.Random, seconds: float) -> Killer:
-    """Kills inside saves, renames and removals in turns, the number of the operation drawn."""
+    """Kills inside saves, renames and removals in turns, the number of the operation drawn; then while it continues."""
     del seconds
     counts = trial.operations(out / "counted")
     print(f"operations of a whole run: {counts}", flush=True)
@@ -230,9 +232,20 @@ def inside_operations(trial: Trial, out: Path, draw: random.Random, seconds: flo
     def kill(folder: Path, number: int) -> str | None:
         operation = sorted(counts)[number % len(counts)]
         which = draw.randint(1, counts[operation])
-        return f"inside a {operation}" if trial.kill_inside(folder, operation, which) else None
+        if not trial.kill_inside(folder, operation, which):
+            return None
+        another = draw.choice(sorted(counts))
+        again = _shortened(trial, folder).kill_inside(folder, another, draw.randint(1, EARLY))
+        return f"inside a {operation}" + (f", and again inside a {another}" if again else "")
 
     return kill
+
+
+def _shortened(trial: Trial, folder: Path) -> Trial:
+    """The trial as a run that shall end where it stands, so that its newest checkpoint gets an evaluation."""
+    whole, _ = checkpoint.verified(folder / "checkpoints")
+    begun = max((meta["progress"]["epoch"] + (meta["progress"]["step"] > 0) for meta in whole.values()), default=0)
+    return Trial((*trial.settings, f"--epochs={max(1, begun)}"))
 
 
 def one_of_two(pair: Pair, out: Path, draw: random.Random, seconds: float) -> Killer:

@@ -47,7 +47,7 @@ def _is_write(event: str, arguments: tuple) -> bool:
 
 def _is_inside(arguments: tuple, folder: str) -> bool:
     paths = [os.fsdecode(path) for path in arguments[:2] if isinstance(path, str | bytes | os.PathLike)]
-    return any(path.startswith(folder + os.sep) for path in paths)
+    return any(os.path.abspath(path).startswith(folder + os.sep) for path in paths)
 
 
 def main() -> None:

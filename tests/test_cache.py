@@ -13,7 +13,7 @@ from lgcn_jax.errors import InputError
 pytestmark = pytest.mark.usefixtures("uncached")
 
 WORLD = ["--dataset=synthetic", "--num_users=300", "--num_items=200", "--num_interactions=5000", "--top_k=5"]
-MODEL = ["--num_layers=2", "--embedding_dim=8", "--batch_size=256", "--eval_every=2", "--quiet"]
+MODEL = ["--num_layers=1", "--embedding_dim=4", "--batch_size=256", "--eval_every=2", "--quiet"]
 
 
 def train(folder, *more) -> str:

@@ -16,11 +16,17 @@ TRIAL = kill_test.Trial(
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory) -> list[kill_test.Outcome]:
-    """The outcomes of two processes with the same command."""
+def programs(tmp_path_factory):
+    """Where the programs of TRIAL lie, once `two` has compiled them."""
+    return tmp_path_factory.mktemp("kill") / "programs"
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory, programs) -> list[kill_test.Outcome]:
+    """The outcomes of two processes with the same command; the second one takes its programs from the first."""
     folders = [tmp_path_factory.mktemp(name) / "run" for name in ("one", "two")]
     for folder in folders:
-        TRIAL.finish(folder)
+        dataclasses.replace(TRIAL, settings=(*TRIAL.settings, f"--compilation_cache={programs}")).finish(folder)
     return [kill_test.Outcome.of(folder) for folder in folders]
 
 
@@ -34,13 +40,15 @@ def test_a_difference_of_one_bit_is_seen(two):
     assert two[0].differences(changed) == ["arrays"]
 
 
-def test_killed_runs_end_as_the_one_left_alone(tmp_path):
-    same, moments = kill_test.survive(TRIAL, tmp_path / "kill", kills=2, seed=1)
+@pytest.mark.usefixtures("two")
+def test_killed_runs_end_as_the_one_left_alone(tmp_path, programs):
+    same, moments = kill_test.survive(TRIAL, tmp_path / "kill", kills=2, seed=1, programs=programs)
     assert same == moments.total() == 2
 
 
-def test_runs_killed_inside_a_save_a_rename_and_a_removal_end_as_the_one_left_alone(tmp_path):
-    same, moments = kill_test.survive(TRIAL, tmp_path / "kill", kills=3, seed=2, mode="inside")
+@pytest.mark.usefixtures("two")
+def test_runs_killed_inside_a_save_a_rename_and_a_removal_end_as_the_one_left_alone(tmp_path, programs):
+    same, moments = kill_test.survive(TRIAL, tmp_path / "kill", kills=3, seed=2, mode="inside", programs=programs)
     assert same == 3
     assert sorted(moment.split(",")[0] for moment in moments) == [
         "inside a removal",

@@ -179,16 +179,20 @@ class Killer(Protocol):
     def __call__(self, folder: Path, number: int) -> str | None: ...
 
 
-def survive(trial: Trial | Pair, out: Path, kills: int, seed: int, mode: str = "time") -> tuple[int, Counter]:
-    """Runs once undisturbed and `kills` times killed.
+def survive(
+    trial: Trial | Pair, out: Path, kills: int, seed: int, mode: str = "time", programs: Path | None = None
+) -> tuple[int, Counter]:
+    """Runs once undisturbed and `kills` times killed; `programs`: where compiled ones are kept, or already lie.
 
     Returns:
       How many of the killed runs ended as the undisturbed one, and how many kills hit which moment.
     """
     shutil.rmtree(out, ignore_errors=True)
     if mode != "processes":
-        trial = Trial((*trial.settings, f"--compilation_cache={out / 'programs'}"))
-        trial.finish(out / "compiles")
+        programs = programs or out / "programs"
+        trial = Trial((*trial.settings, f"--compilation_cache={programs}"))
+        if not programs.exists():
+            trial.finish(out / "compiles")
     started = time.perf_counter()
     trial.finish(out / "whole")
     seconds = time.perf_counter() - started

@@ -2,8 +2,10 @@
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure  # without pyplot, whose backend is the user's
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def compare(panels: dict[str, dict[str, dict[int, float]]], path: Path) -> None:
@@ -11,9 +13,9 @@ def compare(panels: dict[str, dict[str, dict[int, float]]], path: Path) -> None:
     path.write_bytes(_png(comparison(panels)))
 
 
-def comparison(panels: dict[str, dict[str, dict[int, float]]]) -> Figure:
+def comparison(panels: dict[str, dict[str, dict[int, float]]]) -> "Figure":
     """The panels of `compare`; the first series of each is what the others are held against: open circles."""
-    figure = Figure(figsize=(7 * len(panels), 5), layout="constrained")
+    figure = _figure(7 * len(panels), 5)
     row = figure.subplots(1, len(panels), squeeze=False)
     for axes, (title, lines) in zip(row[0], panels.items(), strict=True):
         (label, series), *others = lines.items()
@@ -27,7 +29,7 @@ def logarithmic(panels: dict[str, dict[str, dict[float, float]]], xlabels: list[
 
     Series of one measured and one expected thing, `label` and `label, formula`, have one colour; the latter is dashed.
     """
-    figure = Figure(figsize=(6 * len(panels), 5), layout="constrained")
+    figure = _figure(6 * len(panels), 5)
     row = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (title, lines), xlabel in zip(row, panels.items(), xlabels, strict=True):
         _draw(axes, lines, title)
@@ -45,12 +47,12 @@ def of_run(rows: list[dict]) -> bytes:
     return _png(progression(rows))
 
 
-def progression(rows: list[dict]) -> Figure:
+def progression(rows: list[dict]) -> "Figure":
     """Recall, ndcg and the loss's terms over epochs, from the lines of a run's metrics.jsonl."""
     train = [row for row in rows if row["split"] == "train"]
     evaluated = [row for row in rows if row["split"] != "train"]
     names = [name for name in evaluated[0] if "@" in name]
-    figure = Figure(figsize=(15, 4.5), layout="constrained")
+    figure = _figure(15, 4.5)
     panels = figure.subplots(1, 3)
     for axes, metric in zip(panels, ("recall", "ndcg"), strict=False):
         lines = {n: {r["epoch"]: r[n] for r in evaluated} for n in names if n.startswith(metric)}
@@ -59,6 +61,12 @@ def progression(rows: list[dict]) -> Figure:
     _draw(panels[2], {label: {r["epoch"]: r[key] for r in train} for key, label in terms.items()}, "train loss")
     panels[2].set_yscale("log")
     return figure
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure  # when a picture is due; without pyplot, whose backend is the user's
+
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _draw(axes, lines: dict[str, dict[int, float]], title: str) -> None:

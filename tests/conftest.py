@@ -1,6 +1,7 @@
 """Strict JAX, eight CPU devices, a tiny world with a known answer, and where the published data sets are."""
 
 import gc
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -46,12 +47,25 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compiled_once(tmp_path_factory):
-    """Most of a test's time is compilation: a program that an earlier test of this process had is taken from a folder.
+def compiled_once(request, tmp_path_factory):
+    """Most of a test's time is compilation: a program that an earlier test had, or an earlier run of the tests in this
+    checkout, is taken from a folder beside pytest's temporary ones, on this machine.
 
     Each process has a folder of its own, since JAX's cache is not made for several that write at once.
     """
-    with cache.kept(tmp_path_factory.mktemp("programs")):
+    checkout = hashlib.sha256(bytes(request.config.rootpath)).hexdigest()[:8]
+    name = f"programs-{checkout}-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
+    of_pytest = [folder for folder in tmp_path_factory.getbasetemp().parents if folder.name.startswith("pytest-of-")]
+    with cache.kept(of_pytest[0] / name if of_pytest else tmp_path_factory.mktemp("programs")):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_torch():
+    """Commands that tests run as processes of their own don't wait for torch, which tests alone need."""
+    stands_in = str(Path(__file__).with_name("without_torch"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (stands_in, os.environ.get("PYTHONPATH")))))
         yield
 
 

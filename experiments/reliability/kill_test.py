@@ -61,8 +61,12 @@ class Outcome:
     def of(cls, folder: Path) -> "Outcome":
         rows = [_untimed(json.loads(line)) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         kept = checkpoint.steps(folder / "checkpoints")
+        path = (folder / "checkpoints" / str(kept[-1]) / "arrays").absolute()
+        here = jax.sharding.SingleDeviceSharding(jax.devices()[0])  # wherever the run's devices were
         with ocp.StandardCheckpointer() as reader:
-            tree = reader.restore((folder / "checkpoints" / str(kept[-1]) / "arrays").absolute())
+            saved = reader.metadata(path).item_metadata.tree
+            shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), saved)
+            tree = reader.restore(path, shapes)
         leaves = jax.tree_util.tree_leaves_with_path(tree)
         arrays = {jax.tree_util.keystr(path): np.asarray(leaf).tobytes() for path, leaf in leaves}
         return cls(rows, _untimed(json.loads((folder / "result.json").read_text())), kept, arrays)

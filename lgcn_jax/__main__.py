@@ -3,8 +3,10 @@
 import signal
 
 _early = []  # signals that came while the modules below were imported
-for _number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(_number, lambda number, frame: _early.append(number))
+for _name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    _number = getattr(signal, _name, None)
+    if _number and (_name != "SIGHUP" or signal.getsignal(_number) is not signal.SIG_IGN):  # as nohup leaves it
+        signal.signal(_number, lambda number, frame: _early.append(number))
 
 import sys  # noqa: E402
 

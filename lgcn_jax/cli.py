@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from logging import CRITICAL, getLogger
@@ -20,6 +21,7 @@ from lgcn_jax import paths
 from lgcn_jax.config import Config
 from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.signals import Stopped, StopRequest
+from lgcn_jax.version import __version__
 
 DATA = (
     "dataset",
@@ -41,7 +43,8 @@ PROCESSES = {
 STEERING = ("overwrite", "profile")  # flags that are no settings, and on which the steps of a run depend
 SETTINGS = tuple(field.name for field in dataclasses.fields(Config))
 ONE_DEVICE = "data:1,nodes:1"
-OF_A_RUN = ("data_dir", "top_k", "propagation", "mesh")  # what may be stated anew when a run is evaluated
+# What may be stated anew when a run is evaluated.
+OF_A_RUN = ("dataset", "format", "data_dir", "top_k", "propagation", "mesh")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,12 +75,14 @@ def run(arguments: Sequence[str], request: StopRequest) -> int:
 
     Returns:
       The exit status: 0; 1 where a run or check failed; 2 after one line on stderr where the input is at fault; 130
-      or 143 where a signal interrupted a training run, which has been saved.
+      or 143 where a signal interrupted a training run, which has been saved; 141 where nobody reads the output.
 
     Raises:
       Stopped: a signal came before training began.
     """
     sys.unraisablehook = _unraisable
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # names that the output's encoding does not have
     logging.set_verbosity(logging.FATAL)  # what Orbax logs as an error it also raises, and that is told in one line
     getLogger("asyncio").setLevel(CRITICAL)  # of a failed save, it also logs every write that nobody waited for
     try:
@@ -86,6 +91,9 @@ def run(arguments: Sequence[str], request: StopRequest) -> int:
             raise InputError("command", "nothing", f"one of {', '.join(COMMANDS)}")
         if _HELP & set(arguments[:1]):
             _say(_usage())
+            return 0
+        if list(arguments) == ["--version"]:
+            _say(f"lgcn_jax {__version__}")
             return 0
         command = _command(arguments[0])
         if _HELP & set(arguments[1:]):
@@ -96,6 +104,8 @@ def run(arguments: Sequence[str], request: StopRequest) -> int:
         request.check()  # the error may be what the signal did to a child process
         print(error, file=sys.stderr)
         return 2
+    except _UnreadError:
+        return 128 + signal.SIGPIPE
     except WriteError as error:
         print(error, *getattr(error, "__notes__", ()), sep="; ", file=sys.stderr)
         return 1
@@ -106,8 +116,9 @@ def train(values: flags.FlagValues, request: StopRequest) -> int:
     request.line = "interrupted before training began"
     folder = _workdir(values)
     _join(values, request)
-    from lgcn_jax import display, processes, profile, run, training
+    from lgcn_jax import display, mesh, processes, profile, run, training
 
+    mesh.require_devices()
     first = processes.is_first()
     quiet = values["quiet"].value or not first
     profiled = folder / "profile" if values["profile"].value else None
@@ -134,11 +145,12 @@ def _found(values: flags.FlagValues, folder: Path, quiet: bool, request: StopReq
     from lgcn_jax import datasets, problem, processes, run, workdir
 
     workdir.require_ours(folder)
-    stated, anew = configs.given(values, SETTINGS), values["overwrite"].value
+    stated, anew = _absolute(configs.given(values, SETTINGS)), values["overwrite"].value
     stored = None if anew else run.stored_settings(folder)
     config = run.continued(folder, stored, stated) if stored else _config(stated)
     flags_of_run = config.to_json() | {name: values[name].value for name in STEERING}
-    alike = {f"--{name}": value for name, value in flags_of_run.items() if name != "data_dir"}
+    lies = "data_dir", "dataset"  # where data lie may differ; what they hold is compared below
+    alike = {f"--{name}": value for name, value in flags_of_run.items() if name not in lies}
     processes.require_same("before data are read", alike)
     request.check()
     interactions = datasets.load(config, progress=not quiet and sys.stderr.isatty())
@@ -200,11 +212,12 @@ def _continuable(folder: Path) -> Iterator[None]:
 
 def evaluate(values: flags.FlagValues, request: StopRequest) -> int:
     """Scores a run's checkpoint, or an untrained model, and prints its metrics."""
-    from lgcn_jax import datasets, display
+    from lgcn_jax import datasets, display, mesh
     from lgcn_jax.evaluation import UNTRAINED, Task
     from lgcn_jax.evaluation import evaluate as score
     from lgcn_jax.problem import check
 
+    mesh.require_devices()
     model, split = values["model"].value, values["eval_split"].value or "test"
     if bool(model) == bool(values["workdir"].value):
         raise InputError("evaluate", "both" if model else "neither", "either --workdir or --model")
@@ -235,7 +248,7 @@ def _evaluate_run(values: flags.FlagValues, split: str) -> int:
     config = run.stored_settings(folder)
     if config is None:
         raise InputError(f"--workdir={folder}", "no run", "a folder that train has filled")
-    stated = {"mesh": ONE_DEVICE} | configs.given(values, OF_A_RUN)  # whatever the run was trained on
+    stated = {"mesh": ONE_DEVICE} | _absolute(configs.given(values, OF_A_RUN))  # whatever the run was trained on
     config = dataclasses.replace(config, **stated, plateau_metric="", eval_split=split)
     interactions = datasets.load(config, progress=sys.stderr.isatty())
     problem.check(config, interactions)
@@ -258,9 +271,10 @@ def data(values: flags.FlagValues, request: StopRequest) -> int:
 
 def doctor(values: flags.FlagValues, request: StopRequest) -> int:
     """Prints versions, devices and the chosen kernels, and checks the installation in about ten seconds."""
-    from lgcn_jax import display
+    from lgcn_jax import display, mesh
     from lgcn_jax import doctor as checks
 
+    mesh.require_devices()
     _say(display.facts(checks.versions() | checks.devices()))
     failed = 0
     for name, check in checks.CHECKS.items():
@@ -331,26 +345,42 @@ def _config(stated: dict) -> Config:
     """The configuration that the command line states; a flag that would have no effect is refused."""
     from lgcn_jax import datasets
 
-    config = Config(**stated)
+    config = Config(**_absolute({"data_dir": Config.data_dir} | stated))
     for name, wanted in (datasets.without_effect(config) | config.without_effect()).items():
         if name in stated:
             raise InputError(f"--{name}", "a setting without effect here", wanted)
     return config
 
 
+def _absolute(stated: dict) -> dict:
+    """Stated settings with paths that are the same from wherever a run is continued."""
+    from lgcn_jax import datasets
+
+    def absolute(name: str, value):
+        is_path = name == "data_dir" or (name == "dataset" and value and not datasets.is_name(value))
+        return os.path.abspath(os.path.expanduser(value)) if is_path else value
+
+    return {name: absolute(name, value) for name, value in stated.items()}
+
+
 def _say(text: str) -> None:
-    """Prints to stdout at once; a reader that has gone, or a full disk, is told as a failed write."""
+    """Prints to stdout at once; a full disk is told as a failed write, a reader that has gone is none."""
     try:
         print(text, flush=True)
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python flushes the rest to at its end
-        raise WriteError("the output", error.strerror) from None
+        kind = _UnreadError if isinstance(error, BrokenPipeError) else WriteError
+        raise kind("the output", error.strerror) from None
+
+
+class _UnreadError(WriteError):
+    """Nobody reads the output any more, as with `| head`: the command ends, and says nothing."""
 
 
 def _workdir(values: flags.FlagValues) -> Path:
     if not values["workdir"].value:
         raise InputError("--workdir", "nothing", "the folder of a run")
-    folder = Path(values["workdir"].value)
+    folder = Path(values["workdir"].value).expanduser()
     paths.exists(folder / "checkpoints", f"--workdir={folder}")  # refused, if it can't be looked into
     return folder
 
@@ -407,7 +437,7 @@ def _carry_out(command: Command, values: flags.FlagValues, request: StopRequest)
         return command.function(values, request)
     from lgcn_jax import cache
 
-    with cache.kept(Path(values["compilation_cache"].value)):
+    with cache.kept(Path(values["compilation_cache"].value).expanduser()):
         return command.function(values, request)
 
 

@@ -62,6 +62,11 @@ def load(config: Config, progress: bool = False) -> Interactions:
     return found
 
 
+def is_name(dataset: str) -> bool:
+    """Whether a data set is meant by its name, and not by a path; so is what is neither, by mistake."""
+    return dataset == "synthetic" or dataset in NAMED or not _exists(Path(dataset).expanduser())
+
+
 def without_effect(config: Config) -> dict[str, str]:
     """The settings that this data set does not look at, each with what would look at it."""
     unused = {}
@@ -203,6 +208,8 @@ def _verify(path: Path, source: Source, described_as: str = "") -> None:
         raise InputError(path, f"a file that cannot be read ({error.strerror})", "a readable file") from None
     found = _DIGESTS[kind](data)
     if found != expected:
+        if _DIGESTS[kind](data.replace(b"\r\n", b"\n")) == expected:
+            found += " (the published file but for its line ends, which are CRLF here)"
         raise InputError(described_as or path, f"{kind} {found}", f"{kind} {expected}, the published file")
 
 

@@ -23,6 +23,18 @@ DATA, NODES = "data", "nodes"
 ROWS, PARTS, WHOLE = PartitionSpec(NODES), PartitionSpec(DATA, NODES), PartitionSpec()  # how arrays are cut
 
 
+def require_devices() -> None:
+    """Raises an InputError where JAX finds no device, or where its environment forbids compiled programs."""
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # the latter with no text where no backend begins
+        reason = str(error).splitlines() or ["JAX finds no device for it"]
+        found = f"{jax.config.jax_platforms} ({reason[0]})"
+        raise InputError("JAX_PLATFORMS", found, "a platform that this machine has, or nothing") from None
+    if jax.config.jax_disable_jit:
+        raise InputError("JAX_DISABLE_JIT", "1", "nothing: runs are compiled programs")
+
+
 @dataclasses.dataclass(frozen=True)
 class Mesh:
     """`data` x `nodes` devices.

@@ -25,9 +25,12 @@ from lgcn_jax.signals import StopRequest
 from lgcn_jax.state import Progress, Snapshot
 from lgcn_jax.training import NonFiniteError
 
-# What may be stated anew when a run is continued: where things lie, how often they are saved, how long it goes on, and
-# how the same product is computed.
-FREE = ("data_dir", "epochs", "save_every", "early_stopping_patience", "propagation", "node_order", "mesh")
+# What may be stated anew when a run is continued: where things lie (data are compared by content), how often they are
+# saved, how long it goes on, and how the same product is computed.
+FREE = (
+    *("dataset", "format", "data_dir", "epochs", "save_every", "early_stopping_patience"),
+    *("propagation", "node_order", "mesh"),
+)
 
 # What decides the random numbers that a key stands for.
 GENERATOR = ("jax_default_prng_impl", "jax_threefry_partitionable", "jax_random_seed_offset", "jax_enable_x64")
@@ -189,6 +192,7 @@ def _continuation(folder: Path, problem: Problem, interactions: Interactions, fo
     require_generator(checkpoints / str(found.newest), meta["environment"], now)
     notes = [f"removed the damaged checkpoint {number} ({reason})" for number, reason in found.bad]
     notes += _notes(progress, problem.steps_per_epoch, found.whole, changes(meta["environment"], now))
+    notes += [] if training.over(config, progress) else [_continues(progress, problem.steps_per_epoch)]
     with processes.waiting("at the reading of the checkpoint"):
         state, totals, _ = checkpoint.load(checkpoints, found.newest, meta, problem.like()).snapshot
         start = Snapshot(problem.by_row(state), totals, progress)
@@ -215,8 +219,12 @@ def _notes(progress: Progress, steps_per_epoch: int, good: Collection[int], chan
         notes.append(f"the checkpoint of the best epoch, {best['epoch']}, is gone: the best left stands for it")
     if changed:
         notes.append(f"from here on, bits may differ from those of a run on one machine: {', '.join(changed)}")
+    return notes
+
+
+def _continues(progress: Progress, steps_per_epoch: int) -> str:
     within = f", step {progress.step} of {steps_per_epoch}" if progress.step else ""
-    return [*notes, f"continues after epoch {progress.epoch}{within}"]
+    return f"continues after epoch {progress.epoch}{within}"
 
 
 def _beginning(folder: Path, bad: list[list[Any]]) -> Place:
@@ -233,7 +241,7 @@ def _beginning(folder: Path, bad: list[list[Any]]) -> Place:
 def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What differs between two environments, as 'name before -> now'."""
     before, now = _flat(before), _flat(now)
-    names = sorted(before.keys() | now.keys())
+    names = sorted((before.keys() | now.keys()) - {"dataset.name"})  # the same data may lie elsewhere now
     return [f"{name} {before.get(name)} -> {now.get(name)}" for name in names if before.get(name) != now.get(name)]
 
 

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a request to stop, which is noted and never raised out of whatever code is running.
+"""SIGINT, SIGTERM and SIGHUP as a request to stop, which is noted and never raised out of whatever code is running.
 
 An exception raised by a signal handler surfaces in any callback of a library that happens to run, and is dropped
 there. So a handler only sets a flag, which the main thread looks at where it can stop. A thread of its own hears of
@@ -14,7 +14,8 @@ import types
 
 from lgcn_jax import ending
 
-NUMBERS = (signal.SIGINT, signal.SIGTERM)
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+NUMBERS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 GRACE_SECONDS = 1.0  # for the main thread to end by itself, before training has begun
 
 
@@ -22,8 +23,14 @@ class Stopped(BaseException):
     """Raised by `StopRequest.check` in the main thread: a signal came before training began, and nothing is lost."""
 
 
+def is_answered(number: int) -> bool:
+    """Whether a signal is ours to answer: not where nohup has the process ignore SIGHUP."""
+    return signal.Signals(number).name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN
+
+
 class StopRequest:
-    """Answers SIGINT and SIGTERM while it is entered. For the main thread alone.
+    """Answers these signals while it is entered, but for a SIGHUP that nohup has switched off. For the main thread
+    alone.
 
     Args:
       ends_process: whether a thread ends the process, by `ending.end`, at a second SIGINT, and at the first signal
@@ -62,7 +69,7 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         self._exits = contextlib.ExitStack()
-        for number in NUMBERS:
+        for number in filter(is_answered, NUMBERS):
             self._exits.callback(signal.signal, number, signal.signal(number, self._note))
         if self._ends_process:
             heard, tell = os.pipe()

@@ -12,7 +12,7 @@ import types
 import matplotlib.image
 import pytest
 
-from lgcn_jax import cli, datasets, display, doctor, layout, propagation, run, training, workdir
+from lgcn_jax import cli, datasets, display, doctor, layout, propagation, run, training, version, workdir
 from lgcn_jax.errors import InputError
 
 WORLD = ["--dataset=synthetic", "--num_users=300", "--num_items=200", "--num_interactions=5000"]
@@ -188,7 +188,7 @@ def test_misspelt_flags_pass_nowhere(lines, tmp_path, capsys, monkeypatch):
         (["evaluate"], ["--workdir", "--model"]),
         (["evaluate", "--model=magic", *WORLD], ["--model", "magic", "popularity"]),
         (["evaluate", "--workdir=nowhere"], ["nowhere", "no run"]),
-        (["evaluate", "--workdir=nowhere", "--dataset=gowalla"], ["--dataset", "beside --workdir"]),
+        (["evaluate", "--workdir=nowhere", "--num_users=7"], ["--num_users", "beside --workdir"]),
         (["evaluate", "--model=popularity", *WORLD, "--eval_split=valid"], ["--eval_split", "valid", "empty"]),
         (["data", "--dataset=gowalla", "--num_users=7"], ["--num_users", "without effect", "--dataset=synthetic"]),
         (["data", "--dataset=gowalla", "--test_fraction=0.3"], ["--test_fraction", "without effect"]),
@@ -337,6 +337,25 @@ def test_other_data_than_trained_on_is_refused(tmp_path, capsys):
     assert "as trained on" in capsys.readouterr().err
 
 
+def test_data_that_were_moved_are_the_same_data(tmp_path, capsys, monkeypatch):
+    """A relative path is kept absolute; of another place the content counts; a tilde is the home."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    events = tmp_path / "here" / "events.csv"
+    events.parent.mkdir()
+    events.write_text("".join(f"{n % 20},{n // 10}\n" for n in range(400)))
+    assert cli.main(["train", "--dataset=here/events.csv", *MODEL, "--epochs=1", "--top_k=5", "--workdir=~/run"]) == 0
+    folder = tmp_path / "home" / "run"
+    assert json.loads((folder / "config.json").read_text())["dataset"] == str(events)
+    monkeypatch.chdir(tmp_path / "home")
+    assert cli.main(["evaluate", "--workdir=run"]) == 0
+    events.parent.rename(tmp_path / "there")
+    for command in (["evaluate"], ["train", "--epochs=2"]):
+        assert cli.main([*command, "--workdir=run", "--dataset=../there/events.csv"]) == 0
+    assert "bits may differ" not in capsys.readouterr().err
+    assert cli.main(["evaluate", "--workdir=run"]) == 0  # where they lie now is known
+
+
 def test_a_checkpoint_that_does_not_exist_is_refused(tmp_path, capsys):
     assert "best, latest" in refused(capsys, "evaluate", f"--workdir={tmp_path}", "--checkpoint=newest")
 
@@ -371,8 +390,39 @@ def test_output_that_nobody_takes_ends_in_one_line(arguments, output):
     command = [sys.executable, "-m", "lgcn_jax", *arguments]
     done = subprocess.run(command, stdout=taker, stderr=subprocess.PIPE, text=True, check=False)
     os.close(taker)
-    reason = {"full": "No space left on device", "gone": "Broken pipe"}[output]
-    assert (done.returncode, done.stderr) == (1, f"the output could not be written: {reason}\n")
+    full = 1, "the output could not be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == {"full": full, "gone": (141, "")}[output]
+
+
+def test_the_version_is_told(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"lgcn_jax {version.__version__}\n"
+
+
+def test_a_name_that_the_output_cannot_print_is_escaped(tmp_path):
+    (tmp_path / "Bücher").write_text("".join(f"{n % 5} {n}\n" for n in range(20)))
+    command = [sys.executable, "-m", "lgcn_jax", "data", f"--dataset={tmp_path / 'Bücher'}", "--format=pairs"]
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"}
+    done = subprocess.run(command, env=ascii_only, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "B\\xfccher" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("JAX_PLATFORMS", "cuda", "a platform that this machine has, or nothing"),
+        ("JAX_PLATFORMS", "gpu", "a platform that this machine has, or nothing"),
+        ("JAX_DISABLE_JIT", "1", "nothing: runs are compiled programs"),
+    ],
+)
+def test_an_environment_in_which_nothing_can_be_computed_is_refused(variable, value, expected):
+    command = [sys.executable, "-m", "lgcn_jax", "evaluate", "--model=popularity", *WORLD]
+    done = subprocess.run(command, env=os.environ | {variable: value}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"{variable}: found {value}")
+    assert line.endswith(f"expected {expected}")
 
 
 def test_a_download_has_a_bar_on_a_terminal_alone(monkeypatch, capsys):

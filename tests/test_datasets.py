@@ -125,6 +125,12 @@ def test_git_blob_ids_pin_files_too(tmp_path):
         datasets._verify(tmp_path / "file", datasets.Source("file", "git:" + "0" * 40, None))
 
 
+def test_a_file_that_differs_by_its_line_ends_alone_is_told_so(tmp_path):
+    (tmp_path / "file").write_bytes(b"1 2\r\n3 4\r\n")
+    with pytest.raises(InputError, match="the published file but for its line ends, which are CRLF here"):
+        datasets._verify(tmp_path / "file", datasets.Source("file", sha256(b"1 2\n3 4\n"), None))
+
+
 def wheel(content: bytes) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

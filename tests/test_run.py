@@ -72,6 +72,12 @@ def test_a_run_continued_with_more_epochs_is_the_longer_run(tmp_path, whole, cap
     assert outcome(tmp_path / "run") == whole
 
 
+def test_a_run_that_is_complete_does_not_say_that_it_continues(trained, capsys):
+    capsys.readouterr()
+    assert train(trained, "--epochs=2") == 0
+    assert "continues" not in capsys.readouterr().err
+
+
 def test_an_evaluation_off_the_schedule_is_forgotten_when_the_run_goes_on(tmp_path, whole):
     """The run of three epochs is evaluated at its end, the one of six is not."""
     assert train(tmp_path / "run", "--epochs=3") == 0

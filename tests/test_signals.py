@@ -51,7 +51,20 @@ def inside_a_library(prepare: str, *numbers: int) -> tuple[int, str]:
             process.kill()
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_hangup_is_answered_unless_nohup_has_switched_it_off():
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        for handler, expected in ((signal.SIG_DFL, signal.SIGHUP), (signal.SIG_IGN, 0)):
+            signal.signal(signal.SIGHUP, handler)
+            with StopRequest() as request:
+                signal.raise_signal(signal.SIGHUP)
+                assert request.signal == expected
+            assert signal.getsignal(signal.SIGHUP) == handler
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_process_with_nothing_to_lose_ends_in_one_line_and_cleans_up(number, status, tmp_path):
     (tmp_path / "file").write_text("")
     prepare = f"from lgcn_jax import ending; import os; ending._cleanups.append(lambda: os.unlink('{tmp_path}/file'))"

@@ -1,4 +1,4 @@
-"""The command line: flags in, text and exit status out. The only place that prints or exits.
+"""The command line: flags in, text and exit status out.
 
 Libraries are imported where a command needs them, so that a mistyped flag is answered at once.
 """

@@ -1,4 +1,4 @@
-"""The run folder: the files that a run leaves behind, each written under a temporary name and renamed.
+"""The run folder: what a run leaves behind. Files are written whole or not at all, but for metrics.jsonl, which grows.
 
 config.json  environment.json  metrics.jsonl  checkpoints/  result.json  tensorboard/  curves.png  profile/
 """

@@ -118,7 +118,8 @@ def train(values: flags.FlagValues, request: StopRequest) -> int:
     _join(values, request)
     from lgcn_jax import display, mesh, processes, profile, run, training
 
-    mesh.require_devices()
+    with processes.waiting("at the look for devices"):
+        mesh.require_devices()
     first = processes.is_first()
     quiet = values["quiet"].value or not first
     profiled = folder / "profile" if values["profile"].value else None

@@ -118,12 +118,22 @@ def _absent(coordinator: str, settings: dict[str, Any]) -> str:
 
 def several() -> bool:
     """Whether this process is one of several of a run."""
-    return distributed.global_state.client is not None and jax.process_count() > 1
+    return distributed.global_state.client is not None and _count() > 1
 
 
 def is_first() -> bool:
     """Whether this is the process that writes and prints."""
-    return jax.process_index() == 0
+    return _this() == 0
+
+
+def _this() -> int:
+    """The number of this process. Never `jax.process_index()`, which looks for devices, and then waits for the others:
+    it is asked for where they may be gone, in the handler of SIGABRT and in threads."""
+    return distributed.global_state.process_id
+
+
+def _count() -> int:
+    return distributed.global_state.num_processes
 
 
 class DivergedError(Exception):
@@ -144,13 +154,13 @@ def exchange(place: str, text: str = "") -> list[str]:
         return [text]
     client, number = distributed.global_state.client, next(_meetings)
     meeting = f"lgcn_jax/{number}"
-    client.key_value_set(f"{meeting}/{jax.process_index()}", json.dumps([place, text]))
+    client.key_value_set(f"{meeting}/{_this()}", json.dumps([place, text]))
     try:
         client.wait_at_barrier(meeting, int(_limit * 1000))
     except jax.errors.JaxRuntimeError as error:
         if "DEADLINE_EXCEEDED" in str(error):
             come = {int(key.rsplit("/", 1)[1]) for key, _ in client.key_value_dir_get(meeting)}
-            _too_late(place, sorted(set(range(jax.process_count())) - come))
+            _too_late(place, sorted(set(range(_count())) - come))
         raise
     if is_first() and number:  # all have read what was brought to the meeting before this one
         client.key_value_delete(f"lgcn_jax/{number - 1}")
@@ -163,12 +173,12 @@ def exchange(place: str, text: str = "") -> list[str]:
 
 def _too_late(place: str, missing: list[int]) -> NoReturn:
     who = " and ".join(f"process {number}" for number in missing) or "another process"
-    ending.end(1, f"process {jax.process_index()} waited {_limit:.0f} s {place} for {who}; the same command continues")
+    ending.end(1, f"process {_this()} waited {_limit:.0f} s {place} for {who}; the same command continues")
 
 
 def _too_long(place: str) -> NoReturn:
     why = f"another process does not answer, or {_limit:.0f} s are too few (--process_timeout)"
-    ending.end(1, f"process {jax.process_index()} was not done {place}: {why}; the same command continues")
+    ending.end(1, f"process {_this()} was not done {place}: {why}; the same command continues")
 
 
 @contextlib.contextmanager

@@ -194,9 +194,10 @@ def test_a_wait_inside_a_library_ends_at_the_limit():
             )
 
 
-def test_a_process_that_jax_aborts_ends_in_our_line():
-    """The first process is gone while the second one neither meets it nor computes with it."""
-    body = "import os, time; time.sleep(60) if place else (time.sleep(1), os._exit(9))"
+@pytest.mark.parametrize("busy", ["time.sleep(60)", "jax.devices()", "(jax.devices(), time.sleep(60))"])
+def test_a_process_that_jax_aborts_ends_in_our_line(busy):
+    """The first process is gone while the second one neither meets it nor computes with it, or looks for devices."""
+    body = f"import jax, os, time; {busy} if place else (time.sleep(1), os._exit(9))"
     with meeting(body) as made:
         assert ends(made)[1] == (1, "the first process of this run is gone; the same command continues\n")
 

@@ -194,12 +194,28 @@ def test_a_wait_inside_a_library_ends_at_the_limit():
             )
 
 
-@pytest.mark.parametrize("busy", ["time.sleep(60)", "jax.devices()", "(jax.devices(), time.sleep(60))"])
-def test_a_process_that_jax_aborts_ends_in_our_line(busy):
-    """The first process is gone while the second one neither meets it nor computes with it, or looks for devices."""
-    body = f"import jax, os, time; {busy} if place else (time.sleep(1), os._exit(9))"
+FIRST_IS_GONE = 1, "the first process of this run is gone; the same command continues\n"
+
+
+def test_a_process_that_jax_aborts_ends_in_our_line():
+    """The first process is gone while the second one neither meets it nor computes with it."""
+    body = "import os, time; time.sleep(60) if place else (time.sleep(1), os._exit(9))"
     with meeting(body) as made:
-        assert ends(made)[1] == (1, "the first process of this run is gone; the same command continues\n")
+        assert ends(made)[1] == FIRST_IS_GONE
+
+
+def test_a_process_that_is_lost_while_the_other_looks_for_devices_ends_it_in_our_line():
+    """JAX waits there for the others, under a lock that whoever asks JAX for this process's number would wait for."""
+    looking = """
+import os, sys, time, jax
+from lgcn_jax import processes
+place = int(sys.argv[1])
+processes.join(sys.argv[2], "2", str(place), "60")
+jax.devices() if place else (time.sleep(1), os._exit(9))
+"""
+    address = f"127.0.0.1:{kill_test.free_port()}"
+    with two(lambda place: ["-c", looking, str(place), address]) as made:
+        assert ends(made)[1] == FIRST_IS_GONE
 
 
 def test_an_error_of_one_process_ends_all_in_a_line_each():

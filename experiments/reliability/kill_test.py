@@ -15,7 +15,7 @@ checkpoints were kept, and every array of the newest checkpoint (parameters, opt
 status 1 where one differs; the folder of such a trial is kept.
 
 Programs are compiled once, by the first run left alone, and taken from a folder after that, so that kills come while
-a run trains; two processes compile theirs each time, since JAX's folder is not made for several that write at once.
+a run trains.
 """
 
 import json
@@ -28,7 +28,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -192,11 +192,10 @@ def survive(
       How many of the killed runs ended as the undisturbed one, and how many kills hit which moment.
     """
     shutil.rmtree(out, ignore_errors=True)
-    if mode != "processes":
-        programs = programs or out / "programs"
-        trial = Trial((*trial.settings, f"--compilation_cache={programs}"))
-        if not programs.exists():
-            trial.finish(out / "compiles")
+    programs = programs or out / "programs"
+    trial = replace(trial, settings=(*trial.settings, f"--compilation_cache={programs}"))
+    if not programs.exists():
+        trial.finish(out / "compiles")
     started = time.perf_counter()
     trial.finish(out / "whole")
     seconds = time.perf_counter() - started
@@ -274,7 +273,7 @@ KILLERS = {"time": at_moments, "inside": inside_operations, "processes": one_of_
 
 def main(argv: list[str]) -> None:
     del argv
-    logging.set_verbosity(logging.WARNING)  # Orbax tells of every read
+    logging.set_verbosity(logging.ERROR)  # Orbax tells of every read
     settings = (
         f"--dataset={flags.FLAGS.dataset}",
         f"--data_dir={flags.FLAGS.data_dir}",

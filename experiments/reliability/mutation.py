@@ -4,13 +4,16 @@ As a pytest plugin (`make mutants` loads it) it gives every mutant all tests tha
 give it those during which its function was called; with JAX, a function is called when it is traced, and a test that
 uses a program compiled by an earlier test would be left out.
 
-As a program (`python experiments/reliability/mutation.py`) it prints the table and the mutants that were not killed.
+As a program (`python experiments/reliability/mutation.py`) it prints the table and the mutants that were not killed;
+with a number N, the names of every N-th mutant that was not tried yet: `make mutants MUTANTS="$(... mutation.py 10)"`
+tries a tenth of them, and the share that is killed has the standard error sqrt(p (1 - p) / tried).
 """
 
 import collections
 import gc
 import json
 import os
+import sys
 from pathlib import Path
 
 import jax
@@ -38,6 +41,7 @@ CONCERNED = {
     "training": ("training.py", "run.py"),
 }
 
+SLOW = 20.0  # seconds of a test above which it is left out: most of those start processes, which have no mutant
 PROGRAMS = Path(".compiled").absolute()  # in mutmut's folder, in which pytest runs
 
 
@@ -78,9 +82,9 @@ def pytest_ignore_collect(collection_path):
 
 def pytest_collection_modifyitems(config, items):
     """The fastest tests first: the first one that fails ends a mutant's run."""
-    others = [item for item in items if not item.nodeid.startswith(wanted())]
-    config.hook.pytest_deselected(items=others)
     seconds = state().duration_by_test
+    others = [item for item in items if not item.nodeid.startswith(wanted()) or seconds.get(item.nodeid, 0.0) > SLOW]
+    config.hook.pytest_deselected(items=others)
     items[:] = sorted((item for item in items if item not in others), key=lambda item: seconds.get(item.nodeid, 0.0))
 
 
@@ -101,6 +105,9 @@ def results() -> dict[str, str]:
 
 def main():
     found = results()
+    if sys.argv[1:]:
+        print(*[name for name, status in found.items() if status == "not checked"][:: int(sys.argv[1])])
+        return
     table = collections.defaultdict(collections.Counter)
     for name, status in found.items():
         table[name.split(".")[1]][status] += 1

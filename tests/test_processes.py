@@ -165,6 +165,19 @@ def test_what_the_first_process_refuses_all_refuse():
         assert ends(made) == [(2, "--a: found 0, expected one\n")] * 2
 
 
+def test_what_one_process_cannot_read_is_known_to_all():
+    body = """
+    from lgcn_jax import checkpoint, run
+    def read():
+        if place: raise checkpoint.DamagedError("torn")
+        return 7
+    assert run._by_all("at a checkpoint", read) == (None if place else 7, "torn")
+    assert run._by_all("at a checkpoint", lambda: place) == (place, "")
+"""
+    with meeting(body) as made:
+        assert ends(made) == [(0, ""), (0, "")]
+
+
 def test_processes_that_come_to_different_places_say_where():
     with meeting("processes.exchange(['here', 'there'][place])") as made:
         for status, said in ends(made):

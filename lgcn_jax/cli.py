@@ -128,7 +128,7 @@ def train(values: flags.FlagValues, request: StopRequest) -> int:
         for note in place.notes if first else ():
             print(f"{folder}: {note}", file=sys.stderr)
         if not quiet:
-            _say(_headline(interactions, config))
+            _say(f"{_headline(interactions, config)}\n{interactions.noticed(config.eval_split)}")
         ready = training.prepare(posed, place.start)
         request.begin_training()
         with display.Display(config, quiet) as shown, profile.Profile(profiled) as trace:

@@ -58,6 +58,12 @@ class Interactions:
         users, items, pairs = (f"{count:,}" for count in (self.num_users, self.num_items, self.train.nnz))
         return f"{self.name}: {users} users, {items} items, {pairs} train pairs"
 
+    def noticed(self, split: str) -> str:
+        """How many users a part evaluates, and what reading met and handled, in one line."""
+        evaluated = int((csr.degrees(self.part(split)) > 0).sum())
+        users = f"{evaluated:,} of {self.num_users:,} users have an item in the {split} part and are evaluated"
+        return "; ".join([users, *(f"{count:,} {note}" for note, count in self.notes.items() if count)])
+
     def content_hash(self) -> str:
         """sha256 over raw ids and all three parts, independent of file format and line order."""
         digest = hashlib.sha256()

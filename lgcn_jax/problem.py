@@ -136,7 +136,8 @@ def check(config: Config, interactions: Interactions) -> None:
     if max(config.top_k) > interactions.num_items:
         raise InputError("--top_k", max(config.top_k), f"at most {interactions.num_items}, the number of items")
     if not interactions.part(config.eval_split).nnz:
-        hint = " (--validation_fraction makes one)" if config.eval_split == "valid" else ""
+        flag = {"valid": "--validation_fraction", "test": "--test_fraction"}[config.eval_split]
+        hint = f" (a higher {flag} makes one, of a data set that has none of its own)"
         raise InputError("--eval_split", f"{config.eval_split}, which is empty", f"a part with a pair{hint}")
 
 

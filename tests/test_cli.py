@@ -135,7 +135,9 @@ def test_plain_lines_tell_loss_metric_and_time_left(tmp_path, capsys, monkeypatc
     monkeypatch.setattr(run.Recorder, "progress", after(10, run.Recorder.progress))
     assert trained(tmp_path / "run") == 0
     out, err = capsys.readouterr()
-    assert out.startswith("synthetic: 300 users, 200 items, ")
+    headline, noticed, *_ = out.splitlines()
+    assert headline.startswith("synthetic: 300 users, 200 items, ")
+    assert re.fullmatch(r"\d+ of 300 users have an item in the test part and are evaluated", noticed)
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     lines = []
     for epoch, left in ((2, "00:25"), (4, "00:00")):

@@ -25,6 +25,7 @@ from lgcn_jax.step import stream
 
 BLOCK_SECONDS = 1.0  # how long the host waits for the device at a time
 FIRST_BLOCK = 1  # steps of a run's first block, which is timed to size the next one
+DIVERGED = 1e6  # a mean ranking term above which a run is given up; a model that knows nothing has .7
 GROWTH = 8  # how many times longer than the one before it a block may be
 
 
@@ -101,7 +102,7 @@ class Result:
 
 
 class NonFiniteError(FloatingPointError):
-    """A number of the run became infinite or not a number: `term`, at `epoch` (from 1) after `step` steps."""
+    """A number of the run became infinite, not a number, or absurd: `term`, at `epoch` (from 1) after `step` steps."""
 
     def __init__(self, term: str, value: float, epoch: int, step: int):
         super().__init__(f"{term} is {value} at epoch {epoch}, step {step}")
@@ -251,7 +252,7 @@ def train_row(problem: Problem, here: Snapshot) -> dict[str, Any]:
 
 def require_finite(totals: Totals, epoch: int, done: int) -> None:
     """Raises a NonFiniteError that names the first step and term, of `done` steps in the host's `totals`, that is not
-    finite."""
+    finite, or tells of a ranking term that can only be that of a run out of hand."""
     if step := int(totals.bad_step):
         values = {name: float(value) for name, value in totals.bad._asdict().items()}
         # The terms come before what is made of them.
@@ -261,6 +262,8 @@ def require_finite(totals: Totals, epoch: int, done: int) -> None:
     for name, value in totals.sums._asdict().items():  # of finite numbers, and yet it can be too large a float32
         if not math.isfinite(value):
             raise NonFiniteError(f"the sum of {name}", float(value), epoch, done)
+    if (mean := float(totals.sums.loss_ranking) / done) > DIVERGED:
+        raise NonFiniteError("the mean of loss_ranking", mean, epoch, done)
 
 
 def evaluate_epoch(problem: Problem, programs: Programs, here: Snapshot, listener: Listener) -> Snapshot:

@@ -368,7 +368,7 @@ def test_a_loss_that_is_no_number_fails_with_status_1(tmp_path, capsys):
 
 
 def test_a_run_that_diverges_without_a_nan_fails_with_status_1(tmp_path, capsys):
-    assert trained(tmp_path / "run", "--learning_rate=1e5", "--clip_norm=0") == 1
+    assert trained(tmp_path / "run", "--loss=bpr", "--learning_rate=1e5", "--clip_norm=0") == 1
     assert re.search(r"the mean of loss_ranking is \d{7,}.* at epoch 1", capsys.readouterr().err.splitlines()[-1])
     assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "failed"
 

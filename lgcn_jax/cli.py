@@ -6,6 +6,7 @@ Libraries are imported where a command needs them, so that a mistyped flag is an
 import contextlib
 import dataclasses
 import difflib
+import io
 import os
 import re
 import signal
@@ -82,7 +83,8 @@ def run(arguments: Sequence[str], request: StopRequest) -> int:
     """
     sys.unraisablehook = _unraisable
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # names that the output's encoding does not have
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names that the output's encoding does not have
     logging.set_verbosity(logging.FATAL)  # what Orbax logs as an error it also raises, and that is told in one line
     getLogger("asyncio").setLevel(CRITICAL)  # of a failed save, it also logs every write that nobody waited for
     try:

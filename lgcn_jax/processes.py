@@ -295,8 +295,9 @@ def lost(reason: str) -> str:
     first = "PollForError" in reason or "leader" in reason
     who = f"process {known[1]}" if known else "the first process" if first and not is_first() else "another process"
     what = "did not answer in time" if re.search("timed out", reason, re.IGNORECASE) else "is gone"
-    if not (known or first) and re.search("refused|initialization failed|unreachable|no route", reason, re.IGNORECASE):
-        what = f"is gone or cannot be reached ({reason.strip().splitlines()[0][:200]})"
+    never_met = re.search(".*(initialization failed|unreachable|no route).*", reason, re.IGNORECASE)
+    if never_met and not (known or first):
+        what = f"is gone or cannot be reached ({never_met[0].strip()[:200]})"
     return f"{who} of this run {what}; the same command continues"
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -236,7 +237,9 @@ def test_an_error_of_one_process_ends_all_in_a_line_each():
     with meeting(body + "    processes.exchange('here')") as made:
         (first, told), (second, said) = ends(made)
     assert (second, said) == (2, "--a: found 1, expected 2\n")
-    assert (first, told) == (1, "process 1 of this run is gone; the same command continues\n")
+    lost = "(process 1|another process)"  # JAX's service does not always say which
+    assert first == 1
+    assert re.fullmatch(f"{lost} of this run is gone; the same command continues\n", told)
 
 
 @pytest.mark.parametrize(("place", "found"), [(1, "nobody answers there"), (0, "not all 2 processes have come")])

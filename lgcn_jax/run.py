@@ -150,6 +150,9 @@ class Survey(NamedTuple):
 def _survey(checkpoints: Path, interactions: Interactions, watched: str) -> Survey:
     require_content(checkpoints, interactions)
     good, bad = checkpoint.verified(checkpoints)
+    if not (good or bad) and workdir.content_sha256(checkpoints.parent) not in (None, interactions.content_hash()):
+        expected = "those that the run was begun on, or --overwrite"
+        raise InputError(f"--workdir={checkpoints.parent}", "other data than the run's", expected)
     reasons = [[step, reason] for step, reason in bad.items()]
     if not good:
         return Survey(None, "", [], reasons, [])

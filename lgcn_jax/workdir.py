@@ -137,6 +137,13 @@ def clear(path: Path) -> None:
         raise WriteError(f"--workdir={path}", error.strerror or error) from error
 
 
+def content_sha256(path: Path) -> str | None:
+    """The content hash of the data that environment.json names; None where it names none."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        return json.loads((path / "environment.json").read_text(encoding="utf-8"))["dataset"]["content_sha256"]
+    return None
+
+
 def _is_ours(path: Path) -> bool:
     """Whether something in the folder can only have been written by a run; any one file of it may be damaged."""
     with contextlib.suppress(InputError):

@@ -358,6 +358,16 @@ def test_data_that_were_moved_are_the_same_data(tmp_path, capsys, monkeypatch):
     assert cli.main(["evaluate", "--workdir=run"]) == 0  # where they lie now is known
 
 
+def test_other_data_than_a_run_was_begun_on_are_refused_before_its_first_checkpoint(tmp_path, capsys):
+    settings = [*MODEL, "--epochs=1", "--top_k=5", "--format=pairs", f"--workdir={tmp_path / 'run'}"]
+    for name, count in (("one", 400), ("other", 370)):
+        (tmp_path / name).write_text("".join(f"{n % 20} {n // 10}\n" for n in range(count)))
+    assert cli.main(["train", f"--dataset={tmp_path / 'one'}", *settings]) == 0
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    capsys.readouterr()
+    assert "other data than the run's" in refused(capsys, "train", f"--dataset={tmp_path / 'other'}", *settings)
+
+
 def test_a_checkpoint_that_does_not_exist_is_refused(tmp_path, capsys):
     assert "best, latest" in refused(capsys, "evaluate", f"--workdir={tmp_path}", "--checkpoint=newest")
 

@@ -38,6 +38,7 @@ def test_what_was_met_is_handled_and_counted():
     users, *others = data.noticed("test").split("; ")
     assert users == "2 of 4 users have an item in the test part and are evaluated"  # of 1, 2, 4, 9
     assert "3 repeated pairs merged" in others
+    assert data.noticed("valid").startswith("0 of 4 users have an item in the valid part")
     assert summary["test pairs left out (seen before)"] == 1  # (1, 11)
     assert summary["users listed without an item"] == 1
     assert summary["test items unknown to train"] == 1  # 13

@@ -24,7 +24,7 @@ LOSSES = {
 SAMPLERS = ("user", "edge")
 SPLITS = ("valid", "test")
 NODE_ORDERS = ("auto", "natural", "local")
-LAYOUTS = ("auto", "bcoo", "bcsr", "segment", "bucket", "cusparse", "pallas")
+LAYOUTS = ("auto", "bcoo", "bcsr", "segment", "bucket", "cusparse")
 DTYPES = ("float32", "bfloat16")
 
 

@@ -23,7 +23,7 @@ def devices() -> dict[str, str]:
 
 
 def check_layouts() -> tuple[bool, str]:
-    """Every layout that works here gives BCOO's product and gradient, also where a kernel is only interpreted."""
+    """Every layout that works here gives BCOO's product and gradient."""
     matrix = _matrix()
     x = jax.random.normal(jax.random.key(0), (matrix.shape[0], 64))
 

@@ -12,12 +12,14 @@ import jax
 import jax.numpy as jnp
 
 from lgcn_jax import sums
-from lgcn_jax.kernel import Pieces
 from lgcn_jax.layout import Bcoo, Bcsr, Bucket, Cusparse, Layout, Matrix, Segment, pytree
 
 LAYOUTS: dict[str, type[Layout]] = {
-    **{"bcoo": Bcoo, "bcsr": Bcsr, "segment": Segment, "bucket": Bucket},
-    **{"cusparse": Cusparse, "pallas": Pieces},
+    "bcoo": Bcoo,
+    "bcsr": Bcsr,
+    "segment": Segment,
+    "bucket": Bucket,
+    "cusparse": Cusparse,
 }
 
 # BCSR has a kernel of its own on CPU only; elsewhere its fallback scatters, so the gathers of `Bucket` are the default.

@@ -22,7 +22,6 @@ BENCHMARKS = {
     "operations": (*WORLD,),
     "order": (*WORLD, *ONCE),
     "topk": (*WORLD, *ONCE, "--top_k=5", "--block=8"),
-    "tuning": (*WORLD, *ONCE, "--rows=4", "--unrolled=2", "--widths=64", "--warp=256"),
 }
 LONG_BENCHMARKS = {  # each compiles several train steps
     "propagation": (*WORLD, *ONCE, "--num_layers=1", "--batch_size=16", "--layouts=bcsr,bucket"),

@@ -212,9 +212,8 @@ def step_for(name, dtype, platform):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", ["bucket", "pallas"])
-def test_a_step_on_a_gpu_has_no_scatter_that_collides(name, dtype):
-    text = step_for(name, dtype, "cuda")
+def test_a_step_on_a_gpu_has_no_scatter_that_collides(dtype):
+    text = step_for("bucket", dtype, "cuda")
     scatters = [line for line in text.splitlines() if '"stablehlo.scatter"' in line]
     assert scatters
     assert all("unique_indices = true" in line for line in scatters)
@@ -230,8 +229,8 @@ def test_cusparse_is_lowered_to_cusparse(monkeypatch):
     assert text.count("cusparse_csr_matmat") == 6
 
 
-def test_only_layouts_without_scatters_claim_the_same_bits_on_a_gpu():
-    assert [name for name, layout in LAYOUTS.items() if "gpu" in layout.DETERMINISTIC] == ["bucket", "pallas"]
+def test_only_the_layout_without_scatters_claims_the_same_bits_on_a_gpu():
+    assert [name for name, layout in LAYOUTS.items() if "gpu" in layout.DETERMINISTIC] == ["bucket"]
 
 
 def test_cusparse_does_not_work_on_a_cpu():

@@ -56,8 +56,6 @@ def main(argv: list[str]) -> None:
 def kinds() -> list[tuple[str, str]]:
     """Layouts and dtypes to take: all that work here and the flag names."""
     names = [name for name in propagation.working() if name in ("bcoo", *(LAYOUTS.value or propagation.LAYOUTS))]
-    if jax.default_backend() == "cpu" and "pallas" in names:
-        print("pallas: on a CPU its kernel is interpreted, which tells nothing of its speed on a GPU")
     return [(name, "float32") for name in names] + [
         (name, "bfloat16") for name in names if propagation.LAYOUTS[name].NARROW
     ]

@@ -24,13 +24,15 @@ import published
 import torch
 from absl import app, flags
 
-from lgcn_jax import curves, datasets, evaluation
 from lgcn_jax.config import Config
-from lgcn_jax.interactions import Interactions
-from lgcn_jax.problem import pose
-from lgcn_jax.programs import make_evaluate
-from lgcn_jax.sampling import Triples
-from lgcn_jax.step import make_train_step
+from lgcn_jax.data import datasets
+from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.evaluation import ranking
+from lgcn_jax.runs import curves
+from lgcn_jax.sampling.samplers import Triples
+from lgcn_jax.training.programs import make_evaluate
+from lgcn_jax.training.setup import pose
+from lgcn_jax.training.step import make_train_step
 
 DATA_DIR = flags.DEFINE_string("data_dir", "data", "folder that holds lastfm/, or into which it is fetched")
 OUT = flags.DEFINE_string("out", "runs/replay", "folder for curves.csv and curves.png")
@@ -103,7 +105,7 @@ class Replay:
 
     def recall(self) -> float:
         sums = self._evaluate(self.state.params, self.problem.adjacency, self.problem.task)
-        return evaluation.mean(sums, self.problem.task, (20,))["recall@20"]
+        return ranking.mean(sums, self.problem.task, (20,))["recall@20"]
 
 
 @dataclasses.dataclass

@@ -10,7 +10,7 @@ for _name in ("SIGINT", "SIGTERM", "SIGHUP"):
 
 import sys  # noqa: E402
 
-from lgcn_jax import ending, signals  # noqa: E402
+from lgcn_jax.system import ending, signals  # noqa: E402
 
 
 def run() -> None:
@@ -18,10 +18,10 @@ def run() -> None:
     request = signals.StopRequest(ends_process=True).__enter__()  # never left: until its end the process answers
     for number in _early:
         signal.raise_signal(number)
-    from lgcn_jax import cli
+    from lgcn_jax.cli import main
 
     try:
-        status = cli.run(sys.argv[1:], request)
+        status = main.run(sys.argv[1:], request)
     except signals.Stopped:
         ending.end(request.status, request.line)
     request.ignore()

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from absl import flags
 
+from lgcn_jax.data.reader import FORMATS
 from lgcn_jax.errors import InputError
-from lgcn_jax.reader import FORMATS
 
 LOSSES = {
     "bpr": {"margin": 0.0, "temperature": 1.0, "alpha": 1.0},

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from lgcn_jax import cache, curves
 from lgcn_jax.config import Config
-from lgcn_jax.datasets import ENVIRONMENT, NAMED
-from lgcn_jax.interactions import Interactions, assemble
-from lgcn_jax.reader import Pairs
+from lgcn_jax.data.datasets import ENVIRONMENT, NAMED
+from lgcn_jax.data.interactions import Interactions, assemble
+from lgcn_jax.data.reader import Pairs
+from lgcn_jax.devices import cache
+from lgcn_jax.runs import curves
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

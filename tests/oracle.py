@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from lgcn_jax.csr import CSR
-from lgcn_jax.interactions import Interactions
+from lgcn_jax.data.csr import CSR
+from lgcn_jax.data.interactions import Interactions
 
 
 def rows(pairs: CSR) -> list[np.ndarray]:

@@ -7,10 +7,11 @@ import re
 import pytest
 from absl import flags
 
-from lgcn_jax import cli, propagation
 from lgcn_jax import config as configs
+from lgcn_jax.cli import main
 from lgcn_jax.config import Config
 from lgcn_jax.errors import InputError
+from lgcn_jax.graph import propagation
 
 
 @pytest.mark.parametrize(
@@ -191,7 +192,7 @@ def test_text_that_is_no_value_of_the_type_is_refused(argument):
 
 def test_every_setting_has_a_help_text(capsys):
     """As `train --help` shows it: in words, with its choices and its default."""
-    assert cli.main(["train", "--help"]) == 0
+    assert main.main(["train", "--help"]) == 0
     lines = {line.split()[0]: line.strip() for line in capsys.readouterr().out.splitlines() if "--" in line}
     fields = dataclasses.fields(Config)
     assert len({field.metadata["help"] for field in fields}) == len(fields)

@@ -8,9 +8,10 @@ from collections.abc import Callable
 import jax
 from absl import flags
 
-from lgcn_jax import datasets, workdir
 from lgcn_jax.config import Config
-from lgcn_jax.interactions import Interactions
+from lgcn_jax.data import datasets
+from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.runs import workdir
 
 _SETTINGS = ("dataset", "data_dir", "num_users", "num_items", "num_interactions")
 DATASET = flags.DEFINE_string("dataset", "gowalla", "data set, as in lgcn_jax train")

@@ -12,10 +12,12 @@ import common
 import jax
 from absl import app, flags
 
-from lgcn_jax import datasets, evaluation, training
-from lgcn_jax.evaluation import Popularity, Task
-from lgcn_jax.problem import pose
-from lgcn_jax.programs import Programs
+from lgcn_jax.data import datasets
+from lgcn_jax.evaluation import ranking
+from lgcn_jax.evaluation.ranking import Popularity, Task
+from lgcn_jax.training import loop
+from lgcn_jax.training.programs import Programs
+from lgcn_jax.training.setup import pose
 
 TOP_K = flags.DEFINE_list("top_k", ["20"], "list lengths")
 NUM_LAYERS = flags.DEFINE_integer("num_layers", 3, "propagation layers, done once an evaluation")
@@ -32,10 +34,10 @@ def main(argv: list[str]) -> None:
     programs = Programs.compile(problem, here)
 
     def evaluate():
-        return training.evaluate_epoch(problem, programs, here, training.Listener())
+        return loop.evaluate_epoch(problem, programs, here, loop.Listener())
 
     times["evaluation"] = round(common.in_turns({"evaluation": evaluate})["evaluation"] / 1e3, 3)
-    popular = evaluation.evaluate(Popularity.fit(interactions), Task.of(interactions, "test"), settings.top_k)
+    popular = ranking.evaluate(Popularity.fit(interactions), Task.of(interactions, "test"), settings.top_k)
     print("popularity: " + ", ".join(f"{name} {value:.4f}" for name, value in popular.items()))
     for name, value in times.items():
         print(f"{name:<10} {value:7.3f} s")

@@ -23,9 +23,9 @@ import jax
 import jax.numpy as jnp
 from absl import app, flags
 
-from lgcn_jax.problem import pose
-from lgcn_jax.profile import STEPS, Profile
-from lgcn_jax.programs import Programs
+from lgcn_jax.devices.profile import STEPS, Profile
+from lgcn_jax.training.programs import Programs
+from lgcn_jax.training.setup import pose
 
 TRACE = flags.DEFINE_string("trace", "", "folder of a trace to read; empty: trace a block of --dataset")
 SHOWN = flags.DEFINE_integer("shown", 20, "operations listed; the rest is one line")

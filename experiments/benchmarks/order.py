@@ -12,14 +12,14 @@ import common
 import jax
 from absl import app
 
-from lgcn_jax import graph, order, propagation
+from lgcn_jax.graph import normalization, order, propagation
 
 
 def main(argv: list[str]) -> None:
     del argv
     settings = common.config()
     interactions = common.load(settings)
-    matrix = graph.normalized(interactions.train, interactions.num_items)
+    matrix = normalization.normalized(interactions.train, interactions.num_items)
     seconds = min(elapsed(matrix, interactions.num_users) for _ in range(common.ROUNDS.value))
     placed = {"natural": order.natural(matrix.shape[0]), "local": order.local(matrix, interactions.num_users)}
     x = jax.random.normal(jax.random.key(0), (matrix.shape[0], settings.embedding_dim))

@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from lgcn_jax import graph, propagation, sampling
-from lgcn_jax.layout import Layout
-from lgcn_jax.propagation import Adjacency
-from lgcn_jax.step import init, make_train_step
+from lgcn_jax.graph import normalization, propagation
+from lgcn_jax.graph.layout import Layout
+from lgcn_jax.graph.propagation import Adjacency
+from lgcn_jax.sampling import samplers
+from lgcn_jax.training.step import init, make_train_step
 
 NUM_LAYERS = flags.DEFINE_integer("num_layers", 3, "propagation layers of the train step")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 2048, "triples of the train step")
@@ -29,14 +30,14 @@ def main(argv: list[str]) -> None:
     del argv
     settings = common.config(num_layers=NUM_LAYERS.value, batch_size=BATCH_SIZE.value)
     interactions = common.load(settings)
-    matrix = graph.normalized(interactions.train, interactions.num_items)
+    matrix = normalization.normalized(interactions.train, interactions.num_items)
     layouts = {kind: propagation.prepare(matrix, *kind) for kind in kinds()}
     errors = check(layouts, jax.random.normal(jax.random.key(0), (matrix.shape[0], settings.embedding_dim)))
     counts = count(matrix, settings)
     table = matrix.shape[0], settings.embedding_dim
     bandwidths = {name: floor.measure(matrix.indices, *table, name) for name in TOLERANCE}
     describe(counts, bandwidths)
-    sampler = sampling.build(settings.sampler, interactions.train, interactions.num_items)
+    sampler = samplers.build(settings.sampler, interactions.train, interactions.num_items)
     works = {"product": product(layouts, settings), "train step": train_step(layouts, settings, sampler, interactions)}
     ms, share = {}, {}
     for work, calls in works.items():

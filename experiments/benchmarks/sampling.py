@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from absl import app, flags
 
 from lgcn_jax.config import SAMPLERS
-from lgcn_jax.problem import Problem, pose
-from lgcn_jax.programs import Programs
+from lgcn_jax.training.programs import Programs
+from lgcn_jax.training.setup import Problem, pose
 
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 2048, "triples of a step")
 STEPS = flags.DEFINE_integer("steps", 8, "steps of a timed loop")

@@ -18,10 +18,10 @@ import jax
 import jax.numpy as jnp
 from absl import app, flags, logging
 
-from lgcn_jax.checkpoint import Checkpoints, steps
-from lgcn_jax.problem import Problem, pose
-from lgcn_jax.programs import Programs
-from lgcn_jax.state import Snapshot
+from lgcn_jax.runs.checkpoint import Checkpoints, steps
+from lgcn_jax.training.programs import Programs
+from lgcn_jax.training.setup import Problem, pose
+from lgcn_jax.training.state import Snapshot
 
 STEPS = flags.DEFINE_integer("steps", 40, "steps of a block")
 OUT = flags.DEFINE_string("out", "runs/saving", "folder of the checkpoints; emptied")

@@ -18,10 +18,12 @@ import jax
 import jax.numpy as jnp
 from absl import app, flags
 
-from lgcn_jax import curves, datasets, graph, synthetic, workdir
 from lgcn_jax.config import Config
-from lgcn_jax.problem import pose
-from lgcn_jax.programs import Programs
+from lgcn_jax.data import datasets, synthetic
+from lgcn_jax.graph import normalization
+from lgcn_jax.runs import curves, workdir
+from lgcn_jax.training.programs import Programs
+from lgcn_jax.training.setup import pose
 
 INTERACTIONS = flags.DEFINE_list("interactions", ["1e6", "3e6", "1e7", "3e7", "1e8"], "sizes of the worlds")
 PER_USER = flags.DEFINE_integer("per_user", 80, "interactions of a user, on average; there are half as many items")
@@ -69,7 +71,7 @@ def measure(config: Config) -> dict:
     clock = Clock()
     interactions = datasets.load(config)
     clock.lap("world")
-    graph.normalized(interactions.train, interactions.num_items)
+    normalization.normalized(interactions.train, interactions.num_items)
     clock.lap("graph")
     problem = pose(config, interactions)
     clock.lap("pose")

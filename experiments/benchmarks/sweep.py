@@ -16,10 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from lgcn_jax import curves, datasets, propagation, workdir
 from lgcn_jax.config import Config
-from lgcn_jax.problem import pose
-from lgcn_jax.programs import Programs
+from lgcn_jax.data import datasets
+from lgcn_jax.graph import propagation
+from lgcn_jax.runs import curves, workdir
+from lgcn_jax.training.programs import Programs
+from lgcn_jax.training.setup import pose
 
 PER_USER = flags.DEFINE_integer("per_user", 80, "interactions of a user, on average; there are half as many items")
 EDGES = flags.DEFINE_list("edges", ["1e5", "3e5", "1e6", "3e6", "1e7"], "numbers of interactions")

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from lgcn_jax import evaluation
-from lgcn_jax.evaluation import DotProduct, Task
+from lgcn_jax.evaluation import ranking
+from lgcn_jax.evaluation.ranking import DotProduct, Task
 
 TOP_K = flags.DEFINE_list("top_k", ["20", "100"], "list lengths")
 BLOCK = flags.DEFINE_integer("block", 256, "items of a block")
@@ -115,7 +115,7 @@ def main(argv: list[str]) -> None:
     tables = (random.standard_normal((size, common.EMBEDDING_DIM.value)) for size in sizes)
     scorer = DotProduct(*(jnp.asarray(table, jnp.float32) for table in tables))
     scores = jax.jit(DotProduct.scores)(scorer, task.users[0])
-    chunk = jax.jit(evaluation.recommend, static_argnums=3)  # scores, masks what was seen, takes the top k
+    chunk = jax.jit(ranking.recommend, static_argnums=3)  # scores, masks what was seen, takes the top k
     figures = {}
     for k in map(int, TOP_K.value):
         ways = {name: jax.jit(functools.partial(way, k=k)) for name, way in EXACT.items()}

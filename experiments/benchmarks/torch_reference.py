@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from lgcn_jax.config import Config
-from lgcn_jax.csr import CSR
+from lgcn_jax.data.csr import CSR
 
 
 def normalized_adjacency(train: CSR, num_items: int, dtype=torch.float32) -> torch.Tensor:

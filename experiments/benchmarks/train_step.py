@@ -19,10 +19,10 @@ import torch
 import torch_reference
 from absl import app, flags
 
-from lgcn_jax.problem import Problem, pose
-from lgcn_jax.programs import Programs
-from lgcn_jax.state import TrainState
-from lgcn_jax.step import make_train_step
+from lgcn_jax.training.programs import Programs
+from lgcn_jax.training.setup import Problem, pose
+from lgcn_jax.training.state import TrainState
+from lgcn_jax.training.step import make_train_step
 
 LOSS = flags.DEFINE_string("loss", "enhanced", "bpr or enhanced")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 2048, "triples of a step")

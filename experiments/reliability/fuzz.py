@@ -27,7 +27,8 @@ from pathlib import Path
 import jax
 from absl import app, flags
 
-from lgcn_jax import cli, reader
+from lgcn_jax.cli import main as cli
+from lgcn_jax.data import reader
 from lgcn_jax.errors import InputError
 
 HANG_SECONDS = 60

@@ -37,7 +37,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import app, flags, logging
 
-from lgcn_jax import checkpoint
+from lgcn_jax.runs import checkpoint
 
 INSIDE = str(Path(__file__).with_name("killed_inside.py"))
 AGAIN = 3  # of how many trials one is killed a second time

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from lgcn_jax import checkpoint
+from lgcn_jax.runs import checkpoint
 
 STATUS = {signal.SIGTERM: 143, signal.SIGINT: 130}
 SHARE_WITHIN_LIMIT = 0.95

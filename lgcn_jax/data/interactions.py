@@ -1,0 +1,191 @@
+"""Pairs of raw ids -> the interactions of a data set: dense ids, train, valid and test parts, counts, a hash."""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+
+from lgcn_jax.data import csr
+from lgcn_jax.data.csr import CSR
+from lgcn_jax.data.reader import Pairs
+from lgcn_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Interactions:
+    """A data set. Users and items are numbered densely, in the order of their raw ids.
+
+    Attributes:
+      name: what to call it in reports.
+      user_ids: int32[num_users], the raw id of each user.
+      item_ids: int32[num_items], the raw id of each item.
+      train: CSR of users over items; the pairs that the graph and the samplers see.
+      valid: CSR, disjoint from train; without entries unless a validation part was given or held out.
+      test: CSR, disjoint from train and valid.
+      notes: counts of what was met and handled while reading.
+    """
+
+    name: str
+    user_ids: np.ndarray
+    item_ids: np.ndarray
+    train: CSR
+    valid: CSR
+    test: CSR
+    notes: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def num_users(self) -> int:
+        return len(self.user_ids)
+
+    @property
+    def num_items(self) -> int:
+        return len(self.item_ids)
+
+    def part(self, split: str) -> CSR:
+        """The part called 'train', 'valid' or 'test'."""
+        return {"train": self.train, "valid": self.valid, "test": self.test}[split]
+
+    def seen(self, split: str) -> CSR:
+        """The pairs masked when `split` is ranked: train, and for the test part the validation pairs too."""
+        if split != "test" or not self.valid.nnz:
+            return self.train
+        rows = np.concatenate([csr.row_of_entry(self.train), csr.row_of_entry(self.valid)])
+        columns = np.concatenate([self.train.indices, self.valid.indices])
+        return csr.from_pairs(rows, columns, (self.num_users, self.num_items))
+
+    def headline(self) -> str:
+        """The name and the largest counts, in one line."""
+        users, items, pairs = (f"{count:,}" for count in (self.num_users, self.num_items, self.train.nnz))
+        return f"{self.name}: {users} users, {items} items, {pairs} train pairs"
+
+    def noticed(self, split: str) -> str:
+        """How many users a part evaluates, and what reading met and handled, in one line."""
+        evaluated = int((csr.degrees(self.part(split)) > 0).sum())
+        users = f"{evaluated:,} of {self.num_users:,} users have an item in the {split} part and are evaluated"
+        return "; ".join([users, *(f"{count:,} {note}" for note, count in self.notes.items() if count)])
+
+    def content_hash(self) -> str:
+        """sha256 over raw ids and all three parts, independent of file format and line order."""
+        digest = hashlib.sha256()
+        for array in (self.user_ids, self.item_ids, *self.train, *self.valid, *self.test):
+            digest.update(len(array).to_bytes(8, "little"))
+            digest.update(np.ascontiguousarray(array, "<i4"))
+        return digest.hexdigest()
+
+    def summary(self) -> dict[str, int | float | str]:
+        """What the data set holds, in the order in which it is worth reading."""
+        user_degree = csr.degrees(self.train)
+        item_degree, test_degree = (csr.column_counts(part, self.num_items) for part in (self.train, self.test))
+        return {
+            "users": self.num_users,
+            "items": self.num_items,
+            "train interactions": self.train.nnz,
+            "valid interactions": self.valid.nnz,
+            "test interactions": self.test.nnz,
+            "density": float(f"{self.train.nnz / (self.num_users * self.num_items):.4g}"),
+            "users without train items": int((user_degree == 0).sum()),
+            "items without train users": int((item_degree == 0).sum()),
+            "users without test items": int((csr.degrees(self.test) == 0).sum()),
+            "test items unknown to train": int(((test_degree > 0) & (item_degree == 0)).sum()),
+            "largest user degree": int(user_degree.max()),
+            "largest item degree": int(item_degree.max()),
+            **{note: count for note, count in self.notes.items() if count},
+            "content sha256": self.content_hash(),
+        }
+
+
+def assemble(name: str, train: Pairs, test: Pairs, valid: Pairs | None = None) -> Interactions:
+    """Interactions from the pairs of a train, a test and possibly a validation file.
+
+    Repeated pairs are merged; a pair of train that also stands in a later part is left out of the later part, since
+    seen items are masked when that part is ranked. Every raw id of any file gets a dense id.
+    """
+    parts = [train, test] + ([valid] if valid is not None else [])
+    user_ids = np.unique(np.concatenate([ids for part in parts for ids in (part.users, part.listed)]))
+    item_ids = np.unique(np.concatenate([part.items for part in parts]))
+    if not len(item_ids) or not len(train.users):
+        raise InputError(name, "no train interaction", "at least one")
+    shape = len(user_ids), len(item_ids)
+
+    def dense(part: Pairs | None) -> CSR:
+        if part is None:
+            return csr.empty(shape[0])
+        rows, columns = np.searchsorted(user_ids, part.users), np.searchsorted(item_ids, part.items)
+        return csr.from_pairs(rows, columns, shape)
+
+    train_csr, test_csr, valid_csr = dense(train), dense(test), dense(valid)
+    notes = _merge_notes(parts)
+    notes["repeated pairs merged"] = sum(len(p.users) for p in parts) - train_csr.nnz - test_csr.nnz - valid_csr.nnz
+    notes["gaps in the user ids"] = _gaps(user_ids)
+    notes["gaps in the item ids"] = _gaps(item_ids)
+    seen_in_valid = csr.isin(valid_csr, train_csr, shape[1])
+    valid_csr = csr.select(valid_csr, ~seen_in_valid)
+    seen_in_test = csr.isin(test_csr, train_csr, shape[1]) | csr.isin(test_csr, valid_csr, shape[1])
+    test_csr = csr.select(test_csr, ~seen_in_test)
+    notes["valid pairs left out (seen in train)"] = int(seen_in_valid.sum())
+    notes["test pairs left out (seen before)"] = int(seen_in_test.sum())
+    return Interactions(name, user_ids, item_ids, train_csr, valid_csr, test_csr, notes)
+
+
+def divide(name: str, pairs: Pairs, test_fraction: float, seed: int) -> Interactions:
+    """Interactions from one file: of each user's n items, floor(n * test_fraction) drawn by `seed` are test."""
+    nothing = Pairs(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int32), {})
+    whole = assemble(name, pairs, nothing)
+    train, test = _part_off(whole.train, test_fraction, seed)
+    return dataclasses.replace(whole, train=train, test=test)
+
+
+def divide_rows(name: str, whole: CSR, num_items: int, test_fraction: float, seed: int) -> Interactions:
+    """As `divide`, from compressed rows whose numbers are the raw ids; rows and columns without a pair stay."""
+    ids = np.arange(whole.num_rows, dtype=np.int32), np.arange(num_items, dtype=np.int32)
+    train, test = _part_off(whole, test_fraction, seed)
+    return Interactions(name, *ids, train, csr.empty(whole.num_rows), test)
+
+
+def hold_out(interactions: Interactions, fraction: float, seed: int) -> Interactions:
+    """Moves floor(n * fraction) of each user's n train items, drawn by `seed`, into the validation part."""
+    if interactions.valid.nnz:
+        raise InputError("--validation_fraction", fraction, "0 for a data set that brings a validation part of its own")
+    train, valid = _part_off(interactions.train, fraction, seed)
+    return dataclasses.replace(interactions, train=train, valid=valid)
+
+
+def _part_off(whole: CSR, fraction: float, seed: int) -> tuple[CSR, CSR]:
+    """A draw for each entry; of each row those with the smallest draws go into the second part."""
+    random = np.random.Generator(np.random.PCG64(seed))
+    # Rounded before the floor: 0.29 * 100 is 28.999999999999996 in binary.
+    quota = np.floor(np.round(csr.degrees(whole) * fraction, 9)).astype(np.int32)
+    parted = np.empty(whole.nnz, bool)
+    for rows, entries in csr.blocks(whole.indptr):  # one stream of draws, whatever the blocks
+        indptr = whole.indptr[rows.start : rows.stop + 1] - entries.start
+        parted[entries] = _lowest(random.random(indptr[-1]), indptr, quota[rows])
+    return csr.select(whole, ~parted), csr.select(whole, parted)
+
+
+def _lowest(draws: np.ndarray, indptr: np.ndarray, quota: np.ndarray) -> np.ndarray:
+    """bool[len(draws)]: whether each draw is one of the `quota[row]` smallest of its row."""
+    rows = np.repeat(np.arange(len(quota)), np.diff(indptr))
+    rank = np.empty(len(draws), np.int64)
+    rank[_order(rows, draws)] = np.arange(len(draws)) - indptr[rows]
+    return rank < quota[rows]
+
+
+def _order(rows: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """np.lexsort((draws, rows)) for draws in [0, 1), in a third of its time."""
+    keys = rows + draws  # rounded: never in another order, but two may become equal
+    order = np.argsort(keys)
+    return order if (np.diff(keys[order]) > 0).all() else np.lexsort((draws, rows))
+
+
+def _merge_notes(parts: list[Pairs]) -> dict[str, int]:
+    notes = {}
+    for part in parts:
+        notes["users listed without an item"] = notes.get("users listed without an item", 0) + len(part.listed)
+        for note, count in part.notes.items():
+            notes[note] = notes.get(note, 0) + count
+    return notes
+
+
+def _gaps(ids: np.ndarray) -> int:
+    """Numbers between the smallest and the largest raw id that no line uses."""
+    return int(ids[-1]) - int(ids[0]) + 1 - len(ids)

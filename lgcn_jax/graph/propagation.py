@@ -1,0 +1,189 @@
+"""`propagate(layout, x)`: the product A_hat @ x, with its symmetric gradient, in the layout a platform does fastest.
+
+Which layout is fastest where is measured by `experiments/benchmarks/propagation.py` and written down in BUILD_NOTES.md.
+
+`combined_rows` is what a train step needs: some rows of the layers' weighted sum. Its first and its last product, one
+of them in each direction, concern these rows alone, and a layout may have something faster for them.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from lgcn_jax.graph import scatter
+from lgcn_jax.graph.layout import Bcoo, Bcsr, Bucket, Cusparse, Layout, Matrix, Segment, pytree
+
+LAYOUTS: dict[str, type[Layout]] = {
+    "bcoo": Bcoo,
+    "bcsr": Bcsr,
+    "segment": Segment,
+    "bucket": Bucket,
+    "cusparse": Cusparse,
+}
+
+# BCSR has a kernel of its own on CPU only; elsewhere its fallback scatters, so the gathers of `Bucket` are the default.
+FASTEST = {"cpu": "bcsr"}
+
+
+def choose(name: str = "auto") -> str:
+    """The layout meant by `name`: itself, or for 'auto' the default of the platform that JAX runs on."""
+    return FASTEST.get(jax.default_backend(), "bucket") if name == "auto" else name
+
+
+def deterministic(name: str) -> bool:
+    """Whether a product in the layout meant by `name` has the same bits every time on the platform that JAX runs on."""
+    return jax.default_backend() in LAYOUTS[choose(name)].DETERMINISTIC
+
+
+def working() -> list[str]:
+    """The layouts that work on the platform that JAX runs on."""
+    return [name for name, layout in LAYOUTS.items() if jax.default_backend() in layout.PLATFORMS]
+
+
+def prepare(matrix: Matrix, name: str = "auto", dtype: str = "float32") -> Layout:
+    """The symmetric matrix, as `graph.normalized` makes it, on the device in the named layout.
+
+    Args:
+      matrix: its dtype is that of all sums.
+      name: one of LAYOUTS, or 'auto'.
+      dtype: 'bfloat16' makes each product read its operand rounded to it; any other changes nothing.
+    """
+    return rounded(jax.device_put(LAYOUTS[choose(name)].prepare(matrix)), dtype)
+
+
+def rounded(layout: Layout, dtype: str) -> Layout:
+    """The layout, with products that read their operand rounded to `dtype` where that is 'bfloat16'."""
+    return Rounded(layout) if dtype == "bfloat16" else layout
+
+
+@pytree
+class Rounded(Layout):
+    """A layout whose products read x rounded to bfloat16 and add in the dtype of the matrix, as they do otherwise.
+
+    Where the layout within takes no bfloat16, x is rounded there and back: the numbers are the same.
+    """
+
+    within: Layout
+
+    @property
+    def num_rows(self) -> int:
+        return self.within.num_rows
+
+    def product(self, x: jax.Array) -> jax.Array:
+        return self.within.product(self._rounded(x))
+
+    def rows(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
+        return self.within.rows(self._rounded(x), nodes)
+
+    def spread(self, rows: jax.Array, nodes: jax.Array) -> jax.Array:
+        """Sums are rounded, not what they are made of: so those of equal nodes come first."""
+        rows, nodes = scatter.merged(rows, nodes, self.num_rows)
+        return self.within.spread(self._rounded(rows), nodes)
+
+    def take(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
+        return self.within.take(x, nodes)
+
+    def own(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
+        return self.within.own(x, nodes)
+
+    def add(self, x: jax.Array, rows: jax.Array, nodes: jax.Array) -> jax.Array:
+        return self.within.add(x, rows, nodes)
+
+    def _rounded(self, x: jax.Array) -> jax.Array:
+        # Not by way of the dtype alone: XLA may drop a conversion there and back.
+        rounded = jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
+        return rounded.astype(jnp.bfloat16) if self.within.NARROW else rounded
+
+
+@pytree
+class Adjacency:
+    """A_hat for the table's rows, whatever their order.
+
+    Attributes:
+      layout: of A_hat, in the order of the rows.
+      row: int32[num_nodes], the row of each node: of the users, then of the items.
+    """
+
+    layout: Layout
+    row: jax.Array
+
+    def take(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
+        """The rows of x that belong to int32 `nodes`."""
+        return self.layout.take(x, self.row[nodes])
+
+
+@jax.custom_vjp
+def propagate(layout: Layout, x: jax.Array) -> jax.Array:
+    """A_hat @ x: one propagation of x [num_nodes, d] along all edges.
+
+    A_hat is symmetric, so the gradient with respect to x is the same product; the layout has no gradient.
+    """
+    return layout.product(x)
+
+
+def _forward(layout: Layout, x: jax.Array):
+    return layout.product(x), layout
+
+
+def _backward(layout: Layout, gradient: jax.Array):
+    return None, layout.product(gradient)
+
+
+propagate.defvjp(_forward, _backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 4))
+def combined_rows(
+    layout: Layout, weights: tuple[float, ...], table: jax.Array, nodes: jax.Array, axis: str | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Rows of the layers' weighted sum: (sum_k weights[k] A_hat^k table)[nodes], and table[nodes], each [..., m, d].
+
+    Args:
+      layout: of A_hat, n nodes.
+      weights: alpha_0..alpha_K; static.
+      table: [n, d].
+      nodes: int32[..., m], repeats allowed.
+      axis: the mesh axis over which the last dimension of `nodes` is cut, None where it is not; static. The gradient is
+        then that of the losses of all its devices, added up.
+    """
+    flat = nodes.reshape(-1)
+    inner, scale, own = table, weights[-1], layout.take(table, flat)
+    for weight in weights[-2:0:-1]:  # Horner's rule: no layer is kept for a sum at the end
+        inner, scale = weight * table + scale * layout.product(inner), 1.0
+    combined = weights[0] * own
+    if len(weights) > 1:
+        combined = combined + scale * layout.rows(inner, flat)
+    return combined.reshape(*nodes.shape, -1), own.reshape(*nodes.shape, -1)
+
+
+def _combined_forward(layout: Layout, weights: tuple[float, ...], table: jax.Array, nodes: jax.Array, axis: str | None):
+    return combined_rows(layout, weights, table, nodes, axis), (layout, nodes)
+
+
+def _combined_backward(weights: tuple[float, ...], axis: str | None, kept, gradients: tuple[jax.Array, jax.Array]):
+    """The same polynomial of A_hat, applied to a gradient that only the `nodes` have: sums in place, never a pass."""
+    layout, nodes = kept
+    nodes, combined, own = _of_all(axis, nodes, *gradients)
+    own = weights[0] * combined + own
+    if len(weights) == 1:
+        return None, layout.scatter(own, nodes), None
+    total = layout.spread(weights[-1] * combined, nodes)
+    for weight in weights[-2:0:-1]:
+        total = layout.product(layout.add(total, weight * combined, nodes))
+    return None, layout.add(total, own, nodes), None
+
+
+def _of_all(axis: str | None, nodes: jax.Array, *rows: jax.Array) -> tuple[jax.Array, ...]:
+    """int32[b] nodes and their rows [b, d], of all devices of the axis, in the order of a batch that is not cut.
+
+    The backward pass is linear, and so it could also be done on each device and its tables added up. But rows are fewer
+    than tables are long, and products that round shall round the same sums as on one device.
+    """
+    if axis is not None:
+        last = nodes.ndim - 1
+        nodes, *rows = (jax.lax.all_gather(array, axis, axis=last, tiled=True) for array in (nodes, *rows))
+    return nodes.reshape(-1), *(array.reshape(nodes.size, -1) for array in rows)
+
+
+combined_rows.defvjp(_combined_forward, _combined_backward)

@@ -1,0 +1,98 @@
+"""A_hat cut over devices: each holds the rows of its nodes, and the table's parts come by in a ring.
+
+No device ever holds the whole table or the whole matrix, and the order of every sum is fixed. A product costs each
+device what its rows cost, and moves each part of the table past every device once.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from lgcn_jax.devices.mesh import passed_on, total
+from lgcn_jax.graph.layout import Layout, Matrix, joined, pytree, static
+
+
+@pytree
+class Ring(Layout):
+    """One device's rows of A_hat, in one block of columns for each device of the axis.
+
+    Nodes are numbered over all devices, tables are this device's rows [size, d], and what is asked about some nodes
+    is equal on all devices. The last row of each device has no node and no entry.
+
+    Attributes:
+      blocks: block t has the columns of the device t places further on.
+      size: rows of a device; static.
+      axis: name of the mesh axis; static.
+    """
+
+    blocks: tuple[Layout, ...]
+    size: int = static()
+    axis: str = static()
+
+    @property
+    def num_rows(self) -> int:
+        return self.size
+
+    def product(self, x: jax.Array) -> jax.Array:
+        return self._around(x, lambda block, part: block.product(part))
+
+    def rows(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
+        local, _ = self._local(nodes)  # elsewhere: the last row, which is zero
+        return total(self._around(x, lambda block, part: block.rows(part, local)), self.axis)
+
+    def spread(self, rows: jax.Array, nodes: jax.Array) -> jax.Array:
+        found = jnp.zeros((self.size, rows.shape[1]), rows.dtype)
+        for turn, block in enumerate(self.blocks):
+            local, inside = self._local(nodes, turn)
+            found = found + block.spread(jnp.where(inside[:, None], rows, 0), local)
+        return found
+
+    def take(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
+        local, inside = self._local(nodes)
+        return total(jnp.where(inside[:, None], x[local], 0), self.axis)
+
+    def own(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
+        return x[self._local(nodes)[0]]
+
+    def add(self, x: jax.Array, rows: jax.Array, nodes: jax.Array) -> jax.Array:
+        local, inside = self._local(nodes)
+        return self.blocks[0].add(x, jnp.where(inside[:, None], rows, 0), local)
+
+    def _around(self, x: jax.Array, part_of: Callable[[Layout, jax.Array], jax.Array]) -> jax.Array:
+        """The sum of what each block makes of the part of x that it has the columns of."""
+        found = part_of(self.blocks[0], x)
+        for block in self.blocks[1:]:
+            x = passed_on(x, self.axis)
+            found = found + part_of(block, x)
+        return found
+
+    def _local(self, nodes: jax.Array, turn: int = 0) -> tuple[jax.Array, jax.Array]:
+        """Rows of the nodes on the device `turn` places further on (the last one where they are not there)."""
+        place = (jax.lax.axis_index(self.axis) + turn) % len(self.blocks)
+        local = nodes - place * self.size
+        inside = (local >= 0) & (local < self.size)
+        return jnp.where(inside, local, self.size - 1), inside
+
+
+def cut(
+    matrix: Matrix, kind: type[Layout], shares: int, axis: str, finish: Callable[[Layout], Layout] = lambda made: made
+) -> Callable[[int], Ring]:
+    """Host: what makes the ring's part of one device, from the matrix in the order of `order.dealt`.
+
+    All blocks get room for the largest, so that their arrays have equal shapes on all devices; `finish` is applied to
+    each of them.
+    """
+    size = matrix.shape[0] // shares
+
+    def block(row: int, column: int) -> Matrix:
+        rows = matrix[row * size : (row + 1) * size]
+        return rows[:, column * size : (column + 1) * size]
+
+    room = joined([kind.room(block(row, column)) for row in range(shares) for column in range(shares)])
+
+    def make(place: int) -> Ring:
+        blocks = (kind.prepare(block(place, (place + turn) % shares), room) for turn in range(shares))
+        return Ring(tuple(map(finish, blocks)), size, axis)
+
+    return make

@@ -1,0 +1,220 @@
+"""What stays the same during a run: settings, sizes, the data on the devices, and the order of the table's rows."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse
+from flax import nnx
+from jax.experimental import multihost_utils
+from jax.sharding import SingleDeviceSharding
+
+from lgcn_jax.config import Config
+from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.devices.mesh import DATA, NODES, ROWS, WHOLE, Mesh, exchanged
+from lgcn_jax.errors import InputError
+from lgcn_jax.evaluation import ranking
+from lgcn_jax.evaluation.ranking import Task
+from lgcn_jax.graph import normalization, order, propagation, ring
+from lgcn_jax.graph.order import Order
+from lgcn_jax.graph.propagation import Adjacency
+from lgcn_jax.sampling import samplers
+from lgcn_jax.sampling.samplers import Sampler
+from lgcn_jax.training import step
+from lgcn_jax.training.state import Progress, Snapshot, Totals, TrainState, zeros
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A run's settings and data, put on the devices by `pose`.
+
+    Attributes:
+      config: the settings.
+      num_users, num_items: of the data set.
+      mesh: the devices.
+      order: where the nodes' rows stand.
+      adjacency: A_hat, as placed on the devices.
+      sampler: of the train pairs, likewise; None where the problem is posed for evaluation alone.
+      task: of the part evaluated, likewise.
+    """
+
+    config: Config
+    num_users: int
+    num_items: int
+    mesh: Mesh
+    order: Order
+    adjacency: Adjacency
+    sampler: Sampler | None
+    task: Task
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self.sampler.num_examples // self.config.batch_size)
+
+    def graphdef(self) -> nnx.GraphDef:
+        """The model's definition."""
+        return step.init(self.config, jnp.zeros(1, jnp.int32))[0]
+
+    def fresh(self) -> TrainState:
+        """The state of epoch 0, each device's rows drawn on that device."""
+        node = self._rows(self.order.node)
+        made = jax.jit(lambda node: step.init(self.config, node)[1])
+        return jax.jit(made, out_shardings=self.mesh.shardings(jax.eval_shape(made, node)))(node)
+
+    def start(self) -> Snapshot:
+        """The place before the first step."""
+        return Snapshot(self.fresh(), self.zeros(), Progress())
+
+    def zeros(self) -> Totals:
+        """The totals before the first step of an epoch."""
+        return self.mesh.put(zeros())
+
+    def by_node(self, tree: Any) -> Any:
+        """A state of its own memory whose tables are in the order of node ids; rows are padded to equal shares."""
+        padding = self.mesh.nodes * self._share - len(self.order.row)
+        return self._moved(tree, np.pad(self.order.row, (0, padding), constant_values=-1))
+
+    @property
+    def _share(self) -> int:
+        """Nodes of each place on the axis `nodes`, where they are in the order of ids."""
+        return -(-len(self.order.row) // self.mesh.nodes)
+
+    def by_row(self, tree: Any) -> Any:
+        """The inverse of `by_node`."""
+        return self._moved(tree, self.order.node)
+
+    def like(self) -> Snapshot:
+        """A snapshot of the shapes, dtypes and shardings that `by_node` gives."""
+        start = jax.eval_shape(lambda: (step.init(self.config, jnp.zeros(1, jnp.int32))[1], zeros()))
+        rows = self.mesh.nodes * self._share
+
+        def described(leaf):
+            shape, spec = ((rows, *leaf.shape[1:]), ROWS) if leaf.ndim else ((), WHOLE)
+            sharding = self.mesh.sharding(spec) or SingleDeviceSharding(jax.devices()[0])  # Orbax wants to know
+            return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=sharding)
+
+        return Snapshot(*jax.tree.map(described, start), Progress())
+
+    def table(self, params: nnx.State) -> np.ndarray:
+        """Host: float32[num_nodes, d], the trained layer-0 rows of the users, then of the items.
+
+        The one place where a whole table is needed: each process gets it, in several processes by way of its devices.
+        """
+        found = self.by_node(params)["table"][...]
+        if not found.is_fully_addressable:
+            found = multihost_utils.process_allgather(found, tiled=True)
+        return np.asarray(found)[: len(self.order.row)]
+
+    def _moved(self, tree: Any, index: np.ndarray) -> Any:
+        """A copy of the tree with each table replaced by its rows `index`; -1: zeros."""
+        return self._move(tree, self._rows(index))
+
+    @functools.cached_property
+    def _move(self) -> Callable:
+        """(tree, index) -> what `_moved` says; kept, so that it is compiled once for a run's saves."""
+        axis = self.mesh.axis(NODES)
+        move = self.mesh.mapped(functools.partial(exchanged, axis=axis), (ROWS, ROWS), ROWS)
+
+        def moved(tree, index):
+            return jax.tree.map(lambda leaf: move(leaf, index) if leaf.ndim else jnp.copy(leaf), tree)
+
+        return jax.jit(moved)
+
+    def _rows(self, index: np.ndarray) -> jax.Array:
+        """One number for each row, on the devices that have the row."""
+        if (sharding := self.mesh.sharding(ROWS)) is None:
+            return jax.device_put(index)
+        return jax.make_array_from_callback(index.shape, sharding, lambda rows: index[rows])
+
+
+def check(config: Config, interactions: Interactions) -> None:
+    """Raises an InputError where the platform or the data set lacks what the settings ask for."""
+    if propagation.choose(config.propagation) not in propagation.working():
+        layouts = ", ".join(propagation.working())
+        raise InputError("--propagation", config.propagation, f"one of {layouts} on this platform")
+    if max(config.top_k) > interactions.num_items:
+        raise InputError("--top_k", max(config.top_k), f"at most {interactions.num_items}, the number of items")
+    if not interactions.part(config.eval_split).nnz:
+        flag = {"valid": "--validation_fraction", "test": "--test_fraction"}[config.eval_split]
+        hint = f" (a higher {flag} makes one, of a data set that has none of its own)"
+        raise InputError("--eval_split", f"{config.eval_split}, which is empty", f"a part with a pair{hint}")
+
+
+def require_equal_parts(config: Config, mesh: Mesh) -> None:
+    """Raises an InputError where a batch cannot be cut into equal parts for the axis `data`."""
+    if config.batch_size % mesh.data:
+        expected = f"a multiple of {mesh.data}, the size of the axis data of --mesh"
+        raise InputError("--batch_size", config.batch_size, expected)
+
+
+def pose(config: Config, interactions: Interactions, *, trains: bool = True) -> Problem:
+    """Puts graph, sampler and evaluation task on the devices; no sampler where nothing `trains`.
+
+    Raises:
+      InputError: the platform or the data set lacks what the settings ask for, there are too few devices, or a batch
+        to train on cannot be cut over them.
+    """
+    check(config, interactions)
+    mesh = Mesh.of(config.mesh)
+    if trains:
+        require_equal_parts(config, mesh)
+    placed, adjacency = _graph(config, mesh, interactions)
+    owners = None if mesh.nodes == 1 else placed.row // (placed.num_rows // mesh.nodes)
+    return Problem(
+        config=config,
+        num_users=interactions.num_users,
+        num_items=interactions.num_items,
+        mesh=mesh,
+        order=placed,
+        adjacency=adjacency,
+        sampler=_sampler(config, mesh, interactions, owners) if trains else None,
+        task=_task(config, mesh, interactions, owners),
+    )
+
+
+def _graph(config: Config, mesh: Mesh, interactions: Interactions) -> tuple[Order, Adjacency]:
+    """The order of rows and A_hat in it, on the devices; the host's matrices are gone when it returns."""
+    matrix = normalization.normalized(interactions.train, interactions.num_items)
+    placed = arrangement(config, mesh, matrix, interactions.num_users)
+    return placed, _adjacency(config, mesh, order.arranged(matrix, placed), placed)
+
+
+def arrangement(config: Config, mesh: Mesh, matrix: scipy.sparse.csr_matrix, num_users: int) -> Order:
+    """The order of rows that suits the devices: dealt over several, or what `config.node_order` says."""
+    if mesh.nodes > 1:
+        return order.dealt(np.diff(matrix.indptr), num_users, mesh.nodes)
+    if order.choose(config.node_order) == "local":
+        return order.local(matrix, num_users)
+    return order.natural(matrix.shape[0])
+
+
+def _adjacency(config: Config, mesh: Mesh, matrix: scipy.sparse.csr_matrix, placed: Order) -> Adjacency:
+    kind = propagation.LAYOUTS[propagation.choose(config.propagation)]
+    finish = functools.partial(propagation.rounded, dtype=config.propagation_dtype)
+    if mesh.nodes == 1:
+        return mesh.place(lambda data, nodes: Adjacency(finish(kind.prepare(matrix)), placed.row))
+    make = ring.cut(matrix, kind, mesh.nodes, NODES, finish)
+    return mesh.place(lambda data, nodes: Adjacency(make(nodes), placed.row))
+
+
+def _sampler(config: Config, mesh: Mesh, interactions: Interactions, owners: np.ndarray | None) -> Sampler:
+    if owners is not None:
+        owners = owners[: interactions.num_users]
+    data_set, axis = (interactions.train, interactions.num_items), mesh.axis(NODES)
+    try:
+        return mesh.place(lambda data, nodes: samplers.part(config.sampler, *data_set, owners, nodes, axis))
+    except ValueError as error:
+        raise InputError("--dataset", str(error), "a user with both") from None
+
+
+def _task(config: Config, mesh: Mesh, interactions: Interactions, owners: np.ndarray | None) -> Task:
+    if owners is not None:
+        owners = owners[interactions.num_users :]
+    axes = mesh.axis(DATA), mesh.axis(NODES)
+    cut = {"shares": mesh.data, "owners": owners, "places": mesh.nodes, "axes": axes}
+    parts = ranking.parts(interactions, config.eval_split, **cut)
+    return mesh.place(lambda data, nodes: parts[data][nodes])

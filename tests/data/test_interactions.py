@@ -1,0 +1,173 @@
+"""From raw pairs to the parts of a data set: dense ids, counts, splits, hash."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from conftest import pairs
+
+from lgcn_jax.data import csr, interactions, synthetic
+from lgcn_jax.data.interactions import assemble, divide, divide_rows, hold_out
+from lgcn_jax.data.reader import Pairs
+from lgcn_jax.errors import InputError
+
+
+def raw(data, split: str) -> set[tuple[int, int]]:
+    """A part as raw id pairs."""
+    part = data.part(split)
+    users, items = data.user_ids[csr.row_of_entry(part)], data.item_ids[part.indices]
+    return set(zip(users.tolist(), items.tolist(), strict=True))
+
+
+def test_raw_ids_get_dense_ids_in_their_order():
+    data = assemble("x", pairs([(70, 5), (3, 900)]), pairs([(3, 5), (8, 2)], listed=[100]))
+    assert data.user_ids.tolist() == [3, 8, 70, 100]
+    assert data.item_ids.tolist() == [2, 5, 900]
+    assert raw(data, "train") == {(70, 5), (3, 900)}
+    assert raw(data, "test") == {(3, 5), (8, 2)}
+
+
+def test_what_was_met_is_handled_and_counted():
+    train = pairs([(1, 10), (1, 10), (1, 11), (4, 10), (1, 10)], listed=[2])
+    test = pairs([(1, 11), (4, 13), (4, 13), (9, 10)])
+    data = assemble("x", train, test)
+    assert raw(data, "train") == {(1, 10), (1, 11), (4, 10)}
+    assert raw(data, "test") == {(4, 13), (9, 10)}
+    summary = data.summary()
+    assert summary["repeated pairs merged"] == 2 + 1
+    users, *others = data.noticed("test").split("; ")
+    assert users == "2 of 4 users have an item in the test part and are evaluated"  # of 1, 2, 4, 9
+    assert "3 repeated pairs merged" in others
+    assert data.noticed("valid").startswith("0 of 4 users have an item in the valid part")
+    assert summary["test pairs left out (seen before)"] == 1  # (1, 11)
+    assert summary["users listed without an item"] == 1
+    assert summary["test items unknown to train"] == 1  # 13
+    assert summary["users without train items"] == 2  # 2 and 9
+    assert summary["items without train users"] == 1  # 13
+    assert summary["users without test items"] == 2  # 1 and 2
+    assert summary["gaps in the user ids"] == (9 - 1 + 1) - 4
+    assert summary["gaps in the item ids"] == (13 - 10 + 1) - 3
+    assert summary["largest user degree"] == 2
+    assert summary["largest item degree"] == 2
+    assert summary["density"] == 3 / (4 * 3)
+
+
+def test_a_validation_part_is_disjoint_from_both_others():
+    data = assemble("x", pairs([(0, 0), (0, 1)]), pairs([(0, 2), (0, 3)]), pairs([(0, 1), (0, 2)]))
+    assert (raw(data, "train"), raw(data, "valid"), raw(data, "test")) == ({(0, 0), (0, 1)}, {(0, 2)}, {(0, 3)})
+    assert data.seen("valid") is data.train
+    assert data.seen("test").indices.tolist() == [0, 1, 2]
+
+
+def test_a_data_set_without_train_pairs_is_refused():
+    with pytest.raises(InputError, match="no train interaction"):
+        assemble("x", pairs([], listed=[1]), pairs([(1, 2)]))
+
+
+def test_the_hash_does_not_depend_on_order_or_repeats():
+    rows = [(1, 2), (3, 4), (1, 5), (6, 2)]
+    first = assemble("a", pairs(rows), pairs([(1, 4)]))
+    second = assemble("b", pairs([*rows[::-1], rows[0]]), pairs([(1, 4)]))
+    assert first.content_hash() == second.content_hash()
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ([(1, 2), (3, 4), (1, 5)], [(1, 4)]),  # one pair fewer
+        ([(1, 2), (3, 4), (1, 5), (6, 4)], [(1, 4)]),  # one pair changed
+        ([(1, 2), (3, 4), (1, 5), (6, 2), (1, 4)], []),  # one pair moved
+        ([(1, 2), (3, 4), (1, 5), (7, 2)], [(1, 4)]),  # one id renamed
+    ],
+)
+def test_the_hash_changes_with_any_pair(train, test):
+    original = assemble("a", pairs([(1, 2), (3, 4), (1, 5), (6, 2)]), pairs([(1, 4)]))
+    assert assemble("a", pairs(train), pairs(test)).content_hash() != original.content_hash()
+
+
+@pytest.fixture
+def whole():
+    return made(200, 100, 4000, seed=1)
+
+
+def made(users: int, items: int, count: int, seed: int) -> Pairs:
+    """A synthetic world as the pairs that a file of it would hold."""
+    rows = synthetic.generate(users, items, count, seed)
+    return Pairs(csr.row_of_entry(rows), rows.indices, np.zeros(0, np.int32), {})
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.29, 0.5])
+def test_a_split_takes_the_floor_of_each_users_share(whole, fraction):
+    data = divide("x", whole, fraction, seed=0)
+    total = csr.degrees(data.train) + csr.degrees(data.test)
+    assert csr.degrees(data.test).tolist() == [int(n * round(fraction * 100)) // 100 for n in total.tolist()]
+    assert raw(data, "train") | raw(data, "test") == set(zip(whole.users.tolist(), whole.items.tolist(), strict=True))
+    assert not raw(data, "train") & raw(data, "test")
+
+
+def test_a_split_is_determined_by_its_seed(whole):
+    hashes = [divide("x", whole, 0.2, seed).content_hash() for seed in (0, 0, 1)]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_a_split_draws_from_all_of_a_users_items():
+    one_user = pairs([(0, item) for item in range(100)] + [(1, 0)])
+    drawn = np.concatenate([divide("x", one_user, 0.1, seed).test.indices for seed in range(200)])
+    counts = np.bincount(drawn, minlength=100)  # 2,000 draws of 100 items: 20 each, 4.2 deviation
+    assert counts.min() > 0
+    assert counts.max() < 20 + 6 * 4.2
+
+
+def checked() -> Pairs:
+    """500 pairs that no generator moves: 50 users, 40 items."""
+    keys = np.arange(500) * 7 % 2000
+    return Pairs(*(part.astype(np.int32) for part in np.divmod(keys, 40)), np.zeros(0, np.int32), {})
+
+
+# A change of this hash means that splits have moved: results before and after are of different data.
+def test_the_golden_split():
+    data = divide("x", checked(), 0.2, seed=3)
+    assert hold_out(data, 0.1, 3).content_hash() == "2558a543746c46fa557446060555b0a4f91e734fc5da35dfb831cad73084fe3a"
+
+
+def test_rows_are_divided_as_the_same_pairs_of_a_file(whole):
+    rows = csr.from_pairs(whole.users, whole.items, (200, 100))
+    found, expected = divide_rows("x", rows, 100, 0.2, seed=7), divide("x", whole, 0.2, seed=7)
+    assert found.content_hash() == expected.content_hash()
+
+
+def test_rows_without_a_pair_stay():
+    data = divide_rows("x", csr.from_pairs(np.array([1, 1]), np.array([0, 2]), (4, 5)), 5, 0.5, seed=0)
+    assert (data.num_users, data.num_items, data.train.nnz, data.test.nnz) == (4, 5, 1, 1)
+
+
+@pytest.mark.parametrize("block", [1, 37, 10**6])
+def test_a_split_is_the_same_whatever_the_blocks(whole, block, monkeypatch):
+    expected = divide("x", whole, 0.3, seed=0).content_hash()
+    monkeypatch.setattr(csr, "BLOCK", block)
+    assert divide("x", whole, 0.3, seed=0).content_hash() == expected
+
+
+def test_draws_that_rounding_makes_equal_keep_their_order():
+    rows, draws = np.array([0, 9, 9, 9]), np.array([1 - 2**-53, 2**-52, 2**-53, 0.5])
+    assert interactions._order(rows, draws).tolist() == [0, 2, 1, 3]
+
+
+def test_holding_out_leaves_the_test_part_alone(whole):
+    data = divide("x", whole, 0.2, 0)
+    held = hold_out(data, 0.1, 5)
+    assert raw(held, "test") == raw(data, "test")
+    assert raw(held, "train") | raw(held, "valid") == raw(data, "train")
+    assert csr.degrees(held.valid).tolist() == [n // 10 for n in csr.degrees(data.train).tolist()]
+
+
+def test_a_set_with_a_validation_part_keeps_it(whole):
+    held = hold_out(divide("x", whole, 0.2, 0), 0.1, 0)
+    with pytest.raises(InputError, match="--validation_fraction"):
+        hold_out(held, 0.1, 0)
+
+
+def test_interactions_are_frozen():
+    data = assemble("x", pairs([(0, 0)]), pairs([]))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        data.train = interactions.csr.empty(1)

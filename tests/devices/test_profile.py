@@ -1,0 +1,92 @@
+"""Traced steps: what is written, what it holds, and that the run is the one without a trace."""
+
+import dataclasses
+
+import jax
+import pytest
+
+from lgcn_jax.data import datasets
+from lgcn_jax.devices.profile import STEPS, Profile
+from lgcn_jax.errors import WriteError
+from lgcn_jax.training import loop
+from lgcn_jax.training.setup import Problem, pose
+
+
+class Traced(loop.Listener):
+    """Lets a profile decide on the blocks, and notes where they end."""
+
+    def __init__(self, profile):
+        self.profile, self.ends = profile, []
+
+    def steps(self, planned):
+        return self.profile.before(planned)
+
+    def progress(self, epoch, step, steps, loss):
+        self.profile.after()
+        self.ends.append((epoch, step))
+
+
+def annotations(folder) -> list[dict]:
+    """What the trace in `folder` says of its blocks."""
+    (path,) = folder.rglob("*.xplane.pb")
+    planes = jax.profiler.ProfileData.from_file(str(path)).planes
+    events = [event for plane in planes for line in plane.lines for event in line.events if event.name == "block"]
+    return [dict(event.stats) for event in events]
+
+
+@pytest.fixture
+def problem(small) -> Problem:
+    return pose(dataclasses.replace(small, epochs=2), datasets.load(small))
+
+
+def digest(result) -> str:
+    return result.to_json()["parameters_sha256"]
+
+
+def test_the_second_block_is_traced_and_no_bit_changes(problem, tmp_path):
+    with Profile(tmp_path / "profile") as profile:
+        listener = Traced(profile)
+        found = loop.fit(problem, listener)
+    assert listener.ends[:2] == [(1, 1), (1, 1 + STEPS)]
+    assert profile.steps == STEPS
+    assert annotations(tmp_path / "profile") == [{"steps": STEPS}]
+    assert list((tmp_path / "profile").rglob("*.trace.json.gz"))
+    assert f"{STEPS} steps" in profile.told()
+    assert digest(found) == digest(loop.fit(problem))
+
+
+def test_without_a_folder_nothing_is_traced(tmp_path):
+    with Profile(None) as profile:
+        assert [profile.before(100) for _ in range(3)] == [100, 100, 100]
+    assert profile.steps == 0
+
+
+def test_a_single_block_is_not_traced_and_told_so(tmp_path):
+    with Profile(tmp_path / "profile") as profile:
+        assert profile.before(3) == 3
+        profile.after()
+    assert "nothing was traced" in profile.told()
+    assert not (tmp_path / "profile").exists()
+
+
+def test_a_trace_that_is_cut_off_by_an_error_is_closed(tmp_path):
+    def fail():
+        with Profile(tmp_path / "profile") as profile:
+            profile.before(100)
+            profile.before(100)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    with Profile(tmp_path / "again") as profile:  # JAX has one trace at a time
+        profile.before(1)
+        profile.before(1)
+    assert annotations(tmp_path / "again") == [{"steps": 1}]
+
+
+def test_a_trace_that_cannot_be_written_says_where(tmp_path):
+    (tmp_path / "file").write_text("")
+    with Profile(tmp_path / "file" / "profile") as profile:
+        profile.before(2)
+        with pytest.raises(WriteError, match=r"the trace in .*file/profile"):
+            profile.before(2)

@@ -1,0 +1,105 @@
+"""Every program in experiments/ runs, at its smallest size."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import published as figures
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXPERIMENTS = ROOT / "experiments"
+PROGRAMS = {path.stem: path for path in EXPERIMENTS.rglob("*.py") if "__main__" in path.read_text(encoding="utf-8")}
+
+WORLD = ("--dataset=synthetic", "--num_users=60", "--num_items=50", "--num_interactions=900", "--embedding_dim=8")
+ONCE = ("--rounds=1", "--repeats=1")
+SIZES = ("--edges=1e3,2e3", "--dims=4,8", "--batches=32,64", "--layers=1,2", "--num_interactions=1000")
+# {program: its flags}; put in are for OUT a free path, for DATA:NAME the folder of that data set, for CURVE a run.
+BENCHMARKS = {
+    "evaluation": (*WORLD, *ONCE, "--num_layers=1"),
+    "operations": (*WORLD,),
+    "order": (*WORLD, *ONCE),
+    "topk": (*WORLD, *ONCE, "--top_k=5", "--block=8"),
+}
+LONG_BENCHMARKS = {  # each compiles several train steps
+    "propagation": (*WORLD, *ONCE, "--num_layers=1", "--batch_size=16", "--layouts=bcsr,bucket"),
+    "sampling": (*WORLD, *ONCE, "--batch_size=16", "--steps=2"),
+    "saving": (*WORLD, *ONCE, "--steps=2", "--out=OUT"),
+    "scale": ("--interactions=1000,2000", "--per_user=10", "--steps=1", "--embedding_dim=8", "--out=OUT"),
+    "sweep": (*ONCE, *SIZES, "--per_user=10", "--embedding_dim=8", "--out=OUT"),
+    "train_step": (*WORLD, *ONCE, "--num_layers=1", "--batch_size=16"),
+}
+OTHERS = {
+    "follow_published": ("CURVE",),
+    "killed_inside": ("OUT", "save", "0", "data", *WORLD[:-1]),
+}
+LONG_OTHERS = {  # what they are made of has tests of its own
+    "fuzz": ("--files=50", "--folders=1"),
+    "kill_test": ("--dataset=lastfm", "--data_dir=DATA:lastfm", "--epochs=4", "--kills=1", "--out=OUT"),
+    "replay_paper": ("--epochs=1", "--data_dir=DATA:lastfm", "--out=OUT"),
+    "stop_test": ("--dataset=synthetic", "--signals=2", "--longest=8", "--limit=60", "--out=OUT"),
+}
+
+BY_MAKE = ("mutation",)  # `make mutants` loads it into pytest
+
+
+@pytest.fixture
+def said(tmp_path, published):
+    """Runs a program with its flags, to the end; returns what it printed."""
+
+    def filled(flag: str) -> str:
+        before, _, name = flag.partition("DATA:")
+        if name:
+            return before + published(name)
+        if flag == "CURVE":
+            return str(published_curve(tmp_path / "curve"))
+        return flag.replace("OUT", str(tmp_path / "out"))
+
+    def run(name: str, flags: tuple[str, ...]) -> str:
+        environment = os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, str(PROGRAMS[name]), *map(filled, flags)]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+def published_curve(folder: Path) -> Path:
+    """The folder of a run that is the published one."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"dataset": "lastfm", "loss": "bpr"}))
+    rows = [{"epoch": e, "split": "test", "recall@20": r} for e, r in figures.lastfm_curve("bpr").items()]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def named(programs: dict, *marks):
+    return [pytest.param(name, flags, marks=marks, id=name) for name, flags in programs.items()]
+
+
+def test_every_program_is_run_here():
+    assert {*BENCHMARKS, *LONG_BENCHMARKS, *OTHERS, *LONG_OTHERS, *BY_MAKE} == set(PROGRAMS)
+
+
+@pytest.mark.parametrize(("name", "flags"), named(BENCHMARKS) + named(LONG_BENCHMARKS, pytest.mark.long))
+def test_a_benchmark_prints_its_figures_as_json_last(said, name, flags):
+    """None of them is missing or no number."""
+    found = json.loads(said(name, flags).splitlines()[-1], parse_constant=pytest.fail)
+    assert found.pop("benchmark") == name
+    assert found
+
+
+@pytest.mark.parametrize(("name", "flags"), named(OTHERS) + named(LONG_OTHERS, pytest.mark.long))
+def test_a_program_runs_and_tells_what_it_found(said, name, flags):
+    told = {
+        "follow_published": "largest difference 0.0000",
+        "fuzz": "50 files: ",
+        "kill_test": "1 of 1 bit-identical",
+        "killed_inside": "train interactions",
+        "replay_paper": "evaluations equal",
+        "stop_test": "0 ended wrongly; 100% within",
+    }
+    assert told[name] in said(name, flags)

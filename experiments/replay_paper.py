@@ -27,11 +27,12 @@ from absl import app, flags
 from lgcn_jax.config import Config
 from lgcn_jax.data import datasets
 from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.evaluation import ranking
 from lgcn_jax.runs import curves
-from lgcn_jax.sampling.samplers import Triples
+from lgcn_jax.sampling import Batch
 from lgcn_jax.training.programs import make_evaluate
-from lgcn_jax.training.setup import pose
+from lgcn_jax.training.setup import build_setup
 from lgcn_jax.training.step import make_train_step
 
 DATA_DIR = flags.DEFINE_string("data_dir", "data", "folder that holds lastfm/, or into which it is fetched")
@@ -89,23 +90,24 @@ class Replay:
     """One loss, trained on triples that come from outside."""
 
     def __init__(self, loss: str, interactions: Interactions):
-        config = Config(dataset="lastfm", loss=loss, clip_norm=0.0)
-        self.problem = pose(config, interactions)
-        self.state = self.problem.fresh()
-        self.state.params["table"][...] = jnp.asarray(published_tables(interactions)[self.problem.order.node])
-        step = make_train_step(config, self.problem.graphdef(), interactions.num_users)
+        config = Config.of(dataset="lastfm", loss=loss, clip_norm=0.0)
+        self.setup = build_setup(config, interactions)
+        self.state = self.setup.fresh()
+        self.state.params["table"][...] = jnp.asarray(published_tables(interactions)[self.setup.order.node])
+        step = make_train_step(config, self.setup.graphdef(), interactions.num_users)
         self.step = jax.jit(step, donate_argnums=0)
-        self._evaluate = jax.jit(make_evaluate(self.problem, self.problem.graphdef()))
+        self._evaluate = jax.jit(make_evaluate(self.setup, self.setup.graphdef()))
 
     def train(self, triples: np.ndarray) -> None:
-        size = self.problem.config.batch_size
+        size = self.setup.config.training.batch_size
         for batch in (triples[i : i + size] for i in range(0, len(triples), size)):
-            columns = Triples(*jnp.asarray(batch.T), jnp.ones(len(batch), jnp.float32))
-            self.state, _ = self.step(self.state, self.problem.adjacency, columns)
+            user, positive, negative = jnp.asarray(batch.T)
+            drawn = Batch(user, positive, negative[:, None], jnp.ones(len(batch), jnp.float32))
+            self.state, _ = self.step(self.state, self.setup.adjacency, drawn)
 
     def recall(self) -> float:
-        sums = self._evaluate(self.state.params, self.problem.adjacency, self.problem.task)
-        return ranking.mean(sums, self.problem.task, (20,))["recall@20"]
+        sums = self._evaluate(self.state.params, self.setup.adjacency, self.setup.task)
+        return ranking.mean(sums, self.setup.task, (20,))["recall@20"]
 
 
 @dataclasses.dataclass
@@ -142,7 +144,7 @@ class Comparison:
 
 def main(argv: list[str]) -> None:
     del argv
-    interactions = datasets.load(Config(dataset="lastfm", data_dir=DATA_DIR.value))
+    interactions = datasets.load(DataSettings(dataset="lastfm", data_dir=DATA_DIR.value))
     items_of = items_by_raw_user(interactions)
     replays = {loss: Replay(loss, interactions) for loss in LOSSES}
     comparison = Comparison({loss: published.lastfm_curve(loss) for loss in LOSSES}, {loss: {} for loss in LOSSES})

@@ -1,242 +1,129 @@
-"""The settings of a run: one frozen, validated dataclass, and the command-line flags made from its fields.
+"""The settings of a run: those of its parts, and those of the training loop.
 
-A setting is written once, as a field: its type, default, help text and range are here and nowhere else. Nothing below
-the command line sees a flag.
+A setting is written once, in the part that it sets. Nothing here knows what the settings of a loss, a model, a sampler
+or a schedule are: they are those of the part that the registry of its kind has under the chosen name.
 """
 
 import dataclasses
 import json
-import re
-import types
-import typing
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from absl import flags
-
-from lgcn_jax.data.reader import FORMATS
+from lgcn_jax import optimization
+from lgcn_jax.data.settings import DataSettings
+from lgcn_jax.devices.mesh import MeshSettings
 from lgcn_jax.errors import InputError
+from lgcn_jax.evaluation.settings import EvaluationSettings
+from lgcn_jax.graph.settings import GraphSettings
+from lgcn_jax.losses import LOSSES, Loss
+from lgcn_jax.models import ENCODERS, EncoderSettings
+from lgcn_jax.optimization import SCHEDULES, Adam, Optimizer, Schedule
+from lgcn_jax.sampling import SAMPLERS, SamplerSettings
+from lgcn_jax.settings import Registry, Settings, fields, integer, text
 
-LOSSES = {
-    "bpr": {"margin": 0.0, "temperature": 1.0, "alpha": 1.0},
-    "enhanced": {"margin": 0.05, "temperature": 0.2, "alpha": 0.8},
-}
-SAMPLERS = ("user", "edge")
-SPLITS = ("valid", "test")
-NODE_ORDERS = ("auto", "natural", "local")
-LAYOUTS = ("auto", "bcoo", "bcsr", "segment", "bucket", "cusparse")
-DTYPES = ("float32", "bfloat16")
-
-
-def _setting(default, help_text: str, accepts: Callable[[typing.Any], bool] = lambda _: True, expected: str = ""):
-    return dataclasses.field(default=default, metadata={"help": help_text, "accepts": accepts, "expected": expected})
-
-
-def _choice(default: str, choices: tuple[str, ...], help_text: str):
-    return _setting(
-        default, f"{help_text}: {', '.join(choices)}", lambda v: v in choices, f"one of {', '.join(choices)}"
-    )
-
-
-def _count(default: int, help_text: str, least: int = 1, most: int = 2**31 - 1):
-    def accepts(value) -> bool:
-        return isinstance(value, int) and least <= value <= most
-
-    return _setting(default, help_text, accepts, f"an integer from {least} to {most}")
-
-
-def _representable(value: float) -> bool:
-    """Whether the value is a number in float32, neither infinite nor flushed to zero."""
-    return value == 0 or 1e-37 <= abs(value) <= 1e38
-
-
-def _real(default: float | None, help_text: str, accepts: Callable[[float], bool], expected: str):
-    return _setting(default, help_text, lambda v: _representable(v) and accepts(v), f"{expected} (in float32)")
-
-
-def mesh_shape(spec: str) -> tuple[int, int]:
-    """The sizes (D, M) of the axes that 'data:D,nodes:M' states; an axis that is not named has size 1.
-
-    Raises:
-      ValueError: the text is of another form.
-    """
-    if not (match := re.fullmatch(r"(?:data:([1-9]\d{0,4}))?,?(?:nodes:([1-9]\d{0,4}))?", spec)):
-        raise ValueError(f"{spec!r} is not data:D,nodes:M")
-    return int(match[1] or 1), int(match[2] or 1)
-
-
-def _is_mesh(spec: str) -> bool:
-    try:
-        return bool(mesh_shape(spec))
-    except ValueError:
-        return False
+FORMAT = 2  # of config.json; 1 had no format, and the settings of the enhanced loss for BPR
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """Every setting of a run. Values are checked at construction.
+class TrainingSettings(Settings):
+    """How long is trained, in what steps, from which random numbers, and how often the run is saved."""
 
-    Raises:
-      InputError: a value is outside its range; the message names the flag, the value and the range.
-    """
-
-    # The data set.
-    dataset: str = _setting("", "a data set by name, a folder with train and test files, or one file of interactions")
-    data_dir: str = _setting("data", "folder in which named data sets are looked for, and put when fetched")
-    format: str = _choice("auto", FORMATS, "how files named by a path are read")
-    test_fraction: float = _real(
-        0.2,
-        "share of each user's items that is the test part, where a data set is one file",
-        lambda v: 0 < v < 1,
-        "a number between 0 and 1",
-    )
-    validation_fraction: float = _real(
-        0.0,
-        "share of each user's train items held out for validation",
-        lambda v: 0 <= v < 1,
-        "a number from 0 to below 1",
-    )
-    data_seed: int = _count(0, "seed of splits and of the synthetic data set", least=0)
-    num_users: int = _count(10_000, "users of the synthetic data set", least=2)
-    num_items: int = _count(5_000, "items of the synthetic data set", least=2)
-    num_interactions: int = _count(200_000, "interactions of the synthetic data set", least=2)
-
-    # The model.
-    num_layers: int = _count(3, "number of propagation layers K", least=0, most=64)
-    embedding_dim: int = _count(64, "width d of the tables", most=65536)
-    layer_weights: tuple[float, ...] = _setting(
-        (),
-        "weights alpha_0,...,alpha_K of the layers (default: each 1/(K+1))",
-        lambda v: all(map(_representable, v)),
-        "finite numbers (in float32)",
-    )
-    init_std: float = _real(0.1, "standard deviation of the initial tables", lambda v: v > 0, "a number above 0")
-
-    # The loss.
-    loss: str = _choice("enhanced", tuple(LOSSES), "a preset of margin, temperature and alpha")
-    margin: float | None = _real(None, "margin of the ranking term (enhanced: 0.05)", lambda v: True, "a finite number")
-    temperature: float | None = _real(
-        None, "temperature of the contrastive term (enhanced: 0.2)", lambda v: v > 0, "a number above 0"
-    )
-    alpha: float | None = _real(
-        None,
-        "weight of the ranking term; the contrastive term has 1 - alpha (enhanced: 0.8)",
-        lambda v: 0 <= v <= 1,
-        "a number from 0 to 1",
-    )
-    l2: float = _real(1e-4, "weight of the batch's squared layer-0 rows", lambda v: v >= 0, "a number of at least 0")
-
-    # Optimization.
-    sampler: str = _choice("user", SAMPLERS, "what an epoch draws")
-    batch_size: int = _count(2048, "triples of a step")
-    learning_rate: float = _real(1e-3, "Adam's step size", lambda v: v > 0, "a number above 0")
-    clip_norm: float = _real(
-        1.0, "largest global norm of the gradient; 0: no clipping", lambda v: v >= 0, "a number of at least 0"
-    )
-    plateau_factor: float = _real(
-        1.0,
-        "what the learning rate is multiplied with on a plateau (1 - metric not down by 0.01 %); 1: never",
-        lambda v: 0 < v <= 1,
-        "a number above 0 and at most 1",
-    )
-    plateau_patience: int = _count(
-        10,
-        "evaluations without improvement that are waited for",
-        least=0,
-        most=2**31 - 2,  # one more is an int32, too
-    )
-    plateau_min_lr: float = _real(
-        0.0, "where the learning rate stops falling", lambda v: v >= 0, "a number of at least 0"
-    )
-    plateau_metric: str = _setting("", "the metric watched (default: recall at the first k)")
-    epochs: int = _count(1000, "epochs in all")
-    early_stopping_patience: int = _count(
+    batch_size: int = integer(2048, "examples of a step")
+    epochs: int = integer(1000, "epochs in all")
+    early_stopping_patience: int = integer(
         0, "evaluations without a new best after which the run ends; 0: never", least=0
     )
-    save_every: int = _count(10, "epochs between checkpoints; a new best is always saved")
-    seed: int = _count(2020, "seed of initial tables and samples", least=0)
-    mesh: str = _setting(
-        "data:1,nodes:1",
-        "devices of the run, as data:D,nodes:M: batches are cut over D, table and graph over M of them",
-        _is_mesh,
-        "data:D,nodes:M",
-    )
-    node_order: str = _choice("auto", NODE_ORDERS, "order of the table's rows; auto is what was fastest")
-    propagation: str = _choice(
-        "auto", LAYOUTS, "layout of the adjacency matrix; auto is what was fastest on the platform"
-    )
-    propagation_dtype: str = _choice(
-        "float32", DTYPES, "what products read embeddings rounded to; sums, the trained table and Adam stay float32"
-    )
+    save_every: int = integer(10, "epochs between checkpoints; a new best is always saved")
+    seed: int = integer(2020, "seed of initial tables and samples", least=0)
 
-    # Evaluation.
-    eval_every: int = _count(10, "epochs between evaluations; the last epoch is always evaluated")
-    eval_split: str = _choice("test", SPLITS, "the part evaluated during training, which chooses the best epoch")
-    top_k: tuple[int, ...] = _setting(
-        (20,),
-        "list lengths k of the metrics; the first one chooses the best epoch",
-        lambda v: v and all(type(k) is int and k >= 1 for k in v) and len(set(v)) == len(v),
-        "distinct integers of at least 1",
-    )
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Every setting of a run, part by part; `Config.of` makes one of settings by name.
+
+    Raises:
+      InputError: settings of two parts do not go together.
+    """
+
+    data: DataSettings
+    model: EncoderSettings
+    loss: Loss
+    sampler: SamplerSettings
+    optimizer: Adam
+    schedule: Schedule
+    training: TrainingSettings
+    evaluation: EvaluationSettings
+    graph: GraphSettings
+    devices: MeshSettings
 
     def __post_init__(self):
-        self._fill_loss()
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not field.metadata["accepts"](value):
-                raise InputError(f"--{field.name}", text(value), field.metadata["expected"])
-        if self.plateau_min_lr > self.learning_rate:
-            raise InputError("--plateau_min_lr", self.plateau_min_lr, f"at most --learning_rate={self.learning_rate}")
-        if self.layer_weights and len(self.layer_weights) != self.num_layers + 1:
-            raise InputError(
-                "--layer_weights", f"{len(self.layer_weights)} numbers", f"{self.num_layers + 1} (num_layers + 1)"
-            )
-        if not self.plateau_metric:
-            object.__setattr__(self, "plateau_metric", self.watched)
-        if self.plateau_metric not in self.metric_names:
-            raise InputError("--plateau_metric", repr(self.plateau_metric), f"one of {', '.join(self.metric_names)}")
+        self.schedule.require_fits(self.optimizer.learning_rate)
+        watching = self.schedule.watching(self.evaluation.metric_names, self.evaluation.watched)
+        object.__setattr__(self, "schedule", watching)
 
-    def _fill_loss(self):
-        """Margin, temperature and alpha that were not given come from the preset; bpr admits no other value."""
-        preset = LOSSES.get(self.loss, LOSSES["enhanced"])
-        for name, value in preset.items():
-            given = getattr(self, name)
-            if given is None:
-                object.__setattr__(self, name, value)
-            elif self.loss == "bpr" and given != value:
-                raise InputError(f"--{name}", given, f"{value} with --loss=bpr (or --loss=enhanced)")
+    @classmethod
+    def of(cls, **stated: Any) -> "Config":
+        """The settings by name, as flags are called: Config.of(loss="bpr", epochs=10); others have their defaults.
 
-    @property
-    def weights(self) -> tuple[float, ...]:
-        """The layer weights alpha_0..alpha_K, uniform unless given."""
-        return self.layer_weights or (1 / (self.num_layers + 1),) * (self.num_layers + 1)
+        Raises:
+          InputError: a value is outside its range, or the chosen parts have no such setting.
+        """
+        chosen = {
+            part: kind[stated.get(part, kind.default)] if isinstance(kind, Registry) else kind
+            for part, kind in PARTS.items()
+        }
+        owner = _owners(chosen, stated)
+        for name in stated.keys() - owner.keys() - registries():
+            raise InputError(f"--{name}", text(stated[name]), _expected(name, stated))
+        return cls(
+            **{
+                part: settings(**{name: value for name, value in stated.items() if owner.get(name) == part})
+                for part, settings in chosen.items()
+            }
+        )
 
-    @property
-    def metric_names(self) -> tuple[str, ...]:
-        """The metrics' names as they stand in the run folder, in order."""
-        return tuple(f"{name}@{k}" for k in self.top_k for name in ("precision", "recall", "ndcg"))
+    def replace(self, **stated: Any) -> "Config":
+        """A copy with other settings; where another part of a kind is chosen, its settings have their defaults."""
+        kept = self.to_dict()
+        for part, kind in PARTS.items():
+            if isinstance(kind, Registry) and stated.get(part, kept[part]) != kept[part]:
+                for name in fields(type(getattr(self, part))):
+                    del kept[name]
+        return type(self).of(**kept | stated)
 
-    @property
-    def watched(self) -> str:
-        """The metric that chooses the best epoch."""
-        return f"recall@{self.top_k[0]}"
+    def to_dict(self) -> dict[str, Any]:
+        """The settings by name, part after part."""
+        values = {}
+        for part, kind in PARTS.items():
+            settings = getattr(self, part)
+            values |= {part: kind.name_of(settings)} if isinstance(kind, Registry) else {}
+            values |= {name: getattr(settings, name) for name in fields(type(settings))}
+        return values
+
+    def build_optimizer(self) -> Optimizer:
+        """The optimizer with the schedule of its learning rate."""
+        return optimization.build(self.optimizer, self.schedule)
 
     def without_effect(self) -> dict[str, str]:
         """The settings that others leave without effect, each with what would give it one."""
-        if self.plateau_factor < 1:
-            return {}
-        return dict.fromkeys(("plateau_patience", "plateau_min_lr", "plateau_metric"), "--plateau_factor below 1")
+        return self.schedule.without_effect()
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """The settings as JSON values."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        values = {name: list(v) if isinstance(v, tuple) else v for name, v in self.to_dict().items()}
+        return {"config_format": FORMAT} | values
 
     @classmethod
-    def of_json(cls, values: dict) -> "Config":
-        """The settings of which `to_json` made `values`."""
+    def of_json(cls, values: dict[str, Any]) -> "Config":
+        """The settings of which `to_json` made `values`, also in the format of older versions."""
+        values = dict(values)
+        if (found := values.pop("config_format", 1)) not in (1, FORMAT):
+            raise ValueError(f"format {found!r}, of which this version knows 1 to {FORMAT}")
         if not isinstance(values.get("dataset"), str) or not isinstance(values.get("data_dir"), str):
             raise TypeError("dataset and data_dir are no texts")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        if found == 1 and values.get("loss") == "bpr":
+            values = {name: value for name, value in values.items() if name not in ("margin", "temperature", "alpha")}
+        return cls.of(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
     @classmethod
     def from_json(cls, path: Path) -> "Config":
@@ -249,51 +136,49 @@ class Config:
             raise InputError(path, f"a file that is no run's config ({error})", "the config.json of a run") from None
 
 
-def define_flags(values: flags.FlagValues, names: typing.Iterable[str]) -> None:
-    """Adds the flags of the named settings to `values`; their defaults are None, so that given ones are known."""
-    fields = {field.name: field for field in dataclasses.fields(Config)}
-    kinds = typing.get_type_hints(Config)
-    for name in names:
-        field = fields[name]
-        default = "" if field.default in (None, (), "") else f" (default: {text(field.default)})"
-        parser = _Parser(kinds[name])
-        flags.DEFINE(parser, name, None, field.metadata["help"] + default, flag_values=values, serializer=None)
+PARTS: dict[str, type[Settings] | Registry] = {
+    "data": DataSettings,
+    "model": ENCODERS,
+    "loss": LOSSES,
+    "sampler": SAMPLERS,
+    "optimizer": Adam,
+    "schedule": SCHEDULES,
+    "training": TrainingSettings,
+    "evaluation": EvaluationSettings,
+    "graph": GraphSettings,
+    "devices": MeshSettings,
+}
 
 
-def given(values: flags.FlagValues, names: typing.Iterable[str]) -> dict[str, typing.Any]:
-    """The settings among `names` that the command line states."""
-    return {name: values[name].value for name in names if name in values and values[name].present}
+def registries() -> set[str]:
+    """The kinds of exchangeable parts, which are also the settings that choose one."""
+    return {part for part, kind in PARTS.items() if isinstance(kind, Registry)}
 
 
-class _Parser(flags.ArgumentParser):
-    """Text of a flag -> value of the setting's type."""
-
-    syntactic_help = ""
-
-    def __init__(self, kind: type):
-        super().__init__()
-        self._repeated = typing.get_origin(kind) is tuple
-        if self._repeated or isinstance(kind, types.UnionType):
-            kind = typing.get_args(kind)[0]
-        self._kind = kind
-
-    def parse(self, argument: str):
-        if self._repeated:
-            if not argument:
-                raise ValueError("expected numbers, separated by commas")
-            return tuple(self._convert(part) for part in argument.split(","))
-        return self._convert(argument)
-
-    def _convert(self, text: str):
-        try:
-            return self._kind(text)
-        except ValueError:
-            raise ValueError(f"expected {'an integer' if self._kind is int else 'a number'}") from None
-
-    def flag_type(self) -> str:
-        return self._kind.__name__
+def _owners(chosen: dict[str, type[Settings]], stated: dict[str, Any]) -> dict[str, str]:
+    """The part that each setting of the chosen ones belongs to."""
+    owner: dict[str, str] = {}
+    for part, settings in chosen.items():
+        for name in fields(settings):
+            if name in owner:
+                both = (f"--{each}={stated.get(each, PARTS[each].default)}" for each in (owner[name], part))
+                raise ValueError(f"{name} is a setting of both {' and '.join(both)}")
+            owner[name] = part
+    return owner
 
 
-def text(value) -> str:
-    """A setting's value as the command line takes it."""
-    return ",".join(map(str, value)) if isinstance(value, tuple) else repr(value) if value == "" else str(value)
+def parts_with(name: str) -> dict[str, list[str]]:
+    """The kinds of exchangeable parts that have a setting of this name, each with the names of those parts."""
+    found = {}
+    for part, kind in PARTS.items():
+        if isinstance(kind, Registry) and (having := [each for each in kind if name in fields(kind[each])]):
+            found[part] = having
+    return found
+
+
+def _expected(name: str, stated: dict[str, Any]) -> str:
+    """What is expected in place of a setting that the chosen parts do not have."""
+    for part, having in parts_with(name).items():
+        chosen = stated.get(part, PARTS[part].default)
+        return f"nothing with --{part}={chosen}, which has none (--{part}={' or '.join(having)} has)"
+    return "a setting that there is"

@@ -15,8 +15,8 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from lgcn_jax.config import Config
-from lgcn_jax.data.datasets import ENVIRONMENT, NAMED
 from lgcn_jax.data.interactions import Interactions, assemble
+from lgcn_jax.data.named import ENVIRONMENT, NAMED
 from lgcn_jax.data.reader import Pairs
 from lgcn_jax.devices import cache
 from lgcn_jax.runs import curves
@@ -114,7 +114,7 @@ def checkerboard() -> Interactions:
 @pytest.fixture
 def small() -> Config:
     """A synthetic world that trains in a second."""
-    return Config(
+    return Config.of(
         dataset="synthetic",
         num_users=300,
         num_items=200,

@@ -1,17 +1,15 @@
-"""Settings: ranges, presets, flags and files."""
+"""Settings: ranges, parts, defaults and files."""
 
 import dataclasses
 import json
-import re
 
 import pytest
-from absl import flags
 
-from lgcn_jax import config as configs
-from lgcn_jax.cli import main
 from lgcn_jax.config import Config
+from lgcn_jax.devices.mesh import mesh_shape
 from lgcn_jax.errors import InputError
-from lgcn_jax.graph import propagation
+from lgcn_jax.losses import BPR
+from lgcn_jax.settings import text
 
 
 @pytest.mark.parametrize(
@@ -61,7 +59,7 @@ from lgcn_jax.graph import propagation
 )
 def test_a_value_out_of_range_is_refused_by_its_flag(name, value, expected):
     with pytest.raises(InputError) as error:
-        Config(**{name: value})
+        Config.of(**{name: value})
     assert str(error.value).startswith(f"--{name}: found ")
     assert expected in str(error.value)
 
@@ -75,61 +73,96 @@ def test_a_value_out_of_range_is_refused_by_its_flag(name, value, expected):
     ],
 )
 def test_the_ends_of_a_range_are_accepted(name, value):
-    assert getattr(Config(**{name: value}), name) == value
+    assert Config.of(**{name: value}).to_dict()[name] == value
 
 
 @pytest.mark.parametrize(
     ("spec", "shape"), [("data:2,nodes:3", (2, 3)), ("data:2", (2, 1)), ("nodes:3", (1, 3)), ("data:12345", (12345, 1))]
 )
 def test_a_mesh_has_size_1_where_no_other_is_stated(spec, shape):
-    assert configs.mesh_shape(spec) == shape
+    assert mesh_shape(spec) == shape
 
 
 def test_a_plateau_that_is_off_leaves_its_settings_without_effect():
     names = ("plateau_patience", "plateau_min_lr", "plateau_metric")
-    assert Config().without_effect() == dict.fromkeys(names, "--plateau_factor below 1")
-    assert Config(plateau_factor=0.5).without_effect() == {}
+    assert Config.of().without_effect() == dict.fromkeys(names, "--plateau_factor below 1")
+    assert Config.of(plateau_factor=0.5).without_effect() == {}
 
 
 def test_values_are_shown_as_the_command_line_takes_them():
-    assert [configs.text(value) for value in ((5, 10), (), "", "user", 0.5, None)] == [
+    assert [text(value) for value in ((5, 10), (), "", "user", 0.5, None)] == [
         *("5,10", "", "''", "user", "0.5", "None"),
     ]
 
 
-def test_presets_fill_what_is_not_given():
-    enhanced, bpr = Config(), Config(loss="bpr")
+def test_a_part_has_its_own_defaults():
+    enhanced = Config.of().loss
     assert (enhanced.margin, enhanced.temperature, enhanced.alpha) == (0.05, 0.2, 0.8)
-    assert (bpr.margin, bpr.alpha) == (0.0, 1.0)
-    assert Config(margin=0.5).margin == 0.5
+    assert Config.of(margin=0.5).loss.margin == 0.5
 
 
-def test_bpr_is_margin_0_and_alpha_1_alone():
-    assert Config(loss="bpr", margin=0.0, alpha=1.0) == Config(loss="bpr")
-    with pytest.raises(InputError, match=r"--margin: found 0\.1, expected 0\.0 with --loss=bpr"):
-        Config(loss="bpr", margin=0.1)
+@pytest.mark.parametrize("name", ["margin", "temperature", "alpha"])
+def test_a_setting_that_the_chosen_part_lacks_is_refused_by_name_and_part(name):
+    expected = rf"--{name}: found 0.1, expected nothing with --loss=bpr, which has none \(--loss=enhanced has\)"
+    with pytest.raises(InputError, match=expected):
+        Config.of(loss="bpr", **{name: 0.1})
+
+
+def test_a_setting_that_there_is_not_is_refused():
+    with pytest.raises(InputError, match="--colour: found red, expected a setting that there is"):
+        Config.of(colour="red")
+
+
+def test_another_part_begins_with_its_own_defaults():
+    config = Config.of(margin=0.3, l2=0.1, epochs=7)
+    assert config.replace(loss="bpr").loss == BPR()
+    assert config.replace(loss="bpr", l2=0.2).to_dict() == Config.of(loss="bpr", l2=0.2, epochs=7).to_dict()
+    assert config.replace(loss="enhanced", epochs=8) == Config.of(margin=0.3, l2=0.1, epochs=8)
+
+
+def test_the_settings_of_runs_of_the_first_format_are_read():
+    """They had a margin, a temperature and an alpha for BPR, too, and no model or schedule."""
+    values = Config.of(dataset="gowalla", loss="bpr", epochs=7).to_json()
+    old = {name: value for name, value in values.items() if name not in ("config_format", "model", "schedule")}
+    old |= {"margin": 0.0, "temperature": 1.0, "alpha": 1.0}
+    assert Config.of_json(old).to_json() == values
+
+
+def test_settings_of_a_later_format_are_refused(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(Config.of(dataset="x").to_json() | {"config_format": 9}))
+    with pytest.raises(InputError, match=r"format 9, of which this version knows 1 to 2"):
+        Config.from_json(tmp_path / "config.json")
 
 
 def test_layer_weights_are_uniform_unless_given():
-    assert Config(num_layers=3).weights == (0.25, 0.25, 0.25, 0.25)
-    assert Config(num_layers=0).weights == (1.0,)
-    assert Config(num_layers=1, layer_weights=(0.0, 2.0)).weights == (0.0, 2.0)
+    assert Config.of(num_layers=3).model.weights == (0.25, 0.25, 0.25, 0.25)
+    assert Config.of(num_layers=0).model.weights == (1.0,)
+    assert Config.of(num_layers=1, layer_weights=(0.0, 2.0)).model.weights == (0.0, 2.0)
 
 
 def test_the_first_k_names_the_watched_metric():
-    config = Config(top_k=(10, 5))
-    assert config.watched == config.plateau_metric == "recall@10"
-    assert config.metric_names == ("precision@10", "recall@10", "ndcg@10", "precision@5", "recall@5", "ndcg@5")
-    assert Config(top_k=(10, 5), plateau_metric="ndcg@5").plateau_metric == "ndcg@5"
+    config = Config.of(top_k=(10, 5))
+    assert config.evaluation.watched == config.schedule.plateau_metric == "recall@10"
+    assert config.evaluation.metric_names == (
+        "precision@10",
+        "recall@10",
+        "ndcg@10",
+        "precision@5",
+        "recall@5",
+        "ndcg@5",
+    )
+    assert Config.of(top_k=(10, 5), plateau_metric="ndcg@5").schedule.plateau_metric == "ndcg@5"
 
 
 def test_settings_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        Config().alpha = 0.5
+        Config.of().loss.alpha = 0.5
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config.of().loss = BPR()
 
 
 def test_settings_survive_their_file(tmp_path):
-    config = Config(dataset="gowalla", top_k=(5, 50), layer_weights=(0.5, 0.5), num_layers=1, margin=0.3)
+    config = Config.of(dataset="gowalla", top_k=(5, 50), layer_weights=(0.5, 0.5), num_layers=1, margin=0.3)
     values = config.to_json()
     assert (values["top_k"], values["layer_weights"], values["margin"]) == ([5, 50], [0.5, 0.5], 0.3)
     (tmp_path / "config.json").write_text(json.dumps(values))
@@ -152,60 +185,3 @@ def test_a_file_that_holds_no_settings_is_refused(tmp_path, text):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         Config.from_json(tmp_path / "config.json")
-
-
-def parsed(*arguments) -> dict:
-    values, names = flags.FlagValues(), [field.name for field in dataclasses.fields(Config)]
-    configs.define_flags(values, names)
-    values(["program", *arguments])
-    return configs.given(values, names)
-
-
-def test_the_help_of_a_flag_ends_with_a_default_that_there_is():
-    values, defaults = (
-        flags.FlagValues(),
-        {"epochs": "1000", "top_k": "20", "dataset": None, "margin": None, "l2": "0.0001"},
-    )
-    configs.define_flags(values, defaults)
-    for name, default in defaults.items():
-        help_text = Config.__dataclass_fields__[name].metadata["help"]
-        assert values[name].help == (f"{help_text} (default: {default})" if default else help_text)
-
-
-def test_flags_have_the_types_of_their_settings():
-    found = parsed("--epochs=7", "--alpha=0.5", "--top_k=5,10", "--layer_weights=0.5,1", "--dataset=x", "--margin=1")
-    expected = {"epochs": 7, "alpha": 0.5, "top_k": (5, 10), "layer_weights": (0.5, 1.0), "dataset": "x", "margin": 1.0}
-    assert found == expected
-    assert [type(value) for value in found.values()] == [str, tuple, float, float, int, tuple]
-
-
-def test_only_stated_flags_are_given():
-    assert parsed() == {}
-    assert parsed("--seed=2020") == {"seed": 2020}
-
-
-@pytest.mark.parametrize("argument", ["--epochs=1.5", "--alpha=x", "--top_k=5,", "--top_k=a", "--epochs="])
-def test_text_that_is_no_value_of_the_type_is_refused(argument):
-    with pytest.raises(flags.IllegalFlagValueError, match="expected"):
-        parsed(argument)
-
-
-def test_every_setting_has_a_help_text(capsys):
-    """As `train --help` shows it: in words, with its choices and its default."""
-    assert main.main(["train", "--help"]) == 0
-    lines = {line.split()[0]: line.strip() for line in capsys.readouterr().out.splitlines() if "--" in line}
-    fields = dataclasses.fields(Config)
-    assert len({field.metadata["help"] for field in fields}) == len(fields)
-    for field in fields:
-        line = lines[f"--{field.name}"]
-        said = line.removeprefix(f"--{field.name}").partition("(default: ")[0].strip()
-        assert len(re.findall(r"[A-Za-z]{2,}", said)) >= 3, line
-        if field.default not in (None, (), ""):
-            assert line.endswith(f"(default: {configs.text(field.default)})")
-        choices = re.fullmatch("one of (.*)", field.metadata["expected"])
-        for choice in choices[1].split(", ") if choices else ():
-            assert re.search(rf"\b{choice}\b", said), line
-
-
-def test_the_layouts_that_can_be_chosen_are_those_that_there_are():
-    assert ("auto", *propagation.LAYOUTS) == configs.LAYOUTS

@@ -9,15 +9,16 @@ import lgcn_jax
 
 PACKAGE = Path(lgcn_jax.__file__).parent
 WINGS = [
-    *("version", "errors", "system", "data", "devices", "graph", "models", "losses", "sampling"),
-    *("evaluation", "config", "training", "runs", "cli", "__main__"),
+    *("version", "errors", "settings", "system", "data", "devices", "graph", "models", "losses", "sampling"),
+    *("optimization", "evaluation", "baselines", "config", "training", "runs", "cli", "__main__"),
 ]
 
 # What computes knows neither files nor flags, nor anything of the run that it is part of.
 ARITHMETIC = {
-    "losses": {"losses", "errors"},
-    "models": {"models", "graph", "devices", "errors"},
-    "sampling": {"sampling", "data", "devices", "errors"},
+    "losses": {"losses", "settings", "errors"},
+    "models": {"models", "graph", "devices", "settings", "errors"},
+    "optimization": {"optimization", "settings", "errors"},
+    "sampling": {"sampling", "data", "devices", "settings", "errors"},
 }
 
 

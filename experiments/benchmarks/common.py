@@ -27,12 +27,12 @@ REPEATS = flags.DEFINE_integer("repeats", 4, "calls of a candidate in one turn")
 def config(**settings) -> Config:
     """The configuration that the flags describe, with `settings` beside them."""
     stated = {name: flags.FLAGS[name].value for name in _SETTINGS}
-    return Config(**stated, embedding_dim=EMBEDDING_DIM.value, **settings)
+    return Config.of(**stated, embedding_dim=EMBEDDING_DIM.value, **settings)
 
 
 def load(settings: Config) -> Interactions:
     """The data set, described in one line."""
-    interactions = datasets.load(settings)
+    interactions = datasets.load(settings.data)
     print(f"{interactions.headline()}; {jax.devices()[0].device_kind}, jax {jax.__version__}", flush=True)
     return interactions
 

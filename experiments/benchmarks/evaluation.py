@@ -12,12 +12,13 @@ import common
 import jax
 from absl import app, flags
 
+from lgcn_jax.baselines.popularity import Popularity
 from lgcn_jax.data import datasets
 from lgcn_jax.evaluation import ranking
-from lgcn_jax.evaluation.ranking import Popularity, Task
+from lgcn_jax.evaluation.ranking import Task
 from lgcn_jax.training import loop
 from lgcn_jax.training.programs import Programs
-from lgcn_jax.training.setup import pose
+from lgcn_jax.training.setup import build_setup
 
 TOP_K = flags.DEFINE_list("top_k", ["20"], "list lengths")
 NUM_LAYERS = flags.DEFINE_integer("num_layers", 3, "propagation layers, done once an evaluation")
@@ -27,21 +28,21 @@ def main(argv: list[str]) -> None:
     del argv
     settings = common.config(num_layers=NUM_LAYERS.value, top_k=tuple(map(int, TOP_K.value)))
     interactions = common.load(settings)
-    times = {"read": seconds(lambda: datasets.load(settings))}
-    times["graph"] = seconds(lambda: jax.block_until_ready(pose(settings, interactions).adjacency))
-    problem = pose(settings, interactions)
-    here = problem.start()
-    programs = Programs.compile(problem, here)
+    times = {"read": seconds(lambda: datasets.load(settings.data))}
+    times["graph"] = seconds(lambda: jax.block_until_ready(build_setup(settings, interactions).adjacency))
+    setup = build_setup(settings, interactions)
+    here = setup.start()
+    programs = Programs.compile(setup, here)
 
     def evaluate():
-        return loop.evaluate_epoch(problem, programs, here, loop.Listener())
+        return loop.evaluate_epoch(setup, programs, here, loop.Listener())
 
     times["evaluation"] = round(common.in_turns({"evaluation": evaluate})["evaluation"] / 1e3, 3)
-    popular = ranking.evaluate(Popularity.fit(interactions), Task.of(interactions, "test"), settings.top_k)
+    popular = ranking.evaluate(Popularity().fit(interactions), Task.of(interactions, "test"), settings.evaluation.top_k)
     print("popularity: " + ", ".join(f"{name} {value:.4f}" for name, value in popular.items()))
     for name, value in times.items():
         print(f"{name:<10} {value:7.3f} s")
-    users = problem.task.num_users
+    users = setup.task.num_users
     common.report(
         "evaluation", interactions, users=users, seconds=times, users_per_second=round(users / times["evaluation"])
     )

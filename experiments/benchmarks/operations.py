@@ -25,7 +25,7 @@ from absl import app, flags
 
 from lgcn_jax.devices.profile import STEPS, Profile
 from lgcn_jax.training.programs import Programs
-from lgcn_jax.training.setup import pose
+from lgcn_jax.training.setup import build_setup
 
 TRACE = flags.DEFINE_string("trace", "", "folder of a trace to read; empty: trace a block of --dataset")
 SHOWN = flags.DEFINE_integer("shown", 20, "operations listed; the rest is one line")
@@ -67,14 +67,14 @@ def show(step: Step, names: list[str], text: str) -> None:
 def trace(folder: Path) -> dict[str, str]:
     """Traces a block as `train --profile` does; returns where in the program each operation comes from."""
     settings = common.config()
-    problem = pose(settings, common.load(settings))
-    state, _, _ = start = problem.start()
-    block = Programs.compile(problem, start).block
-    data = problem.adjacency, problem.sampler, jax.random.key(0), jnp.int32(0), jnp.int32(STEPS)
+    setup = build_setup(settings, common.load(settings))
+    state, _, _ = start = setup.start()
+    block = Programs.compile(setup, start).block
+    data = setup.adjacency, setup.sampler, jax.random.key(0), jnp.int32(0), jnp.int32(STEPS)
     with Profile(folder) as profile:
         for _ in range(2):
             profile.before(STEPS)
-            state, _ = jax.block_until_ready(block(state, problem.zeros(), *data))
+            state, _ = jax.block_until_ready(block(state, setup.zeros(), *data))
             profile.after()
     found = re.findall(r'%([\w.-]+) = .*op_name="jit\(block\)/while/body/([^"]*)"', block.as_text())
     return dict(found)

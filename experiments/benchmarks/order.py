@@ -21,10 +21,13 @@ def main(argv: list[str]) -> None:
     interactions = common.load(settings)
     matrix = normalization.normalized(interactions.train, interactions.num_items)
     seconds = min(elapsed(matrix, interactions.num_users) for _ in range(common.ROUNDS.value))
-    placed = {"natural": order.natural(matrix.shape[0]), "local": order.local(matrix, interactions.num_users)}
-    x = jax.random.normal(jax.random.key(0), (matrix.shape[0], settings.embedding_dim))
+    placed = {
+        "natural": order.identity_order(matrix.shape[0]),
+        "local": order.locality_order(matrix, interactions.num_users),
+    }
+    x = jax.random.normal(jax.random.key(0), (matrix.shape[0], settings.model.embedding_dim))
     multiply = jax.jit(propagation.propagate)
-    layouts = {name: propagation.prepare(order.arranged(matrix, rows)) for name, rows in placed.items()}
+    layouts = {name: propagation.prepare(order.permute(matrix, rows)) for name, rows in placed.items()}
     calls = {name: lambda layout=layout: multiply(layout, x).block_until_ready() for name, layout in layouts.items()}
     ms = common.in_turns(calls)
     print(f"finding the local order: {seconds:.2f} s")
@@ -36,7 +39,7 @@ def main(argv: list[str]) -> None:
 def elapsed(matrix, num_users: int) -> float:
     """Seconds of one `order.local`."""
     started = time.perf_counter()
-    order.local(matrix, num_users)
+    order.locality_order(matrix, num_users)
     return time.perf_counter() - started
 
 

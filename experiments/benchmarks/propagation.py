@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
+from lgcn_jax import sampling
 from lgcn_jax.graph import normalization, propagation
 from lgcn_jax.graph.layout import Layout
 from lgcn_jax.graph.propagation import Adjacency
-from lgcn_jax.sampling import samplers
 from lgcn_jax.training.step import init, make_train_step
 
 NUM_LAYERS = flags.DEFINE_integer("num_layers", 3, "propagation layers of the train step")
@@ -32,12 +32,12 @@ def main(argv: list[str]) -> None:
     interactions = common.load(settings)
     matrix = normalization.normalized(interactions.train, interactions.num_items)
     layouts = {kind: propagation.prepare(matrix, *kind) for kind in kinds()}
-    errors = check(layouts, jax.random.normal(jax.random.key(0), (matrix.shape[0], settings.embedding_dim)))
+    errors = check(layouts, jax.random.normal(jax.random.key(0), (matrix.shape[0], settings.model.embedding_dim)))
     counts = count(matrix, settings)
-    table = matrix.shape[0], settings.embedding_dim
+    table = matrix.shape[0], settings.model.embedding_dim
     bandwidths = {name: floor.measure(matrix.indices, *table, name) for name in TOLERANCE}
     describe(counts, bandwidths)
-    sampler = samplers.build(settings.sampler, interactions.train, interactions.num_items)
+    sampler = sampling.build(settings.sampler, interactions.train, interactions.num_items)
     works = {"product": product(layouts, settings), "train step": train_step(layouts, settings, sampler, interactions)}
     ms, share = {}, {}
     for work, calls in works.items():
@@ -63,12 +63,14 @@ def kinds() -> list[tuple[str, str]]:
 
 
 def count(matrix, settings) -> dict[tuple[str, str], floor.Count]:
-    sizes = matrix.nnz, matrix.shape[0], settings.embedding_dim
+    sizes = matrix.nnz, matrix.shape[0], settings.model.embedding_dim
     counts = {}
     for name in TOLERANCE:
         size = jnp.dtype(name).itemsize
         counts["product", name] = floor.product(*sizes, size)
-        counts["train step", name] = floor.train_step(*sizes, settings.num_layers, settings.batch_size, size)
+        counts["train step", name] = floor.train_step(
+            *sizes, settings.model.num_layers, settings.training.batch_size, size
+        )
     return counts
 
 
@@ -108,7 +110,7 @@ def check(layouts: dict[tuple[str, str], Layout], x: jax.Array) -> dict[tuple[st
 def product(layouts, settings):
     """For each layout a call that blocks until A_hat @ x is there."""
     nodes = next(iter(layouts.values())).num_rows
-    x = jax.random.normal(jax.random.key(0), (nodes, settings.embedding_dim))
+    x = jax.random.normal(jax.random.key(0), (nodes, settings.model.embedding_dim))
     multiply = jax.jit(propagation.propagate)
     return {kind: lambda layout=layout: multiply(layout, x).block_until_ready() for kind, layout in layouts.items()}
 
@@ -118,7 +120,7 @@ def train_step(layouts, settings, sampler, interactions):
     rows = jnp.arange(interactions.num_users + interactions.num_items, dtype=jnp.int32)
     graphdef, state = init(settings, rows)
     held = [state]
-    triples = sampler.draw(jax.random.key(0), jnp.int32(0), settings.batch_size)
+    triples = sampler.draw(jax.random.key(0), jnp.int32(0), settings.training.batch_size)
     step = jax.jit(make_train_step(settings, graphdef, interactions.num_users), donate_argnums=0)
 
     def call(layout):

@@ -5,16 +5,14 @@
 Both samplers, in turns with the steps that use them.
 """
 
-import dataclasses
-
 import common
 import jax
 import jax.numpy as jnp
 from absl import app, flags
 
-from lgcn_jax.config import SAMPLERS
+from lgcn_jax.sampling import SAMPLERS
 from lgcn_jax.training.programs import Programs
-from lgcn_jax.training.setup import Problem, pose
+from lgcn_jax.training.setup import Setup, build_setup
 
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 2048, "triples of a step")
 STEPS = flags.DEFINE_integer("steps", 8, "steps of a timed loop")
@@ -24,10 +22,10 @@ def main(argv: list[str]) -> None:
     del argv
     settings = common.config(batch_size=BATCH_SIZE.value)
     interactions = common.load(settings)
-    posed = {name: pose(dataclasses.replace(settings, sampler=name), interactions) for name in SAMPLERS}
+    setups = {name: build_setup(settings.replace(sampler=name), interactions) for name in SAMPLERS}
     candidates = {}
-    for name, problem in posed.items():
-        candidates |= {f"{name} steps": Blocks(problem), f"{name} draws": draws(problem)}
+    for name, setup in setups.items():
+        candidates |= {f"{name} steps": Blocks(setup), f"{name} draws": draws(setup)}
     ms, figures = common.in_turns(candidates), {}
     for name in SAMPLERS:
         step, draw = (ms[f"{name} {what}"] / STEPS.value for what in ("steps", "draws"))
@@ -39,27 +37,27 @@ def main(argv: list[str]) -> None:
 class Blocks:
     """Blocks of steps that go on from each other, as `train` runs them."""
 
-    def __init__(self, problem: Problem):
-        start = problem.start()
-        self._problem, self._state, self._programs = problem, start.state, Programs.compile(problem, start)
-        self._data = problem.adjacency, problem.sampler, jax.random.key(0), jnp.int32(0), jnp.int32(STEPS.value)
+    def __init__(self, setup: Setup):
+        start = setup.start()
+        self._setup, self._state, self._programs = setup, start.state, Programs.compile(setup, start)
+        self._data = setup.adjacency, setup.sampler, jax.random.key(0), jnp.int32(0), jnp.int32(STEPS.value)
 
     def __call__(self) -> None:
-        self._state, _ = jax.block_until_ready(self._programs.block(self._state, self._problem.zeros(), *self._data))
+        self._state, _ = jax.block_until_ready(self._programs.block(self._state, self._setup.zeros(), *self._data))
 
 
-def draws(problem: Problem):
+def draws(setup: Setup):
     """A call that draws the batches of a block, and adds them up so that none is left out."""
 
     @jax.jit
     def loop(sampler, key, first, last):
         def draw(number, total):
-            triples = sampler.draw(key, number, BATCH_SIZE.value)
-            return total + triples.user + triples.positive + triples.negative
+            batch = sampler.draw(key, number, BATCH_SIZE.value)
+            return total + batch.user + batch.positive + batch.negative[:, 0]
 
         return jax.lax.fori_loop(first, last, draw, jnp.zeros(BATCH_SIZE.value, jnp.int32))
 
-    data = problem.sampler, jax.random.key(0), jnp.int32(0), jnp.int32(STEPS.value)
+    data = setup.sampler, jax.random.key(0), jnp.int32(0), jnp.int32(STEPS.value)
     return lambda: loop(*data).block_until_ready()
 
 

@@ -18,9 +18,10 @@ import jax
 import jax.numpy as jnp
 from absl import app, flags, logging
 
-from lgcn_jax.runs.checkpoint import Checkpoints, steps
+from lgcn_jax.runs.checkpoint import Checkpoints
+from lgcn_jax.runs.integrity import steps
 from lgcn_jax.training.programs import Programs
-from lgcn_jax.training.setup import Problem, pose
+from lgcn_jax.training.setup import Setup, build_setup
 from lgcn_jax.training.state import Snapshot
 
 STEPS = flags.DEFINE_integer("steps", 40, "steps of a block")
@@ -30,23 +31,23 @@ OUT = flags.DEFINE_string("out", "runs/saving", "folder of the checkpoints; empt
 class Blocks:
     """Blocks of steps that go on from each other, with and without a save before them."""
 
-    def __init__(self, problem: Problem, checkpoints: Checkpoints):
-        self._problem, self._checkpoints = problem, checkpoints
-        self._here = problem.start()
-        self._programs = Programs.compile(problem, self._here)
+    def __init__(self, setup: Setup, checkpoints: Checkpoints):
+        self._setup, self._checkpoints = setup, checkpoints
+        self._here = setup.start()
+        self._programs = Programs.compile(setup, self._here)
         self.blocking = []  # milliseconds for which a save kept the next step waiting
 
     def plain(self) -> None:
-        data = self._problem.adjacency, self._problem.sampler, jax.random.key(0), jnp.int32(0), jnp.int32(STEPS.value)
-        state, _ = self._programs.block(self._here.state, self._problem.zeros(), *data)
-        self._here = Snapshot(jax.block_until_ready(state), self._problem.zeros(), self._here.progress)
+        data = self._setup.adjacency, self._setup.sampler, jax.random.key(0), jnp.int32(0), jnp.int32(STEPS.value)
+        state, _ = self._programs.block(self._here.state, self._setup.zeros(), *data)
+        self._here = Snapshot(jax.block_until_ready(state), self._setup.zeros(), self._here.progress)
 
     def saving(self) -> None:
         started = time.perf_counter()
         progress = dataclasses.replace(self._here.progress, epoch=self._here.progress.epoch + 1)
         self._here = self._here._replace(progress=progress)
-        by_node = self._here._replace(state=self._problem.by_node(self._here.state))
-        self._checkpoints.save(by_node, self._problem.steps_per_epoch, {"log": []}, scheduled=True)
+        to_node_order = self._here._replace(state=self._setup.to_node_order(self._here.state))
+        self._checkpoints.save(to_node_order, self._setup.steps_per_epoch, {"log": []}, scheduled=True)
         self.blocking.append(1e3 * (time.perf_counter() - started))
         self.plain()
         self._checkpoints.wait()
@@ -57,16 +58,16 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)
     settings = common.config()
     interactions = common.load(settings)
-    problem = pose(settings, interactions)
+    setup = build_setup(settings, interactions)
     shutil.rmtree(OUT.value, ignore_errors=True)
-    with Checkpoints(Path(OUT.value), settings.watched) as checkpoints:
-        blocks = Blocks(problem, checkpoints)
+    with Checkpoints(Path(OUT.value), settings.evaluation.watched) as checkpoints:
+        blocks = Blocks(setup, checkpoints)
         ms = common.in_turns({"steps": blocks.plain, "steps and a save": blocks.saving})
     newest = Path(OUT.value) / str(steps(Path(OUT.value))[-1])
     megabytes = sum(path.stat().st_size for path in newest.rglob("*") if path.is_file()) / 1e6
-    epoch = ms["steps"] / STEPS.value * problem.steps_per_epoch
+    epoch = ms["steps"] / STEPS.value * setup.steps_per_epoch
     cost, blocking = ms["steps and a save"] - ms["steps"], statistics.median(blocks.blocking)
-    share = {every: round(100 * cost / (every * epoch), 3) for every in (1, settings.save_every)}
+    share = {every: round(100 * cost / (every * epoch), 3) for every in (1, settings.training.save_every)}
     print(
         f"an epoch: {epoch:.0f} ms; a save of {megabytes:.0f} MB: {cost:.0f} ms, of which the run waits {blocking:.0f}"
     )

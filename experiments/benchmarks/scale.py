@@ -23,7 +23,7 @@ from lgcn_jax.data import datasets, synthetic
 from lgcn_jax.graph import normalization
 from lgcn_jax.runs import curves, workdir
 from lgcn_jax.training.programs import Programs
-from lgcn_jax.training.setup import pose
+from lgcn_jax.training.setup import build_setup
 
 INTERACTIONS = flags.DEFINE_list("interactions", ["1e6", "3e6", "1e7", "3e7", "1e8"], "sizes of the worlds")
 PER_USER = flags.DEFINE_integer("per_user", 80, "interactions of a user, on average; there are half as many items")
@@ -49,7 +49,7 @@ def settings(interactions: int) -> Config:
     """A world of that size, and the model of which a step is timed."""
     users = max(100, interactions // PER_USER.value)
     size = {"num_users": users, "num_items": users // 2, "num_interactions": interactions}
-    return Config(dataset="synthetic", **size, embedding_dim=common.EMBEDDING_DIM.value)
+    return Config.of(dataset="synthetic", **size, embedding_dim=common.EMBEDDING_DIM.value)
 
 
 def in_a_process(interactions: int) -> dict:
@@ -69,24 +69,24 @@ def in_a_process(interactions: int) -> dict:
 def measure(config: Config) -> dict:
     """Seconds and peak of each phase: the world, its A_hat, all that a run has on the device, compilation, a step."""
     clock = Clock()
-    interactions = datasets.load(config)
+    interactions = datasets.load(config.data)
     clock.lap("world")
     normalization.normalized(interactions.train, interactions.num_items)
     clock.lap("graph")
-    problem = pose(config, interactions)
-    clock.lap("pose")
-    state, totals, _ = start = problem.start()
-    programs = Programs.compile(problem, start)
+    setup = build_setup(config, interactions)
+    clock.lap("build")
+    state, totals, _ = start = setup.start()
+    programs = Programs.compile(setup, start)
     clock.lap("compile")
-    data = problem.adjacency, problem.sampler, jax.random.key(0)
+    data = setup.adjacency, setup.sampler, jax.random.key(0)
     state, totals = programs.block(state, totals, *data, jnp.int32(0), jnp.int32(1))
     clock.lap("first step", wait_for=totals)
     state, totals = programs.block(state, totals, *data, jnp.int32(1), jnp.int32(1 + STEPS.value))
     clock.lap("step", wait_for=totals, share=STEPS.value)
     train, test = interactions.train.nnz, interactions.test.nnz
-    terms = memory(train, test, problem.order.num_rows, config.embedding_dim)
+    terms = memory(train, test, setup.order.num_rows, config.model.embedding_dim)
     return {
-        **{"interactions": config.num_interactions, "nodes": problem.order.num_rows, "edges": 2 * train},
+        **{"interactions": config.data.num_interactions, "nodes": setup.order.num_rows, "edges": 2 * train},
         **{"seconds": clock.seconds, "peak_mb": clock.peak_mb, "formula_mb": expected(config, terms)},
         "terms_mb": {name: round(size / 1e6) for name, size in terms.items()},
         "compiler_temporaries_mb": round(programs.block.memory_analysis().temp_size_in_bytes / 1e6),
@@ -141,8 +141,8 @@ def expected(config: Config, terms: dict[str, int]) -> dict[str, int]:
     """
     data = sum(terms[name] for name in ("interactions", "sampler", "layout", "task", "index"))
     peaks = {
-        "world": synthetic.peak_bytes(config.num_users, config.num_items, config.num_interactions),
-        "pose": data + terms["layout"] + 4 * terms["sampler"],
+        "world": synthetic.peak_bytes(config.data.num_users, config.data.num_items, config.data.num_interactions),
+        "build": data + terms["layout"] + 4 * terms["sampler"],
         "step": sum(terms.values()),
     }
     return {phase: round(size / 1e6) for phase, size in peaks.items()}
@@ -152,9 +152,9 @@ def draw(found: list[dict], path: Path) -> None:
     """Seconds, and peaks beside the formula's, against the number of interactions."""
     sizes = [figures["interactions"] for figures in found]
     seconds, peaks = {}, {}
-    for phase in ("world", "graph", "pose", "step"):
+    for phase in ("world", "graph", "build", "step"):
         seconds[phase] = dict(zip(sizes, (f["seconds"][phase] for f in found), strict=True))
-    for phase in ("world", "pose", "step"):
+    for phase in ("world", "build", "step"):
         peaks[phase] = dict(zip(sizes, (f["peak_mb"][phase] for f in found), strict=True))
         peaks[f"{phase}, formula"] = dict(zip(sizes, (f["formula_mb"][phase] for f in found), strict=True))
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,6 @@ One thing is varied at a time, around a synthetic world of --num_interactions pa
 The slope of log cost against log size says how far from linear (1) it is; the picture shows where it bends.
 """
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from lgcn_jax.data import datasets
 from lgcn_jax.graph import propagation
 from lgcn_jax.runs import curves, workdir
 from lgcn_jax.training.programs import Programs
-from lgcn_jax.training.setup import pose
+from lgcn_jax.training.setup import build_setup
 
 PER_USER = flags.DEFINE_integer("per_user", 80, "interactions of a user, on average; there are half as many items")
 EDGES = flags.DEFINE_list("edges", ["1e5", "3e5", "1e6", "3e6", "1e7"], "numbers of interactions")
@@ -37,9 +36,9 @@ def main(argv: list[str]) -> None:
     centre = world(common.NUM_INTERACTIONS.value)
     variations = {
         "edges": {size: world(size) for size in numbers(EDGES)},
-        "dims": {dim: dataclasses.replace(centre, embedding_dim=dim) for dim in numbers(DIMS)},
-        "batches": {size: dataclasses.replace(centre, batch_size=size) for size in numbers(BATCHES)},
-        "layers": {depth: dataclasses.replace(centre, num_layers=depth) for depth in numbers(LAYERS)},
+        "dims": {dim: centre.replace(embedding_dim=dim) for dim in numbers(DIMS)},
+        "batches": {size: centre.replace(batch_size=size) for size in numbers(BATCHES)},
+        "layers": {depth: centre.replace(num_layers=depth) for depth in numbers(LAYERS)},
     }
     ms = {name: sweep(name, varied) for name, varied in variations.items()}
     slopes = {name: {what: slope(series) for what, series in lines.items()} for name, lines in ms.items()}
@@ -50,7 +49,7 @@ def main(argv: list[str]) -> None:
     path.write_bytes(curves.logarithmic({f"ms against {NAMES[name]}": ms[name] for name in ms}, list(NAMES.values())))
     device = jax.devices()[0]
     where = {"device": device.device_kind, "platform": device.platform, **workdir.versions()}
-    setting = {"interactions": centre.num_interactions, "embedding_dim": centre.embedding_dim}
+    setting = {"interactions": centre.data.num_interactions, "embedding_dim": centre.model.embedding_dim}
     print(json.dumps({"benchmark": "sweep", **setting, "ms": ms, "slopes": slopes, **where}))
 
 
@@ -62,7 +61,7 @@ def world(interactions: int) -> Config:
     """A synthetic world of that size, and the middle of all other settings."""
     users = max(100, interactions // PER_USER.value)
     size = {"num_users": users, "num_items": users // 2, "num_interactions": interactions}
-    return Config(dataset="synthetic", **size, embedding_dim=common.EMBEDDING_DIM.value)
+    return Config.of(dataset="synthetic", **size, embedding_dim=common.EMBEDDING_DIM.value)
 
 
 def sweep(name: str, varied: dict[int, Config]) -> dict[str, dict[int, float]]:
@@ -78,20 +77,20 @@ def sweep(name: str, varied: dict[int, Config]) -> dict[str, dict[int, float]]:
 
 def measure(config: Config) -> dict[str, float]:
     """Milliseconds of one product and of one step inside the compiled epoch."""
-    problem = pose(config, datasets.load(config))
-    state, _, _ = start = problem.start()
-    programs = Programs.compile(problem, start)
+    setup = build_setup(config, datasets.load(config.data))
+    state, _, _ = start = setup.start()
+    programs = Programs.compile(setup, start)
     product = jax.jit(propagation.propagate)
-    x = jnp.ones((problem.order.num_rows, config.embedding_dim), jnp.float32)
+    x = jnp.ones((setup.order.num_rows, config.model.embedding_dim), jnp.float32)
     key, first, last = jax.random.key(0), jnp.int32(0), jnp.int32(1)
 
     def step():
         nonlocal state
-        state, _ = programs.block(state, problem.zeros(), problem.adjacency, problem.sampler, key, first, last)
+        state, _ = programs.block(state, setup.zeros(), setup.adjacency, setup.sampler, key, first, last)
         jax.block_until_ready(state)
 
     return common.in_turns(
-        {"product": lambda: product(problem.adjacency.layout, x).block_until_ready(), "train step": step}
+        {"product": lambda: product(setup.adjacency.layout, x).block_until_ready(), "train step": step}
     )
 
 

@@ -16,7 +16,8 @@ import numpy as np
 from absl import app, flags
 
 from lgcn_jax.evaluation import ranking
-from lgcn_jax.evaluation.ranking import DotProduct, Task
+from lgcn_jax.evaluation.ranking import Task
+from lgcn_jax.evaluation.scorers import DotProduct
 
 TOP_K = flags.DEFINE_list("top_k", ["20", "100"], "list lengths")
 BLOCK = flags.DEFINE_integer("block", 256, "items of a block")

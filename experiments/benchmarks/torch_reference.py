@@ -9,6 +9,7 @@ import torch
 
 from lgcn_jax.config import Config
 from lgcn_jax.data.csr import CSR
+from lgcn_jax.losses import Enhanced
 
 
 def normalized_adjacency(train: CSR, num_items: int, dtype=torch.float32) -> torch.Tensor:
@@ -63,14 +64,14 @@ class Trainer:
         self.adjacency = normalized_adjacency(train, num_items, rows.dtype).to(device)
         self.users = torch.nn.Parameter(rows[: self.num_users].clone())
         self.items = torch.nn.Parameter(rows[self.num_users :].clone())
-        self.optimizer = torch.optim.Adam([self.users, self.items], lr=config.learning_rate)
+        self.optimizer = torch.optim.Adam([self.users, self.items], lr=config.optimizer.learning_rate)
 
     def final(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The layers' weighted sum, split into users and items; a plain mean where the weights are uniform."""
-        found = layers(self.adjacency, torch.cat([self.users, self.items]), self.config.num_layers)
+        found = layers(self.adjacency, torch.cat([self.users, self.items]), self.config.model.num_layers)
         stacked = torch.stack(found, dim=1)
-        if self.config.layer_weights:
-            weights = torch.tensor(self.config.layer_weights, dtype=stacked.dtype, device=stacked.device)
+        if self.config.model.layer_weights:
+            weights = torch.tensor(self.config.model.layer_weights, dtype=stacked.dtype, device=stacked.device)
             combined = (stacked * weights[:, None]).sum(1)
         else:
             combined = torch.mean(stacked, dim=1)
@@ -78,24 +79,27 @@ class Trainer:
 
     def loss(self, user, positive, negative) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The total and its terms for a batch of ids, int64[B] each (section 3.3, and L2 on layer 0)."""
+        loss = self.config.loss
         users, items = self.final()
         pos_scores = torch.sum(users[user] * items[positive], dim=1)
         neg_scores = torch.sum(users[user] * items[negative], dim=1)
         rows = self.users[user], self.items[positive], self.items[negative]
         terms = {
-            "ranking": ranking_loss(pos_scores, neg_scores, self.config.margin),
-            "contrastive": contrastive_loss(pos_scores, neg_scores, self.config.temperature),
+            "ranking": ranking_loss(pos_scores, neg_scores, getattr(loss, "margin", 0.0)),
             "l2": 0.5 * sum(row.norm(2).pow(2) for row in rows) / len(user),
         }
-        combined = self.config.alpha * terms["ranking"] + (1 - self.config.alpha) * terms["contrastive"]
-        return combined + self.config.l2 * terms["l2"], terms
+        combined = terms["ranking"]
+        if isinstance(loss, Enhanced):
+            terms["contrastive"] = contrastive_loss(pos_scores, neg_scores, loss.temperature)
+            combined = loss.alpha * terms["ranking"] + (1 - loss.alpha) * terms["contrastive"]
+        return combined + loss.l2 * terms["l2"], terms
 
     def step(self, user, positive, negative) -> float:
         """One clipped Adam step; returns the loss before it, and so waits for the device."""
         loss, _ = self.loss(user, positive, negative)
         self.optimizer.zero_grad()
         loss.backward()
-        if self.config.clip_norm:
+        if self.config.optimizer.clip_norm:
             self._clip()
         self.optimizer.step()
         return loss.item()
@@ -104,7 +108,7 @@ class Trainer:
         """Clips the global norm; torch's clip_grad_norm_ adds 1e-6 to the norm, which float64 would show."""
         norm = torch.sqrt(sum(rows.grad.square().sum() for rows in (self.users, self.items)))
         for rows in (self.users, self.items):
-            rows.grad.mul_(torch.clamp(self.config.clip_norm / norm, max=1.0))
+            rows.grad.mul_(torch.clamp(self.config.optimizer.clip_norm / norm, max=1.0))
 
     def table(self) -> np.ndarray:
         """[num_nodes, d] on the host, users then items."""

@@ -20,7 +20,7 @@ import torch_reference
 from absl import app, flags
 
 from lgcn_jax.training.programs import Programs
-from lgcn_jax.training.setup import Problem, pose
+from lgcn_jax.training.setup import Setup, build_setup
 from lgcn_jax.training.state import TrainState
 from lgcn_jax.training.step import make_train_step
 
@@ -34,24 +34,24 @@ EPOCH_STEPS = 8  # steps of one timed call of the compiled epoch
 class Ours:
     """Our step on one batch, and blocks of steps of the compiled epoch."""
 
-    def __init__(self, problem: Problem):
-        self.problem = problem
-        self.state = problem.fresh()
-        self.initial = problem.table(self.state.params)
-        self.triples = problem.sampler.draw(jax.random.key(0), jnp.int32(0), problem.config.batch_size)
-        step = make_train_step(problem.config, problem.graphdef(), problem.num_users)
+    def __init__(self, setup: Setup):
+        self.setup = setup
+        self.state = setup.fresh()
+        self.initial = setup.table(self.state.params)
+        self.triples = setup.sampler.draw(jax.random.key(0), jnp.int32(0), setup.config.training.batch_size)
+        step = make_train_step(setup.config, setup.graphdef(), setup.num_users)
         self._step = jax.jit(step, donate_argnums=0)
-        start = problem.start()
-        self._block_state, self._programs = start.state, Programs.compile(problem, start)
+        start = setup.start()
+        self._block_state, self._programs = start.state, Programs.compile(setup, start)
 
     def step(self) -> TrainState:
-        self.state, _ = self._step(self.state, self.problem.adjacency, self.triples)
+        self.state, _ = self._step(self.state, self.setup.adjacency, self.triples)
         return jax.block_until_ready(self.state)
 
     def block(self) -> None:
         key, first, last = jax.random.key(0), jnp.int32(0), jnp.int32(EPOCH_STEPS)
-        data = self.problem.adjacency, self.problem.sampler
-        state, totals = self._programs.block(self._block_state, self.problem.zeros(), *data, key, first, last)
+        data = self.setup.adjacency, self.setup.sampler
+        state, totals = self._programs.block(self._block_state, self.setup.zeros(), *data, key, first, last)
         self._block_state = jax.block_until_ready(state)
         del totals
 
@@ -61,10 +61,10 @@ def main(argv: list[str]) -> None:
     layers = {"num_layers": NUM_LAYERS.value, "propagation": PROPAGATION.value}
     settings = common.config(loss=LOSS.value, batch_size=BATCH_SIZE.value, **layers)
     interactions = common.load(settings)
-    ours = Ours(pose(settings, interactions))
+    ours = Ours(build_setup(settings, interactions))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     theirs = torch_reference.Trainer(settings, interactions.train, ours.initial, device)
-    triples = [torch.from_numpy(np.array(column)).long().to(device) for column in ours.triples[:3]]
+    triples = [torch.from_numpy(np.array(column).ravel()).long().to(device) for column in ours.triples[:3]]
     difference = compare(ours, theirs, triples)
     step = functools.partial(theirs.step, *triples)
     ms = common.in_turns({"ours": ours.block, "ours, alone": ours.step, "pytorch": step})
@@ -74,7 +74,7 @@ def main(argv: list[str]) -> None:
     ratio, alone = (round(ms["pytorch"] / ms[name], 2) for name in ("ours", "ours, alone"))
     reference = f"the PyTorch reference (torch {torch.__version__} on {device})"
     print(f"{ratio} times as fast as {reference}; {alone} times where each step is dispatched alone")
-    setting = {"batch_size": settings.batch_size, "embedding_dim": settings.embedding_dim, **layers}
+    setting = {"batch_size": settings.training.batch_size, "embedding_dim": settings.model.embedding_dim, **layers}
     common.report(
         "train_step",
         interactions,
@@ -89,7 +89,7 @@ def main(argv: list[str]) -> None:
 
 def compare(ours: Ours, theirs: torch_reference.Trainer, triples: list[torch.Tensor]) -> float:
     """The largest difference between both tables after one step from the same one; stops where it is above 1e-5."""
-    stepped = ours.problem.table(ours.step().params)
+    stepped = ours.setup.table(ours.step().params)
     theirs.step(*triples)
     difference = float(np.abs(stepped - theirs.table()).max())
     if difference > 1e-5:

@@ -37,7 +37,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import app, flags, logging
 
-from lgcn_jax.runs import checkpoint
+from lgcn_jax.runs import integrity
 
 INSIDE = str(Path(__file__).with_name("killed_inside.py"))
 AGAIN = 3  # of how many trials one is killed a second time
@@ -60,7 +60,7 @@ class Outcome:
     @classmethod
     def of(cls, folder: Path) -> "Outcome":
         rows = [_untimed(json.loads(line)) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        kept = checkpoint.steps(folder / "checkpoints")
+        kept = integrity.steps(folder / "checkpoints")
         path = (folder / "checkpoints" / str(kept[-1]) / "arrays").absolute()
         here = jax.sharding.SingleDeviceSharding(jax.devices()[0])  # wherever the run's devices were
         with ocp.StandardCheckpointer() as reader:
@@ -174,7 +174,7 @@ def _moment(folder: Path) -> str:
         return "at the end, after result.json"
     if list((folder / "checkpoints").glob("*.orbax-checkpoint-tmp*")):
         return "while a checkpoint was written"
-    return "between checkpoints" if checkpoint.steps(folder / "checkpoints") else "before the first checkpoint"
+    return "between checkpoints" if integrity.steps(folder / "checkpoints") else "before the first checkpoint"
 
 
 class Killer(Protocol):
@@ -250,7 +250,7 @@ def inside_operations(trial: Trial, out: Path, draw: random.Random, seconds: flo
 
 def _shortened(trial: Trial, folder: Path) -> Trial:
     """The trial as a run that shall end where it stands, so that its newest checkpoint gets an evaluation."""
-    whole, _ = checkpoint.verified(folder / "checkpoints")
+    whole, _ = integrity.verified(folder / "checkpoints")
     begun = max((meta["progress"]["epoch"] + (meta["progress"]["step"] > 0) for meta in whole.values()), default=0)
     return Trial((*trial.settings, f"--epochs={max(1, begun)}"))
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from lgcn_jax.runs import checkpoint
+from lgcn_jax.runs import integrity
 
 STATUS = {signal.SIGTERM: 143, signal.SIGINT: 130}
 SHARE_WITHIN_LIMIT = 0.95
@@ -69,7 +69,7 @@ def verdict(folder: Path, status: int, expected: int, said: str) -> tuple[str, s
         return "in training", "no result.json"
     result = json.loads((folder / "result.json").read_text())
     where = f"in training, epoch {result['epochs']}, step {result['step']}"
-    saved = bool(checkpoint.steps(folder / "checkpoints"))
+    saved = bool(integrity.steps(folder / "checkpoints"))
     return where, "" if result["status"] == "interrupted" and saved else f"{result['status']}, checkpoint: {saved}"
 
 

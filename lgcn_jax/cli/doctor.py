@@ -1,74 +1,26 @@
-"""What an installation can do: versions, devices, and a ten-second check that the parts give the right numbers."""
+"""`doctor`: shows what an installation can do."""
 
-import time
+from absl import flags
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from lgcn_jax.config import Config
-from lgcn_jax.data import datasets
-from lgcn_jax.evaluation import ranking
-from lgcn_jax.evaluation.ranking import Popularity
-from lgcn_jax.graph import normalization, propagation
-from lgcn_jax.runs.workdir import versions
-from lgcn_jax.training import loop, setup
-
-__all__ = ["CHECKS", "devices", "versions"]
-
-_WORLD = Config(dataset="synthetic", num_users=3000, num_items=1000, num_interactions=60_000, num_layers=2, epochs=30)
+from lgcn_jax.cli.command import Command, say
+from lgcn_jax.devices import mesh
+from lgcn_jax.system.signals import StopRequest
 
 
-def devices() -> dict[str, str]:
-    """The devices that JAX sees and the layout of the adjacency matrix chosen for them."""
-    kinds = ", ".join(f"{device.platform}:{device.id} ({device.device_kind})" for device in jax.devices())
-    return {"devices": kinds, "propagation": propagation.choose()}
+def doctor(values: flags.FlagValues, request: StopRequest) -> int:
+    """Prints versions, devices and the chosen layout, and checks the installation in about ten seconds."""
+    from lgcn_jax.cli import checks
+    from lgcn_jax.runs import display
+
+    del values, request
+    mesh.require_devices()
+    say(display.facts(checks.versions() | checks.devices()))
+    failed = 0
+    for name, check in checks.CHECKS.items():
+        passed, finding = check()
+        say(f"{'ok    ' if passed else 'FAILED'}  {name}: {finding}")
+        failed += not passed
+    return 1 if failed else 0
 
 
-def check_layouts() -> tuple[bool, str]:
-    """Every layout that works here gives BCOO's product and gradient."""
-    matrix = _matrix()
-    x = jax.random.normal(jax.random.key(0), (matrix.shape[0], 64))
-
-    @jax.jit
-    def product_and_gradient(layout):
-        y, pull = jax.vjp(lambda x: propagation.propagate(layout, x), x)
-        return jnp.stack([y, pull(jnp.sin(y))[0]])
-
-    expected = product_and_gradient(propagation.prepare(matrix, "bcoo"))
-    errors = {}
-    for name in propagation.working():
-        errors[name] = float(np.abs(product_and_gradient(propagation.prepare(matrix, name)) - expected).max())
-    return max(errors.values()) < 1e-5, ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
-
-
-def check_speed() -> tuple[bool, str]:
-    """One second of products in the chosen layout; passes whatever the speed."""
-    layout = propagation.prepare(_matrix())
-    x = jnp.ones((_WORLD.num_users + _WORLD.num_items, 64))
-    product = jax.jit(propagation.propagate)
-    product(layout, x).block_until_ready()
-    started, count = time.perf_counter(), 0
-    while (elapsed := time.perf_counter() - started) < 1:
-        product(layout, x).block_until_ready()
-        count += 1
-    edges = 2 * datasets.load(_WORLD).train.nnz
-    return True, f"{propagation.choose()} {1e3 * elapsed / count:.3f} ms for {edges:,} edges x 64"
-
-
-def check_training() -> tuple[bool, str]:
-    """A model trained on the synthetic communities ranks better than popularity."""
-    interactions = datasets.load(_WORLD)
-    posed = setup.pose(_WORLD, interactions)
-    result = loop.fit(posed)
-    popular = ranking.evaluate(Popularity.fit(interactions), posed.task, _WORLD.top_k)
-    ours, theirs = result.best[_WORLD.watched], popular[_WORLD.watched]
-    return ours > 1.2 * theirs, f"{_WORLD.watched} {ours:.4f} after {_WORLD.epochs} epochs, popularity {theirs:.4f}"
-
-
-CHECKS = {"layouts against BCOO": check_layouts, "one product": check_speed, "training": check_training}
-
-
-def _matrix():
-    interactions = datasets.load(_WORLD)
-    return normalization.normalized(interactions.train, interactions.num_items)
+COMMAND = Command(doctor, "shows versions, devices and layouts, and checks the installation")

@@ -82,7 +82,7 @@ def take(csr: CSR, rows: np.ndarray) -> CSR:
     return CSR(indptr.astype(np.int32), indices)
 
 
-def select(csr: CSR, keep: np.ndarray) -> CSR:
+def filter_entries(csr: CSR, keep: np.ndarray) -> CSR:
     """Host: the entries for which `keep` (bool[nnz]) is true, in the same rows."""
     counts = np.zeros(csr.nnz + 1, np.int32)
     np.cumsum(keep, out=counts[1:])
@@ -124,7 +124,7 @@ def contains(csr: CSR, row: jax.Array, column: jax.Array) -> jax.Array:
     return (offset < csr.indptr[row + 1] - csr.indptr[row]) & (csr.indices[position] == column)
 
 
-def complement(csr: CSR, row: jax.Array, rank: jax.Array) -> jax.Array:
+def kth_missing_column(csr: CSR, row: jax.Array, rank: jax.Array) -> jax.Array:
     """Device: int32, the `rank`-th smallest column id (from 0) that does not stand in `row`.
 
     Before offset p of a row lie `indices[p] - p` absent ids, so the answer is `rank` plus the number of entries with

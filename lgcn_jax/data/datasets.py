@@ -1,65 +1,33 @@
-"""Names -> data sets: where the files of a named set lie, how they are fetched and verified, and what a path holds."""
+"""Names and paths -> data sets: published ones, the synthetic one, and what a path holds."""
 
-import contextlib
 import dataclasses
 import difflib
-import functools
-import hashlib
 import os
-import subprocess
-import sys
-import tempfile
-import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pooch
-import requests
-
-from lgcn_jax.config import Config
 from lgcn_jax.data import interactions, reader, synthetic
 from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.data.named import NAMED, NamedSet, locate
+from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError
-from lgcn_jax.system import ending, paths
-
-ENVIRONMENT = "LGCN_JAX_DATA"
-_LIGHTGCN = "https://raw.githubusercontent.com/gusye1234/LightGCN-PyTorch/947ca2b3b1d2d3545b114145710cb06c4e57b3d2/data"
 
 
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """A file of a named set: its name, the digest that it must have (`sha256:...` or `git:...`) and how it is had."""
-
-    file: str
-    digest: str
-    fetch: Callable[["Source", Path, bool], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class NamedSet:
-    """A published data set: a file for each part, or one file that is split here, and the format of all of them."""
-
-    format: str
-    train: Source
-    test: Source | None = None
-
-
-def load(config: Config, progress: bool = False) -> Interactions:
-    """The interactions that `config.dataset` names, split as the configuration says.
+def load(settings: DataSettings, progress: bool = False) -> Interactions:
+    """The interactions that `settings.dataset` names, split as the settings say.
 
     Raises:
       InputError: unknown name, missing or damaged file, failed download, malformed content.
     """
-    if config.dataset == "synthetic":
-        found = _synthetic(config)
-    elif config.dataset in NAMED:
-        found = _named(config, NAMED[config.dataset], progress)
-    elif config.dataset and _exists(Path(config.dataset)):
-        found = _from_path(config, Path(config.dataset))
+    if settings.dataset == "synthetic":
+        found = _synthetic(settings)
+    elif settings.dataset in NAMED:
+        found = _named(settings, NAMED[settings.dataset], progress)
+    elif settings.dataset and _exists(Path(settings.dataset)):
+        found = _from_path(settings, Path(settings.dataset))
     else:
-        raise InputError("--dataset", repr(config.dataset), _expected(config.dataset))
-    if config.validation_fraction:
-        found = interactions.hold_out(found, config.validation_fraction, config.data_seed)
+        raise InputError("--dataset", repr(settings.dataset), _expected(settings.dataset))
+    if settings.validation_fraction:
+        found = interactions.hold_out(found, settings.validation_fraction, settings.data_seed)
     return found
 
 
@@ -68,16 +36,16 @@ def is_name(dataset: str) -> bool:
     return dataset == "synthetic" or dataset in NAMED or not _exists(Path(dataset).expanduser())
 
 
-def without_effect(config: Config) -> dict[str, str]:
+def without_effect(settings: DataSettings) -> dict[str, str]:
     """The settings that this data set does not look at, each with what would look at it."""
     unused = {}
-    if config.dataset != "synthetic":
+    if settings.dataset != "synthetic":
         unused |= dict.fromkeys(("num_users", "num_items", "num_interactions"), "--dataset=synthetic")
-    if config.dataset == "synthetic" or config.dataset in NAMED:
+    if settings.dataset == "synthetic" or settings.dataset in NAMED:
         unused["format"] = "a --dataset that is a path"
-    if not _divided(config.dataset):
+    if not _divided(settings.dataset):
         unused["test_fraction"] = "a --dataset without a test part of its own"
-        if not config.validation_fraction:
+        if not settings.validation_fraction:
             unused["data_seed"] = "a --dataset that is split here, or --validation_fraction"
     return unused
 
@@ -103,40 +71,42 @@ def _expected(name: str) -> str:
     return f"one of {', '.join(known)}, or the path of a folder or file that exists{hint}"
 
 
-def _synthetic(config: Config) -> Interactions:
-    size = config.num_users, config.num_items, config.num_interactions
+def _synthetic(settings: DataSettings) -> Interactions:
+    size = settings.num_users, settings.num_items, settings.num_interactions
     needed, memory = synthetic.peak_bytes(*size), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > memory:
-        found = f"{config.num_interactions} of {config.num_users} users and {config.num_items} items"
+        found = f"{settings.num_interactions} of {settings.num_users} users and {settings.num_items} items"
         expected = f"a set that can be made in this machine's {memory / 1e9:.0f} GB (this one: {needed / 1e9:.0f} GB)"
         raise InputError("--num_interactions", found, expected)
     try:
-        whole = synthetic.generate(*size, config.data_seed)
+        whole = synthetic.generate(*size, settings.data_seed)
     except ValueError:
-        found = config.num_interactions
+        found = settings.num_interactions
         raise InputError("--num_interactions", found, "at most half of num_users * num_items") from None
-    return interactions.divide_rows("synthetic", whole, config.num_items, config.test_fraction, config.data_seed)
+    return interactions.train_test_split_csr(
+        "synthetic", whole, settings.num_items, settings.test_fraction, settings.data_seed
+    )
 
 
-def _named(config: Config, named: NamedSet, progress: bool) -> Interactions:
+def _named(settings: DataSettings, named: NamedSet, progress: bool) -> Interactions:
     sources = filter(None, (named.train, named.test))
-    parts = reader.read_all([_locate(config, source, progress) for source in sources], named.format)
+    parts = reader.read_all([locate(settings, source, progress) for source in sources], named.format)
     if named.test is None:
-        return interactions.divide(config.dataset, *parts, config.test_fraction, config.data_seed)
-    return interactions.assemble(config.dataset, *parts)
+        return interactions.train_test_split(settings.dataset, *parts, settings.test_fraction, settings.data_seed)
+    return interactions.assemble(settings.dataset, *parts)
 
 
-def _from_path(config: Config, path: Path) -> Interactions:
+def _from_path(settings: DataSettings, path: Path) -> Interactions:
     name = path.resolve().name
     if not path.is_dir():
-        pairs = reader.read(path, config.format)
-        found = interactions.divide(str(path), pairs, config.test_fraction, config.data_seed)
+        pairs = reader.read(path, settings.format)
+        found = interactions.train_test_split(str(path), pairs, settings.test_fraction, settings.data_seed)
         return dataclasses.replace(found, name=name)
     parts = [_part(path, part) for part in ("train", "test", "valid")]
     if None in parts[:2]:
         found = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
         raise InputError(path, found, "train.* and test.* (and, where there is one, valid.*)")
-    found = interactions.assemble(str(path), *reader.read_all([part for part in parts if part], config.format))
+    found = interactions.assemble(str(path), *reader.read_all([part for part in parts if part], settings.format))
     return dataclasses.replace(found, name=name)
 
 
@@ -145,147 +115,3 @@ def _part(folder: Path, part: str) -> Path | None:
     if len(candidates) > 1:
         raise InputError(folder, " and ".join(p.name for p in candidates), f"one file {part}.*")
     return candidates[0] if candidates else None
-
-
-def _locate(config: Config, source: Source, progress: bool) -> Path:
-    """The verified file: under --data_dir, under the environment's folder, or fetched into --data_dir."""
-    for where, folder in ("--data_dir", config.data_dir), (ENVIRONMENT, os.environ.get(ENVIRONMENT)):
-        path = Path(folder or "") / config.dataset / source.file
-        if folder and paths.exists(path, f"{where}={folder}"):
-            _verify(path, source)
-            return path
-    path = Path(config.data_dir) / config.dataset / source.file
-    _download(config, source, path, progress)
-    return path
-
-
-def _download(config: Config, source: Source, path: Path, progress: bool) -> None:
-    """Fetches to a folder beside the target, verifies there, then renames: a failure leaves nothing behind.
-
-    Others may fetch the same at the same time: each renames what it has, and all of it is the same.
-    """
-    made = [parent for parent in path.parents if not parent.exists()]
-    try:
-        with _staging(path.parent) as folder, ending.cleanup(functools.partial(paths.remove_empty, made)):
-            arrived = folder / source.file
-            source.fetch(source, arrived, progress)
-            _verify(arrived, source, described_as=f"the download of {source.file}")
-            arrived.replace(path)
-    except (requests.RequestException, subprocess.CalledProcessError, OSError) as error:
-        expected = f"the file there, under ${ENVIRONMENT}/{config.dataset}, or a network from which it can be fetched"
-        raise InputError(path, f"no such file, and fetching it failed ({_reason(error)})", expected) from None
-    finally:
-        paths.remove_empty(made)
-
-
-@contextlib.contextmanager
-def _staging(parent: Path) -> Iterator[Path]:
-    """A temporary folder in `parent`, which is made first, so that a place that can't be written costs no download."""
-    while True:
-        parent.mkdir(parents=True, exist_ok=True)
-        try:
-            folder = tempfile.TemporaryDirectory(dir=parent, prefix=".fetch-")
-            break
-        except FileNotFoundError:  # another process, whose download failed, has just removed the empty parent
-            continue
-    with folder as name, ending.cleanup(folder.cleanup):
-        yield Path(name)
-
-
-def _reason(error: Exception) -> str:
-    """One line on why a download failed: of pip, the last line that it wrote to stderr."""
-    text = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error)
-    lines = (text or "").strip().splitlines()
-    return f"{type(error).__name__}: {lines[-1].strip()}" if lines else type(error).__name__
-
-
-def _verify(path: Path, source: Source, described_as: str = "") -> None:
-    kind, _, expected = source.digest.partition(":")
-    try:
-        data = path.read_bytes()
-    except IsADirectoryError:
-        raise InputError(path, "a directory", "a file of interactions") from None
-    except OSError as error:
-        raise InputError(path, f"a file that cannot be read ({error.strerror})", "a readable file") from None
-    found = _DIGESTS[kind](data)
-    if found != expected:
-        if _DIGESTS[kind](data.replace(b"\r\n", b"\n")) == expected:
-            found += " (the published file but for its line ends, which are CRLF here)"
-        raise InputError(described_as or path, f"{kind} {found}", f"{kind} {expected}, the published file")
-
-
-_DIGESTS = {
-    "sha256": lambda data: hashlib.sha256(data).hexdigest(),
-    "git": lambda data: hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest(),
-}
-
-
-def _from_url(name: str):
-    def fetch(source: Source, target: Path, progress: bool) -> None:
-        pooch.get_logger().setLevel("ERROR")
-        url = f"{_LIGHTGCN}/{name}/{source.file}"
-        pooch.HTTPDownloader(progressbar=progress)(url, str(target), None)
-
-    return fetch
-
-
-_RECBOLE = "recbole==1.2.1"
-_RECBOLE_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
-_RECBOLE_MEMBER = "recbole/dataset_example/ml-100k/ml-100k.inter"
-
-
-def _from_wheel(source: Source, target: Path, progress: bool) -> None:
-    """Takes the one member out of RecBole's wheel, which pip brings from wherever it is set up to find packages."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
-    command += ["--disable-pip-version-check", "--progress-bar", "on" if progress else "off"]
-    command += ["--dest", str(target.parent), _RECBOLE]
-    shown = sys.stderr.fileno() if progress else subprocess.DEVNULL
-    subprocess.run(command, check=True, stdout=shown, stderr=subprocess.PIPE, text=True)
-    wheel = next(target.parent.glob("*.whl"), None)
-    if wheel is None:
-        raise FileNotFoundError(f"pip brought no wheel of {_RECBOLE}")
-    pinned = Source(wheel.name, f"sha256:{_RECBOLE_SHA256}", _from_wheel)
-    _verify(wheel, pinned, described_as=f"the wheel of {_RECBOLE}")
-    with zipfile.ZipFile(wheel) as archive:
-        target.write_bytes(archive.read(_RECBOLE_MEMBER))
-
-
-def _lightgcn(name: str, file_format: str, train: tuple[str, str], test: tuple[str, str]) -> NamedSet:
-    fetch = _from_url(name)
-    return NamedSet(file_format, Source(*train, fetch), Source(*test, fetch))
-
-
-NAMED = {
-    "gowalla": _lightgcn(
-        "gowalla",
-        "adjacency",
-        ("train.txt", "sha256:7244696fdeb23911319cf7b689f2e15a3c4c92549c873a5677b44e3f13cc3e62"),
-        ("test.txt", "sha256:099a2a73924e4b754dc6efd730d764f492321b53c38eb93298850c83acf57be3"),
-    ),
-    "yelp2018": _lightgcn(
-        "yelp2018",
-        "adjacency",
-        ("train.txt", "sha256:1e9568725a9e833d0ac3bae01c94cd95367f73b3bb6104fd26b5f65ea5054093"),
-        ("test.txt", "sha256:9cd9b37926cd1447a06625ffa7914527573fb097c10cb0bbdb1d1b8ded3742fe"),
-    ),
-    "lastfm": _lightgcn(
-        "lastfm",
-        "pairs",
-        ("data1.txt", "sha256:c82af3228cbbda2f55a39244de09ed93292894f1d0d9f1908ebb57e27598fded"),
-        ("test1.txt", "sha256:de4417c0e6123284ce59a0934bcf5288ec1ec8774a18a1eef453c9952dfa48f9"),
-    ),
-    "amazon-book": _lightgcn(
-        "amazon-book",
-        "adjacency",
-        ("train.txt", "git:6ef55159c5f1fd7f6d86eb9ff290d0cc2854ac99"),
-        ("test.txt", "git:09e5da4e0bf46c751c4ba0f4375e414fd13512cd"),
-    ),
-    "ml-100k": NamedSet(
-        "pairs",
-        Source(
-            "ml-100k.inter",
-            "sha256:4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
-            _from_wheel,
-        ),
-    ),
-}

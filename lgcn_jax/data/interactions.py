@@ -119,26 +119,26 @@ def assemble(name: str, train: Pairs, test: Pairs, valid: Pairs | None = None) -
     notes["gaps in the user ids"] = _gaps(user_ids)
     notes["gaps in the item ids"] = _gaps(item_ids)
     seen_in_valid = csr.isin(valid_csr, train_csr, shape[1])
-    valid_csr = csr.select(valid_csr, ~seen_in_valid)
+    valid_csr = csr.filter_entries(valid_csr, ~seen_in_valid)
     seen_in_test = csr.isin(test_csr, train_csr, shape[1]) | csr.isin(test_csr, valid_csr, shape[1])
-    test_csr = csr.select(test_csr, ~seen_in_test)
+    test_csr = csr.filter_entries(test_csr, ~seen_in_test)
     notes["valid pairs left out (seen in train)"] = int(seen_in_valid.sum())
     notes["test pairs left out (seen before)"] = int(seen_in_test.sum())
     return Interactions(name, user_ids, item_ids, train_csr, valid_csr, test_csr, notes)
 
 
-def divide(name: str, pairs: Pairs, test_fraction: float, seed: int) -> Interactions:
+def train_test_split(name: str, pairs: Pairs, test_fraction: float, seed: int) -> Interactions:
     """Interactions from one file: of each user's n items, floor(n * test_fraction) drawn by `seed` are test."""
     nothing = Pairs(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int32), {})
     whole = assemble(name, pairs, nothing)
-    train, test = _part_off(whole.train, test_fraction, seed)
+    train, test = _split_off(whole.train, test_fraction, seed)
     return dataclasses.replace(whole, train=train, test=test)
 
 
-def divide_rows(name: str, whole: CSR, num_items: int, test_fraction: float, seed: int) -> Interactions:
-    """As `divide`, from compressed rows whose numbers are the raw ids; rows and columns without a pair stay."""
+def train_test_split_csr(name: str, whole: CSR, num_items: int, test_fraction: float, seed: int) -> Interactions:
+    """As `train_test_split`, from compressed rows whose numbers are the raw ids; empty ones stay."""
     ids = np.arange(whole.num_rows, dtype=np.int32), np.arange(num_items, dtype=np.int32)
-    train, test = _part_off(whole, test_fraction, seed)
+    train, test = _split_off(whole, test_fraction, seed)
     return Interactions(name, *ids, train, csr.empty(whole.num_rows), test)
 
 
@@ -146,11 +146,11 @@ def hold_out(interactions: Interactions, fraction: float, seed: int) -> Interact
     """Moves floor(n * fraction) of each user's n train items, drawn by `seed`, into the validation part."""
     if interactions.valid.nnz:
         raise InputError("--validation_fraction", fraction, "0 for a data set that brings a validation part of its own")
-    train, valid = _part_off(interactions.train, fraction, seed)
+    train, valid = _split_off(interactions.train, fraction, seed)
     return dataclasses.replace(interactions, train=train, valid=valid)
 
 
-def _part_off(whole: CSR, fraction: float, seed: int) -> tuple[CSR, CSR]:
+def _split_off(whole: CSR, fraction: float, seed: int) -> tuple[CSR, CSR]:
     """A draw for each entry; of each row those with the smallest draws go into the second part."""
     random = np.random.Generator(np.random.PCG64(seed))
     # Rounded before the floor: 0.29 * 100 is 28.999999999999996 in binary.
@@ -159,7 +159,7 @@ def _part_off(whole: CSR, fraction: float, seed: int) -> tuple[CSR, CSR]:
     for rows, entries in csr.blocks(whole.indptr):  # one stream of draws, whatever the blocks
         indptr = whole.indptr[rows.start : rows.stop + 1] - entries.start
         parted[entries] = _lowest(random.random(indptr[-1]), indptr, quota[rows])
-    return csr.select(whole, ~parted), csr.select(whole, parted)
+    return csr.filter_entries(whole, ~parted), csr.filter_entries(whole, parted)
 
 
 def _lowest(draws: np.ndarray, indptr: np.ndarray, quota: np.ndarray) -> np.ndarray:

@@ -20,29 +20,29 @@ CROWDED = 16  # users with more than 1/CROWDED of all items are drawn by a race,
 
 
 @dataclasses.dataclass(frozen=True)
-class World:
+class SyntheticSpec:
     """What is fixed before a pair is drawn.
 
     Attributes:
       degrees: int32[num_users], how many items each user has.
-      community: int32[num_users], the community of each user; item rank r belongs to community r % communities.
-      item_names: int32[num_items], the item of each popularity rank.
+      user_community: int32[num_users], each user's community; item rank r belongs to community r % num_communities.
+      item_permutation: int32[num_items], the item of each popularity rank.
       starts: int64[num_blocks + 1], the first user of each block.
       seed: what all draws come from.
     """
 
     degrees: np.ndarray
-    community: np.ndarray
-    item_names: np.ndarray
+    user_community: np.ndarray
+    item_permutation: np.ndarray
     starts: np.ndarray
     seed: int
 
     @property
     def num_items(self) -> int:
-        return len(self.item_names)
+        return len(self.item_permutation)
 
     @property
-    def communities(self) -> int:
+    def num_communities(self) -> int:
         return min(NUM_COMMUNITIES, self.num_items)
 
     def random(self, *stream: int) -> np.random.Generator:
@@ -55,7 +55,7 @@ def generate(num_users: int, num_items: int, num_interactions: int, seed: int) -
     return rows(plan(num_users, num_items, num_interactions, seed), 0, num_users)
 
 
-def plan(num_users: int, num_items: int, num_interactions: int, seed: int) -> World:
+def plan(num_users: int, num_items: int, num_interactions: int, seed: int) -> SyntheticSpec:
     """A world of exactly `num_interactions` distinct pairs, in which communities predict taste.
 
     Users' degrees follow Zipf activity. An item is drawn by its popularity, a power law: with probability 0.8 among
@@ -71,7 +71,7 @@ def plan(num_users: int, num_items: int, num_interactions: int, seed: int) -> Wo
     degree = degrees(num_users, num_items, num_interactions)[rank]
     names = random.permutation(num_items).astype(np.int32)
     community = rank % np.int32(min(NUM_COMMUNITIES, num_items))
-    return World(degree, community, names, _starts(degree), seed)
+    return SyntheticSpec(degree, community, names, _starts(degree), seed)
 
 
 def degrees(num_users: int, num_items: int, num_interactions: int) -> np.ndarray:
@@ -91,7 +91,7 @@ def degrees(num_users: int, num_items: int, num_interactions: int) -> np.ndarray
     return np.diff(whole, prepend=0).astype(np.int32)
 
 
-def rows(world: World, first: int, last: int) -> CSR:
+def rows(world: SyntheticSpec, first: int, last: int) -> CSR:
     """The items of the users from `first` to below `last`, drawing no block that has none of them."""
     before = np.concatenate([[0], np.cumsum(world.degrees[first:last], dtype=np.int64)])
     indices = np.empty(before[-1], np.int32)
@@ -103,10 +103,10 @@ def rows(world: World, first: int, last: int) -> CSR:
     return CSR(before.astype(np.int32), indices)
 
 
-def block(world: World, number: int) -> CSR:
+def block(world: SyntheticSpec, number: int) -> CSR:
     """The items of the users of one block, starts[number] to below starts[number + 1]: a row for each."""
     users = slice(*world.starts[number : number + 2])
-    degree, community = world.degrees[users], world.community[users]
+    degree, community = world.degrees[users], world.user_community[users]
     random = world.random(number)
     crowded = degree > world.num_items // CROWDED
     keys = _rejection(world, random, np.where(crowded, 0, degree), community)
@@ -129,7 +129,7 @@ def _starts(degree: np.ndarray) -> np.ndarray:
     return np.unique(np.concatenate([[0], inner, [len(degree)]]))
 
 
-def _rejection(world: World, random: np.random.Generator, missing: np.ndarray, community: np.ndarray) -> list:
+def _rejection(world: SyntheticSpec, random: np.random.Generator, missing: np.ndarray, community: np.ndarray) -> list:
     """Distinct pairs as int64 keys row * num_items + item, `missing[row]` of each row; the arrays are disjoint.
 
     As many items are drawn as are missing, those that a row has already are dropped, and so on until none is missing.
@@ -149,19 +149,21 @@ def _rejection(world: World, random: np.random.Generator, missing: np.ndarray, c
     return found
 
 
-def _items(world: World, random: np.random.Generator, community: np.ndarray) -> np.ndarray:
+def _items(world: SyntheticSpec, random: np.random.Generator, community: np.ndarray) -> np.ndarray:
     """int32: an item for each of the given communities, with repeats."""
-    communities, everyone = world.communities, world.communities
+    communities, everyone = world.num_communities, world.num_communities
     size = np.append(-(-(world.num_items - np.arange(communities)) // communities), world.num_items)
     span = (size + 1.0) ** (1 / ITEM_POWER) - 1
     own = random.random(len(community)) < COMMUNITY_SHARE
     group = np.where(own, community, everyone)
     root = 1 + random.random(len(community)) * span[group]
     rank = np.minimum((root * root * root * root * root).astype(np.int64) - 1, size[group] - 1)
-    return world.item_names[np.where(own, rank * communities + community, rank)]
+    return world.item_permutation[np.where(own, rank * communities + community, rank)]
 
 
-def _race(world: World, random: np.random.Generator, rows: np.ndarray, degree: np.ndarray, community: np.ndarray):
+def _race(
+    world: SyntheticSpec, random: np.random.Generator, rows: np.ndarray, degree: np.ndarray, community: np.ndarray
+):
     """As `_rejection` for rows that want so many items that it would take long; the same law of sequential draws.
 
     Items arrive at exponential times at the rate of their probability; the first `degree[row]` are taken.
@@ -174,11 +176,11 @@ def _race(world: World, random: np.random.Generator, rows: np.ndarray, degree: n
             times = random.standard_exponential((len(some), world.num_items)) * mean
             last = np.sort(times)[np.arange(len(some)), degree[some] - 1]
             row, rank = np.nonzero(times <= last[:, None])
-            found.append(some[row] * world.num_items + world.item_names[rank])
+            found.append(some[row] * world.num_items + world.item_permutation[rank])
     return found
 
 
-def _probability(world: World, community: int) -> np.ndarray:
+def _probability(world: SyntheticSpec, community: int) -> np.ndarray:
     """float64[num_items]: the probability with which `_items` draws each popularity rank for a community."""
 
     def zipf(size: int) -> np.ndarray:
@@ -186,6 +188,6 @@ def _probability(world: World, community: int) -> np.ndarray:
         return np.diff(root) / (root[-1] - 1)
 
     whole = (1 - COMMUNITY_SHARE) * zipf(world.num_items)
-    own = whole[community :: world.communities]
+    own = whole[community :: world.num_communities]
     own += COMMUNITY_SHARE * zipf(len(own))
     return whole

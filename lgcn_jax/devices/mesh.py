@@ -1,13 +1,14 @@
 """The devices of a run as a mesh of two axes: `data`, over which a batch is cut, and `nodes`, over which rows are.
 
 The table, the optimizer's state and the rows of A_hat are cut over `nodes` and stand once for each place on `data`.
-Programs are written for one device, which meets the others through collectives over the axes; `Mesh.mapped` makes a
+Programs are written for one device, which meets the others through collectives over the axes; `Mesh.shard_map` makes a
 program of the whole mesh of them. On one device nothing is cut, and such a function is used as it is.
 
 Several processes (`jax.distributed`) hold a mesh together, each some of its devices.
 """
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,11 +17,42 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from lgcn_jax.config import mesh_shape
+from lgcn_jax.devices import processes
 from lgcn_jax.errors import InputError
+from lgcn_jax.settings import Settings, setting
 
 DATA, NODES = "data", "nodes"
-ROWS, PARTS, WHOLE = PartitionSpec(NODES), PartitionSpec(DATA, NODES), PartitionSpec()  # how arrays are cut
+ROWS, PER_DEVICE, WHOLE = PartitionSpec(NODES), PartitionSpec(DATA, NODES), PartitionSpec()  # how arrays are cut
+
+
+def mesh_shape(spec: str) -> tuple[int, int]:
+    """The sizes (D, M) of the axes that 'data:D,nodes:M' states; an axis that is not named has size 1.
+
+    Raises:
+      ValueError: the text is of another form.
+    """
+    if not (match := re.fullmatch(r"(?:data:([1-9]\d{0,4}))?,?(?:nodes:([1-9]\d{0,4}))?", spec)):
+        raise ValueError(f"{spec!r} is not data:D,nodes:M")
+    return int(match[1] or 1), int(match[2] or 1)
+
+
+def _is_mesh(spec: str) -> bool:
+    try:
+        return bool(mesh_shape(spec))
+    except ValueError:
+        return False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeshSettings(Settings):
+    """The devices of a run."""
+
+    mesh: str = setting(
+        "data:1,nodes:1",
+        "devices of the run, as data:D,nodes:M: batches are cut over D, table and graph over M of them",
+        _is_mesh,
+        "data:D,nodes:M",
+    )
 
 
 def require_devices() -> None:
@@ -28,6 +60,8 @@ def require_devices() -> None:
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:  # the latter with no text where no backend begins
+        if processes.is_lost(error):
+            raise
         reason = str(error).splitlines() or ["JAX finds no device for it"]
         found = f"{jax.config.jax_platforms} ({reason[0]})"
         raise InputError("JAX_PLATFORMS", found, "a platform that this machine has, or nothing") from None
@@ -82,19 +116,19 @@ class Mesh:
             return None
         return jax.tree.map(lambda leaf: self.sharding(ROWS if leaf.ndim else WHOLE), tree)
 
-    def put(self, tree: Any) -> Any:
+    def replicate(self, tree: Any) -> Any:
         """Host values, the same in all processes, on all devices."""
         if jax.process_count() == 1:
             return jax.device_put(tree, self.sharding(WHOLE))
-        return jax.tree.map(self._put_everywhere, tree)
+        return jax.tree.map(self._replicate_to_all, tree)
 
-    def _put_everywhere(self, value: Any) -> jax.Array:
+    def _replicate_to_all(self, value: Any) -> jax.Array:
         if jnp.issubdtype(getattr(value, "dtype", None), jax.dtypes.prng_key):  # JAX puts keys on own devices alone
-            return jax.random.wrap_key_data(self._put_everywhere(jax.random.key_data(value)))
+            return jax.random.wrap_key_data(self._replicate_to_all(jax.random.key_data(value)))
         value = np.asarray(value)
         return jax.make_array_from_callback(value.shape, self.sharding(WHOLE), lambda part: value[part])
 
-    def place(self, make: Callable[[int, int], Any]) -> Any:
+    def make_sharded(self, make: Callable[[int, int], Any]) -> Any:
         """Puts on each device what `make(data, nodes)` makes for its place in the mesh: only that, and one by one.
 
         Args:
@@ -114,13 +148,13 @@ class Mesh:
 
     def _assembled(self, parts: tuple[jax.Array, ...]) -> jax.Array:
         shape = self.data, self.nodes, *parts[0].shape[2:]
-        return jax.make_array_from_single_device_arrays(shape, self.sharding(PARTS), list(parts))
+        return jax.make_array_from_single_device_arrays(shape, self.sharding(PER_DEVICE), list(parts))
 
-    def mapped(self, function: Callable, arguments: tuple[Any, ...], results: Any) -> Callable:
+    def shard_map(self, function: Callable, arguments: tuple[Any, ...], results: Any) -> Callable:
         """A function of one device's arrays as one of the whole mesh.
 
         Args:
-          function: sees the rows of its device (ROWS), what was placed on it (PARTS), or everything (WHOLE).
+          function: sees the rows of its device (ROWS), what was placed on it (PER_DEVICE), or everything (WHOLE).
           arguments: one of these for each argument, or a pytree of them.
           results: likewise for what it returns; equal on all devices over which it is not cut.
         """
@@ -134,14 +168,14 @@ class Mesh:
 
 
 def _of_this_device(spec: Any, tree: Any) -> Any:
-    return jax.tree.map(lambda leaf: leaf[0, 0], tree) if spec == PARTS else tree
+    return jax.tree.map(lambda leaf: leaf[0, 0], tree) if spec == PER_DEVICE else tree
 
 
 def _is_ours(device: jax.Device) -> bool:
     return device.process_index == jax.process_index()
 
 
-def share(array: jax.Array, axis: str | None) -> jax.Array:
+def local_slice(array: jax.Array, axis: str | None) -> jax.Array:
     """On a device: its part of an array that all devices of the axis have, cut along the first dimension."""
     if axis is None:
         return array
@@ -149,12 +183,12 @@ def share(array: jax.Array, axis: str | None) -> jax.Array:
     return jax.lax.dynamic_slice_in_dim(array, jax.lax.axis_index(axis) * size, size)
 
 
-def total(value: jax.Array, axis: str | None) -> jax.Array:
+def psum(value: jax.Array, axis: str | None) -> jax.Array:
     """On a device: the sum over the axis."""
     return value if axis is None else jax.lax.psum(value, axis)
 
 
-def exchanged(x: jax.Array, rows: jax.Array, axis: str | None) -> jax.Array:
+def ring_gather(x: jax.Array, rows: jax.Array, axis: str | None) -> jax.Array:
     """On a device: its part of x[rows], where x and rows are cut over the axis; 0 where a row is none of x.
 
     Parts of x pass by in a ring, so that no device ever holds more than two.
@@ -170,11 +204,11 @@ def exchanged(x: jax.Array, rows: jax.Array, axis: str | None) -> jax.Array:
         inside = ((local >= 0) & (local < x.shape[0])).reshape(-1, *[1] * (x.ndim - 1))
         found = jnp.where(inside, x[jnp.clip(local, 0, x.shape[0] - 1)], found)
         if turn + 1 < count:
-            x = passed_on(x, axis)
+            x = ring_shift(x, axis)
     return found
 
 
-def passed_on(x: Any, axis: str) -> Any:
+def ring_shift(x: Any, axis: str) -> Any:
     """On a device: what the next device of the axis has; that of the first goes to the last."""
     count = jax.lax.axis_size(axis)
     pairs = [(place, (place - 1) % count) for place in range(count)]

@@ -6,16 +6,12 @@ meet at named places, by way of the coordination service, and a wait there or fo
 """
 
 import contextlib
-import ctypes
 import hashlib
 import itertools
 import json
 import os
-import re
-import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,26 +20,33 @@ from typing import Any, NoReturn
 import jax
 from jax._src import distributed  # as Orbax does: no public function gives the coordination service's client
 
+from lgcn_jax.devices.lost import (
+    causes,
+    is_first,
+    is_lost,
+    is_our_own,
+    lost,
+    process_count,
+    process_index,
+    quiet_libraries,
+    several,
+)
 from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.system import ending
 from lgcn_jax.system.signals import Stopped, StopRequest
 
 DETECT = "auto"  # in place of a coordinator's address: the cluster that JAX finds itself in
+
 HEARTBEAT_SECONDS = 20  # without one, after which JAX's service counts a process as gone
+
 WAIT_SECONDS = 600.0  # how long a process waits for the others at one place, unless `join` is told otherwise
 
-# What the libraries below say when another process is gone, as far as it was seen.
-_LOST = re.compile(
-    r"gloo|nccl|heartbeat timeout|coordination.?service|distributed service|socket closed"
-    r"|connection (reset|closed|refused)|remote task|another task died",
-    re.IGNORECASE,
-)
-
-LAST_WORDS = 1 << 14  # bytes of C++ messages among which the reason of an abort is looked for
 FAREWELL_SECONDS = 3.0  # for which the first process stays, so that the others can tell why they end, too
 
 _limit = WAIT_SECONDS
+
 _quiet = contextlib.ExitStack()  # from `join` to the end of `together`
+
 _meetings = itertools.count()
 
 
@@ -91,7 +94,7 @@ def _initialize(settings: dict[str, Any], coordinator: str, check: Callable[[], 
         except Exception as error:
             failures.append((str(error) or type(error).__name__).splitlines()[0])
 
-    _quiet.enter_context(_quiet_libraries())
+    _quiet.enter_context(quiet_libraries())
     thread = threading.Thread(target=initialize, daemon=True, name="join")
     end = time.monotonic() + _limit
     thread.start()
@@ -116,31 +119,11 @@ def _absent(coordinator: str, settings: dict[str, Any]) -> str:
     return "nobody answers there"
 
 
-def several() -> bool:
-    """Whether this process is one of several of a run."""
-    return distributed.global_state.client is not None and _count() > 1
-
-
-def is_first() -> bool:
-    """Whether this is the process that writes and prints."""
-    return _this() == 0
-
-
-def _this() -> int:
-    """The number of this process. Never `jax.process_index()`, which looks for devices, and then waits for the others:
-    it is asked for where they may be gone, in the handler of SIGABRT and in threads."""
-    return distributed.global_state.process_id
-
-
-def _count() -> int:
-    return distributed.global_state.num_processes
-
-
 class DivergedError(Exception):
     """The processes of a run came to different places."""
 
 
-def exchange(place: str, text: str = "") -> list[str]:
+def all_gather(place: str, text: str = "") -> list[str]:
     """The texts that all processes bring to a place, in their order; waits for all of them.
 
     Args:
@@ -154,13 +137,13 @@ def exchange(place: str, text: str = "") -> list[str]:
         return [text]
     client, number = distributed.global_state.client, next(_meetings)
     meeting = f"lgcn_jax/{number}"
-    client.key_value_set(f"{meeting}/{_this()}", json.dumps([place, text]))
+    client.key_value_set(f"{meeting}/{process_index()}", json.dumps([place, text]))
     try:
         client.wait_at_barrier(meeting, int(_limit * 1000))
     except jax.errors.JaxRuntimeError as error:
         if "DEADLINE_EXCEEDED" in str(error):
             come = {int(key.rsplit("/", 1)[1]) for key, _ in client.key_value_dir_get(meeting)}
-            _too_late(place, sorted(set(range(_count())) - come))
+            _too_late(place, sorted(set(range(process_count())) - come))
         raise
     if is_first() and number:  # all have read what was brought to the meeting before this one
         client.key_value_delete(f"lgcn_jax/{number - 1}")
@@ -173,12 +156,12 @@ def exchange(place: str, text: str = "") -> list[str]:
 
 def _too_late(place: str, missing: list[int]) -> NoReturn:
     who = " and ".join(f"process {number}" for number in missing) or "another process"
-    ending.end(1, f"process {_this()} waited {_limit:.0f} s {place} for {who}; the same command continues")
+    ending.end(1, f"process {process_index()} waited {_limit:.0f} s {place} for {who}; the same command continues")
 
 
 def _too_long(place: str) -> NoReturn:
     why = f"another process does not answer, or {_limit:.0f} s are too few (--process_timeout)"
-    ending.end(1, f"process {_this()} was not done {place}: {why}; the same command continues")
+    ending.end(1, f"process {process_index()} was not done {place}: {why}; the same command continues")
 
 
 @contextlib.contextmanager
@@ -195,17 +178,17 @@ def waiting(place: str) -> Iterator[None]:
         timer.cancel()
 
 
-def largest(place: str, value: int) -> int:
+def max_over_processes(place: str, value: int) -> int:
     """The largest of the processes' values, so that all of them do the same next; waits for all."""
-    return max(map(int, exchange(place, str(value)))) if several() else value
+    return max(map(int, all_gather(place, str(value)))) if several() else value
 
 
-def smallest(place: str, value: int) -> int:
+def min_over_processes(place: str, value: int) -> int:
     """The smallest of the processes' values; waits for all."""
-    return -largest(place, -value)
+    return -max_over_processes(place, -value)
 
 
-def from_first(place: str, value: Callable[[], Any]) -> Any:
+def broadcast_from_first(place: str, value: Callable[[], Any]) -> Any:
     """The JSON value that the first process finds; the others wait for it, and call nothing.
 
     Raises:
@@ -213,7 +196,7 @@ def from_first(place: str, value: Callable[[], Any]) -> Any:
     """
     if not several():
         return value()
-    found, refused = json.loads(exchange(place, json.dumps(_attempted(value)) if is_first() else "")[0])
+    found, refused = json.loads(all_gather(place, json.dumps(_attempted(value)) if is_first() else "")[0])
     if refused:
         raise InputError(*refused)
     return found
@@ -236,10 +219,10 @@ def require_same(place: str, values: dict[str, Any]) -> None:
     """
     here = {name: json.dumps(value, sort_keys=True) for name, value in values.items()}
     digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in here.items()}
-    everywhere = [json.loads(text) for text in exchange(place, json.dumps(digests))]
+    everywhere = [json.loads(text) for text in all_gather(place, json.dumps(digests))]
     different = [name for name in here if len({digests.get(name) for digests in everywhere}) > 1]
     if different:
-        texts = exchange("at what differs", json.dumps({name: here[name][:200] for name in different}))
+        texts = all_gather("at what differs", json.dumps({name: here[name][:200] for name in different}))
         first, other = _a_pair_that_differs([json.loads(text) for text in texts], different[0])
         found = f"{first}; and, in another process of this run, {other}"
         raise InputError(", ".join(different), found, "the same in all of them")
@@ -250,7 +233,7 @@ def _a_pair_that_differs(told: list[dict[str, str]], name: str) -> tuple[str, st
 
 
 @contextlib.contextmanager
-def together(request: StopRequest) -> Iterator[None]:
+def fail_together(request: StopRequest) -> Iterator[None]:
     """While entered, an error of one process ends it at once, in one line: the others would wait for it for ever.
 
     They notice that it is gone, and end in one line with exit status 1. Where there is one process, nothing is done.
@@ -261,7 +244,7 @@ def together(request: StopRequest) -> Iterator[None]:
     with _quiet:
         try:
             yield
-            exchange("at the end of the run")
+            all_gather("at the end of the run")
             jax.distributed.shutdown()
         except BaseException as error:
             _end(error, request)  # an orderly end would wait for the others, or for the one that is gone
@@ -277,72 +260,13 @@ def _end(error: BaseException, request: StopRequest) -> NoReturn:
         ending.end(2, str(error))
     if isinstance(error, DivergedError):
         ending.end(1, f"the processes of this run have come apart ({error}); the same command continues")
-    causes = list(_causes(error))
-    if said := next((str(cause) for cause in causes if _is_of_others(cause)), ""):
+    found = list(causes(error))
+    if said := next((str(cause) for cause in found if is_lost(cause)), ""):
         ending.end(1, lost(said))
-    if not any(_is_our_own(cause) for cause in causes):
+    if not any(is_our_own(cause) for cause in found):
         time.sleep(HEARTBEAT_SECONDS + 5)  # JAX's service ends this process, where that is what became of another
     if isinstance(error, WriteError):
         ending.end(1, "; ".join([str(error), *getattr(error, "__notes__", [])]))
     sys.excepthook(type(error), error, error.__traceback__)
     sys.stderr.flush()
     os._exit(1)
-
-
-def lost(reason: str) -> str:
-    """The line that is told where another process is gone; `reason` is what JAX says of it."""
-    known = re.search(r"Task (\d+) heartbeat timeout", reason)
-    first = "PollForError" in reason or "leader" in reason
-    who = f"process {known[1]}" if known else "the first process" if first and not is_first() else "another process"
-    what = "did not answer in time" if re.search("timed out", reason, re.IGNORECASE) else "is gone"
-    never_met = re.search(".*(initialization failed|unreachable|no route).*", reason, re.IGNORECASE)
-    if never_met and not (known or first):
-        what = f"is gone or cannot be reached ({never_met[0].strip()[:200]})"
-    return f"{who} of this run {what}; the same command continues"
-
-
-def _is_of_others(error: BaseException) -> bool:
-    """Whether a library below says that another process is gone."""
-    return not isinstance(error, WriteError) and bool(_LOST.search(str(error))) and not _is_our_own(error)
-
-
-def _is_our_own(error: BaseException) -> bool:
-    """Whether an error is certainly of this process alone: the operating system's about files, or want of memory."""
-    named = isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError | TimeoutError)
-    return bool(named) or "os_error_code=" in str(error) or "RESOURCE_EXHAUSTED" in str(error)
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, and those of which it was made."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-
-
-@contextlib.contextmanager
-def _quiet_libraries() -> Iterator[None]:
-    """While entered, C++ writes its messages to a file, and a process that it aborts ends in one line.
-
-    JAX's service aborts a process, with a stack of C++, where another one is gone. `sys.stderr` still is the user's.
-    """
-    users = os.dup(2)
-    before, sys.stderr = sys.stderr, os.fdopen(users, "w", buffering=1, errors="backslashreplace")
-    with tempfile.TemporaryFile() as messages:
-        os.dup2(messages.fileno(), 2)
-
-        def aborted(number: int) -> None:
-            del number
-            size = os.fstat(messages.fileno()).st_size
-            said = os.pread(messages.fileno(), LAST_WORDS, max(0, size - LAST_WORDS)).decode(errors="replace")
-            if _LOST.search(said):
-                ending.end(1, lost(said))
-            os.write(users, said.encode())  # something else, which is told as it is
-
-        handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(aborted)
-        ctypes.CDLL(None).signal(signal.SIGABRT, handler)  # Python's own handlers would never run: abort() is in C++
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGABRT, signal.SIG_DFL)
-            os.dup2(users, 2)
-            sys.stderr = before

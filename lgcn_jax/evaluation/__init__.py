@@ -1,0 +1,1 @@
+"""Evaluation: metrics of the top k of all items, on the device."""

@@ -10,12 +10,14 @@ import jax
 import numpy as np
 import scipy.sparse
 
+ORDERS = ("auto", "natural", "local")
 VECTORS, STEPS = 8, 4  # of the embedding; more of either did not make fewer rows leave a cache
 DEPTH, SMALLEST = 8, 300  # of the bisection: down to parts whose rows fit the first two caches
 SQUARINGS = 7  # of a covariance: its 128th power has little left but the principal direction
 
-# Bits of the int64 numbers that `local` computes with. Degrees add up to at most 31 bits (`graph.normalized`), and so
-# sums over edges to 31 + 30 (the embedding; centred, 31 + 31) or 31 + 15 + 15 (a covariance): never more than 62.
+# Bits of the int64 numbers that `locality_order` computes with. Degrees add up to at most 31 bits, as `normalized`
+# requires, and so sums over edges to 31 + 30 (the embedding; centred, 31 + 31) or 31 + 15 + 15 (a covariance): never
+# more than 62.
 EMBEDDING, TYPICAL = 30, 24  # at most, and on average
 POINT = 14  # a point's largest coordinate; a difference of two has one more
 COVARIANCE = 28  # a square's elements, sums of VECTORS products, have 2 * 28 + 3
@@ -45,12 +47,12 @@ def choose(name: str = "auto") -> str:
     return ("local" if jax.default_backend() == "cpu" else "natural") if name == "auto" else name
 
 
-def natural(num_nodes: int) -> Order:
+def identity_order(num_nodes: int) -> Order:
     """Row r is node r's."""
     return Order(np.arange(num_nodes, dtype=np.int32), num_nodes)
 
 
-def local(matrix: scipy.sparse.csr_matrix, num_users: int) -> Order:
+def locality_order(matrix: scipy.sparse.csr_matrix, num_users: int) -> Order:
     """Nodes of a neighbourhood stand together, so that a product finds the rows that it gathers in a cache.
 
     Neighbourhoods are the parts of a recursive bisection, at equal numbers of edges, of the nodes' embedding.
@@ -66,7 +68,7 @@ def local(matrix: scipy.sparse.csr_matrix, num_users: int) -> Order:
     return _standing(nodes, np.arange(len(nodes)), len(nodes))
 
 
-def dealt(degree: np.ndarray, num_users: int, shares: int) -> Order:
+def balanced_order(degree: np.ndarray, num_users: int, shares: int) -> Order:
     """Nodes are dealt to `shares` equal ranges of rows like cards, so that all hold about as many edges.
 
     Users and items are dealt apart, the busiest first and every second round in the other direction; within a range,
@@ -90,7 +92,7 @@ def _standing(nodes: np.ndarray, rows: np.ndarray, num_rows: int) -> Order:
     return Order(row, num_rows)
 
 
-def arranged(matrix: scipy.sparse.csr_matrix, order: Order) -> scipy.sparse.csr_matrix:
+def permute(matrix: scipy.sparse.csr_matrix, order: Order) -> scipy.sparse.csr_matrix:
     """The matrix [num_nodes, num_nodes] with rows and columns in the order: [num_rows, num_rows]."""
     degree = np.zeros(order.num_rows, np.int64)
     degree[order.row] = np.diff(matrix.indptr)

@@ -12,8 +12,11 @@ import jax
 import jax.numpy as jnp
 
 from lgcn_jax.graph import scatter
-from lgcn_jax.graph.layout import Bcoo, Bcsr, Bucket, Cusparse, Layout, Matrix, Segment, pytree
+from lgcn_jax.graph.bucket import Bucket
+from lgcn_jax.graph.compressed import Bcoo, Bcsr, Cusparse, Segment
+from lgcn_jax.graph.layout import Layout, Matrix, pytree
 
+DTYPES = ("float32", "bfloat16")
 LAYOUTS: dict[str, type[Layout]] = {
     "bcoo": Bcoo,
     "bcsr": Bcsr,
@@ -76,16 +79,16 @@ class Rounded(Layout):
     def rows(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
         return self.within.rows(self._rounded(x), nodes)
 
-    def spread(self, rows: jax.Array, nodes: jax.Array) -> jax.Array:
+    def product_of_rows(self, rows: jax.Array, nodes: jax.Array) -> jax.Array:
         """Sums are rounded, not what they are made of: so those of equal nodes come first."""
-        rows, nodes = scatter.merged(rows, nodes, self.num_rows)
-        return self.within.spread(self._rounded(rows), nodes)
+        rows, nodes = scatter.coalesce(rows, nodes, self.num_rows)
+        return self.within.product_of_rows(self._rounded(rows), nodes)
 
-    def take(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
-        return self.within.take(x, nodes)
+    def gather(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
+        return self.within.gather(x, nodes)
 
-    def own(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
-        return self.within.own(x, nodes)
+    def gather_local(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
+        return self.within.gather_local(x, nodes)
 
     def add(self, x: jax.Array, rows: jax.Array, nodes: jax.Array) -> jax.Array:
         return self.within.add(x, rows, nodes)
@@ -108,9 +111,9 @@ class Adjacency:
     layout: Layout
     row: jax.Array
 
-    def take(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
+    def gather(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
         """The rows of x that belong to int32 `nodes`."""
-        return self.layout.take(x, self.row[nodes])
+        return self.layout.gather(x, self.row[nodes])
 
 
 @jax.custom_vjp
@@ -133,57 +136,80 @@ def _backward(layout: Layout, gradient: jax.Array):
 propagate.defvjp(_forward, _backward)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 4))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 5))
 def combined_rows(
-    layout: Layout, weights: tuple[float, ...], table: jax.Array, nodes: jax.Array, axis: str | None = None
+    layout: Layout,
+    weights: tuple[float, ...],
+    table: jax.Array,
+    nodes: jax.Array,
+    shared: jax.Array | None = None,
+    axis: str | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """Rows of the layers' weighted sum: (sum_k weights[k] A_hat^k table)[nodes], and table[nodes], each [..., m, d].
+    """Rows of the layers' weighted sum: (sum_k weights[k] A_hat^k table)[rows], and table[rows], each [m, d].
 
     Args:
       layout: of A_hat, n nodes.
       weights: alpha_0..alpha_K; static.
       table: [n, d].
-      nodes: int32[..., m], repeats allowed.
+      nodes: int32[..., b], repeats allowed; flattened, they are the first of the m rows.
+      shared: int32[s], the rest of the rows, the same on all devices of the axis.
       axis: the mesh axis over which the last dimension of `nodes` is cut, None where it is not; static. The gradient is
         then that of the losses of all its devices, added up.
     """
-    flat = nodes.reshape(-1)
-    inner, scale, own = table, weights[-1], layout.take(table, flat)
+    flat = _flat(nodes, shared)
+    inner, scale, own = table, weights[-1], layout.gather(table, flat)
     for weight in weights[-2:0:-1]:  # Horner's rule: no layer is kept for a sum at the end
         inner, scale = weight * table + scale * layout.product(inner), 1.0
     combined = weights[0] * own
     if len(weights) > 1:
         combined = combined + scale * layout.rows(inner, flat)
-    return combined.reshape(*nodes.shape, -1), own.reshape(*nodes.shape, -1)
+    return combined, own
 
 
-def _combined_forward(layout: Layout, weights: tuple[float, ...], table: jax.Array, nodes: jax.Array, axis: str | None):
-    return combined_rows(layout, weights, table, nodes, axis), (layout, nodes)
+def gather_rows(
+    layout: Layout, table: jax.Array, nodes: jax.Array, shared: jax.Array | None = None, axis: str | None = None
+) -> jax.Array:
+    """table[rows], [m, d]; arguments and gradient as for `combined_rows`."""
+    return combined_rows(layout, (1.0,), table, nodes, shared, axis)[1]
+
+
+def _flat(nodes: jax.Array, shared: jax.Array | None) -> jax.Array:
+    nodes = nodes.reshape(-1)
+    return nodes if shared is None else jnp.concatenate([nodes, shared])
+
+
+def _combined_forward(layout: Layout, weights: tuple[float, ...], table: jax.Array, nodes, shared, axis: str | None):
+    return combined_rows(layout, weights, table, nodes, shared, axis), (layout, nodes, shared)
 
 
 def _combined_backward(weights: tuple[float, ...], axis: str | None, kept, gradients: tuple[jax.Array, jax.Array]):
-    """The same polynomial of A_hat, applied to a gradient that only the `nodes` have: sums in place, never a pass."""
-    layout, nodes = kept
-    nodes, combined, own = _of_all(axis, nodes, *gradients)
+    """The same polynomial of A_hat, applied to a gradient that only some rows have: sums in place, never a pass."""
+    layout, nodes, shared = kept
+    nodes, combined, own = _of_all(axis, nodes, shared, *gradients)
     own = weights[0] * combined + own
     if len(weights) == 1:
-        return None, layout.scatter(own, nodes), None
-    total = layout.spread(weights[-1] * combined, nodes)
+        return None, layout.scatter(own, nodes), None, None
+    total = layout.product_of_rows(weights[-1] * combined, nodes)
     for weight in weights[-2:0:-1]:
         total = layout.product(layout.add(total, weight * combined, nodes))
-    return None, layout.add(total, own, nodes), None
+    return None, layout.add(total, own, nodes), None, None
 
 
-def _of_all(axis: str | None, nodes: jax.Array, *rows: jax.Array) -> tuple[jax.Array, ...]:
-    """int32[b] nodes and their rows [b, d], of all devices of the axis, in the order of a batch that is not cut.
+def _of_all(axis: str | None, nodes: jax.Array, shared: jax.Array | None, *rows: jax.Array) -> tuple[jax.Array, ...]:
+    """int32[m] nodes and their rows [m, d], of all devices of the axis, in the order of a batch that is not cut.
 
     The backward pass is linear, and so it could also be done on each device and its tables added up. But rows are fewer
     than tables are long, and products that round shall round the same sums as on one device.
     """
-    if axis is not None:
-        last = nodes.ndim - 1
-        nodes, *rows = (jax.lax.all_gather(array, axis, axis=last, tiled=True) for array in (nodes, *rows))
-    return nodes.reshape(-1), *(array.reshape(nodes.size, -1) for array in rows)
+    if axis is None:
+        return _flat(nodes, shared), *rows
+    count = nodes.size
+    cut = [row[:count].reshape(*nodes.shape, -1) for row in rows]
+    all_nodes, *all_rows = (jax.lax.all_gather(array, axis, axis=nodes.ndim - 1, tiled=True) for array in (nodes, *cut))
+    all_rows = [array.reshape(all_nodes.size, -1) for array in all_rows]
+    if shared is not None:  # equal nodes on all devices: their rows are added up
+        all_rows = [jnp.concatenate([a, jax.lax.psum(b[count:], axis)]) for a, b in zip(all_rows, rows, strict=True)]
+    return _flat(all_nodes, shared), *all_rows
 
 
 combined_rows.defvjp(_combined_forward, _combined_backward)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from lgcn_jax.devices.mesh import passed_on, total
-from lgcn_jax.graph.layout import Layout, Matrix, joined, pytree, static
+from lgcn_jax.devices.mesh import psum, ring_shift
+from lgcn_jax.graph.layout import Layout, Matrix, max_capacity, pytree, static
 
 
 @pytree
@@ -39,20 +39,20 @@ class Ring(Layout):
 
     def rows(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
         local, _ = self._local(nodes)  # elsewhere: the last row, which is zero
-        return total(self._around(x, lambda block, part: block.rows(part, local)), self.axis)
+        return psum(self._around(x, lambda block, part: block.rows(part, local)), self.axis)
 
-    def spread(self, rows: jax.Array, nodes: jax.Array) -> jax.Array:
+    def product_of_rows(self, rows: jax.Array, nodes: jax.Array) -> jax.Array:
         found = jnp.zeros((self.size, rows.shape[1]), rows.dtype)
         for turn, block in enumerate(self.blocks):
             local, inside = self._local(nodes, turn)
-            found = found + block.spread(jnp.where(inside[:, None], rows, 0), local)
+            found = found + block.product_of_rows(jnp.where(inside[:, None], rows, 0), local)
         return found
 
-    def take(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
+    def gather(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
         local, inside = self._local(nodes)
-        return total(jnp.where(inside[:, None], x[local], 0), self.axis)
+        return psum(jnp.where(inside[:, None], x[local], 0), self.axis)
 
-    def own(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
+    def gather_local(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
         return x[self._local(nodes)[0]]
 
     def add(self, x: jax.Array, rows: jax.Array, nodes: jax.Array) -> jax.Array:
@@ -63,7 +63,7 @@ class Ring(Layout):
         """The sum of what each block makes of the part of x that it has the columns of."""
         found = part_of(self.blocks[0], x)
         for block in self.blocks[1:]:
-            x = passed_on(x, self.axis)
+            x = ring_shift(x, self.axis)
             found = found + part_of(block, x)
         return found
 
@@ -75,13 +75,13 @@ class Ring(Layout):
         return jnp.where(inside, local, self.size - 1), inside
 
 
-def cut(
+def partition(
     matrix: Matrix, kind: type[Layout], shares: int, axis: str, finish: Callable[[Layout], Layout] = lambda made: made
 ) -> Callable[[int], Ring]:
-    """Host: what makes the ring's part of one device, from the matrix in the order of `order.dealt`.
+    """Host: what makes the ring's part of one device, from the matrix in the order of `order.balanced_order`.
 
-    All blocks get room for the largest, so that their arrays have equal shapes on all devices; `finish` is applied to
-    each of them.
+    All blocks get the capacity of the largest, so that their arrays have equal shapes on all devices; `finish` is
+    applied to each of them.
     """
     size = matrix.shape[0] // shares
 
@@ -89,10 +89,10 @@ def cut(
         rows = matrix[row * size : (row + 1) * size]
         return rows[:, column * size : (column + 1) * size]
 
-    room = joined([kind.room(block(row, column)) for row in range(shares) for column in range(shares)])
+    capacity = max_capacity([kind.capacity(block(row, column)) for row in range(shares) for column in range(shares)])
 
     def make(place: int) -> Ring:
-        blocks = (kind.prepare(block(place, (place + turn) % shares), room) for turn in range(shares))
+        blocks = (kind.prepare(block(place, (place + turn) % shares), capacity) for turn in range(shares))
         return Ring(tuple(map(finish, blocks)), size, axis)
 
     return make

@@ -1,23 +1,52 @@
-"""LightGCN's encoder (He et al. 2020): a table of node embeddings, propagated K times, and the layers' weighted sum."""
+"""LightGCN (He et al. 2020): a table of node embeddings, propagated K times, and the layers' weighted sum."""
+
+import dataclasses
 
 import jax
-import jax.numpy as jnp
-from flax import nnx
 
+from lgcn_jax.errors import InputError
 from lgcn_jax.graph.layout import Layout
 from lgcn_jax.graph.propagation import combined_rows, propagate
+from lgcn_jax.models.encoder import Encoder, EncoderSettings
+from lgcn_jax.settings import integer, representable, setting
 
 
-class LightGCN(nnx.Module):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LightGCNSettings(EncoderSettings):
+    """Depth and layer weights of LightGCN."""
+
+    num_layers: int = integer(3, "number of propagation layers K", least=0, most=64)
+    layer_weights: tuple[float, ...] = setting(
+        (),
+        "weights alpha_0,...,alpha_K of the layers (default: each 1/(K+1))",
+        lambda v: all(map(representable, v)),
+        "finite numbers (in float32)",
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.layer_weights and len(self.layer_weights) != self.num_layers + 1:
+            expected = f"{self.num_layers + 1} (num_layers + 1)"
+            raise InputError("--layer_weights", f"{len(self.layer_weights)} numbers", expected)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The layer weights alpha_0..alpha_K, uniform unless given."""
+        return self.layer_weights or (1 / (self.num_layers + 1),) * (self.num_layers + 1)
+
+    def create(self, key: jax.Array, node: jax.Array) -> "LightGCN":
+        return LightGCN(self.initial_table(key, node), self.weights)
+
+
+class LightGCN(Encoder):
     """The trainable table and what is computed from it.
 
     Attributes:
-      table: float[num_rows, d], layer 0 of all nodes, in the order of the layout's rows.
       weights: alpha_0..alpha_K, one for each layer; static.
     """
 
     def __init__(self, table: jax.Array, weights: tuple[float, ...]):
-        self.table = nnx.Param(table)
+        super().__init__(table)
         self.weights = weights
 
     def layers(self, layout: Layout) -> list[jax.Array]:
@@ -38,19 +67,8 @@ class LightGCN(nnx.Module):
             final = weight * table + propagate(layout, final)
         return final
 
-    def rows(self, layout: Layout, rows: jax.Array, axis: str | None = None) -> tuple[jax.Array, jax.Array]:
-        """The final and the layer-0 embeddings in int32[..., m] `rows`, each [..., m, d].
-
-        They are `self(layout)[rows]`, but cheaper. Where a mesh axis cuts the last dimension of `rows`, the table's
-        gradient is that of the losses of all its devices, added up.
-        """
-        return combined_rows(layout, self.weights, self.table[...], rows, axis)
-
-
-def initial_table(key: jax.Array, node: jax.Array, dim: int, std: float) -> jax.Array:
-    """float32[num_rows, dim]: N(0, std^2) for the node of each row, and zeros where `node` (int32[num_rows]) is -1.
-
-    A node's numbers depend on the key and on the node alone, and so on neither the order of the rows nor their number.
-    """
-    drawn = jax.vmap(lambda node: jax.random.normal(jax.random.fold_in(key, node), (dim,), jnp.float32))(node)
-    return jnp.where(node[:, None] >= 0, std * drawn, 0)
+    def rows(
+        self, layout: Layout, nodes: jax.Array, shared: jax.Array | None = None, axis: str | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """As for `Encoder`, but cheaper: the first and the last product are made for these rows alone."""
+        return combined_rows(layout, self.weights, self.table[...], nodes, shared, axis)

@@ -57,7 +57,9 @@ def progression(rows: list[dict]) -> "Figure":
     for axes, metric in zip(panels, ("recall", "ndcg"), strict=False):
         lines = {n: {r["epoch"]: r[n] for r in evaluated} for n in names if n.startswith(metric)}
         _draw(axes, lines, f"{metric} ({evaluated[0]['split']} part)")
-    terms = {"loss": "total", "loss_ranking": "ranking", "loss_contrastive": "contrastive"}
+    # The penalty, whose weight is tiny, would dwarf the other terms.
+    terms = [name for name in train[0] if name.startswith("loss_") and name != "loss_l2"]
+    terms = {"loss": "total"} | {name: name.removeprefix("loss_") for name in terms}
     _draw(panels[2], {label: {r["epoch"]: r[key] for r in train} for key, label in terms.items()}, "train loss")
     panels[2].set_yscale("log")
     return figure

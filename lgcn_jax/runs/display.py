@@ -27,7 +27,7 @@ class Display:
         self._lines = not quiet and not self._terminal
         size = {"ncols": _columns(), "nrows": 2}  # of our own: where a terminal says 0, tqdm shows nothing
         shape = {"bar_format": "{percentage:3.0f}% |{bar}|", "miniters": 0}  # blocks differ in what they add
-        self._bar = tqdm.tqdm(total=config.epochs, disable=not self._terminal, **shape, **size)
+        self._bar = tqdm.tqdm(total=config.training.epochs, disable=not self._terminal, **shape, **size)
 
     def begin(self, count: int) -> None:
         """Before a block of `count` steps. The first one starts the clock, so that compilation is not in the rate."""
@@ -47,13 +47,13 @@ class Display:
         """A line of metrics.jsonl: evaluations are shown."""
         if row["split"] == "train":
             return
-        watched, epoch = self._config.watched, row["epoch"]
+        watched, epoch = self._config.evaluation.watched, row["epoch"]
         self._metric = f"{row['split']} {watched} {row[watched]:.4f}"
         if self._terminal:
             self._describe(epoch, epoch)
             self._bar.refresh()  # the next block may be long in coming, and after the last epoch there is none
         if self._lines:
-            place = f"epoch {epoch:>{len(str(self._config.epochs))}}/{self._config.epochs}"
+            place = f"epoch {epoch:>{len(str(self._config.training.epochs))}}/{self._config.training.epochs}"
             print(f"{place}  {self._told(self._metric, epoch)}", file=sys.stderr, flush=True)
 
     def _told(self, metric: str, place: float) -> str:
@@ -64,11 +64,11 @@ class Display:
 
     def _left(self, place: float) -> float:
         """Seconds until the last epoch is over, `place` epochs into the run, at the mean rate since the first block."""
-        return (time.perf_counter() - self._begun) / (place - self._first) * (self._config.epochs - place)
+        return (time.perf_counter() - self._begun) / (place - self._first) * (self._config.training.epochs - place)
 
     def _describe(self, epoch: int, place: float) -> None:
         """The texts around the bar, for a terminal as wide as it is now; what does not fit is cut off at the end."""
-        shown = f"{epoch}/{self._config.epochs}"
+        shown = f"{epoch}/{self._config.training.epochs}"
         self._bar.ncols = _columns()
         if self._bar.ncols >= ENOUGH:
             self._bar.bar_format = f"epoch {shown} {{percentage:3.0f}}% |{{bar}}| {self._told(self._metric, place)}"

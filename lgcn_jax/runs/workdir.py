@@ -19,7 +19,7 @@ from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.graph import order, propagation
-from lgcn_jax.runs import checkpoint, curves
+from lgcn_jax.runs import checkpoint, curves, integrity
 from lgcn_jax.runs.scalars import Scalars
 from lgcn_jax.system.files import write
 from lgcn_jax.version import __version__
@@ -92,7 +92,7 @@ class RunFolder:
             self._scalars.close()
 
 
-class Onlooker(RunFolder):
+class NullRunFolder(RunFolder):
     """The run folder of a process that writes nothing, since another one does."""
 
     def __init__(self, path: Path, config: Config, environment: dict[str, Any], rows: list[dict[str, Any]] = ()):
@@ -108,7 +108,7 @@ class Onlooker(RunFolder):
         """Nothing is open."""
 
 
-def require_ours(path: Path) -> None:
+def check_is_run_folder(path: Path) -> None:
     """Raises an InputError where names of the run folder are taken by what no run of ours can have left there."""
     for names, kind, is_kind in ((FILES, "file", Path.is_file), (FOLDERS, "folder", Path.is_dir)):
         for name in names:
@@ -124,10 +124,10 @@ def clear(path: Path) -> None:
     """Removes what a run leaves behind, and nothing else that lies in the folder.
 
     Raises:
-      InputError: as `require_ours`.
+      InputError: as `check_is_run_folder`.
       WriteError: something cannot be removed.
     """
-    require_ours(path)
+    check_is_run_folder(path)
     try:
         for name in FOLDERS:
             if (path / name).exists():
@@ -153,8 +153,8 @@ def _is_ours(path: Path) -> bool:
     with contextlib.suppress(OSError, ValueError, TypeError):
         if "lgcn_jax" in json.loads((path / "environment.json").read_text(encoding="utf-8")):
             return True
-    for number in checkpoint.steps(path / "checkpoints"):
-        with contextlib.suppress(checkpoint.DamagedError, InputError):
+    for number in integrity.steps(path / "checkpoints"):
+        with contextlib.suppress(integrity.DamagedError, InputError):
             checkpoint.read_meta(path / "checkpoints", number)
             return True
     return False
@@ -180,8 +180,8 @@ def environment(config: Config, interactions: Interactions) -> dict[str, Any]:
         "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         **{name: getattr(jax.config, name) for name in JAX_SETTINGS},
         "variables": {name: os.environ[name] for name in sorted(os.environ) if _matters(name)},
-        "propagation": propagation.choose(config.propagation),
-        "node_order": order.choose(config.node_order),
+        "propagation": propagation.choose(config.graph.propagation),
+        "node_order": order.choose(config.graph.node_order),
         "processes": jax.process_count(),
         "commit": _commit(),
         "dataset": {
@@ -209,6 +209,14 @@ def _cpu_model() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def flattened(values: dict[str, Any]) -> dict[str, Any]:
+    """{'a': 1, 'b': {'c': 2}} -> {'a': 1, 'b.c': 2}."""
+    flat = {}
+    for name, value in values.items():
+        flat |= {f"{name}.{inner}": part for inner, part in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
 
 
 def versions() -> dict[str, str]:

@@ -19,15 +19,18 @@ from flax import nnx
 from lgcn_jax.config import Config
 from lgcn_jax.devices import processes
 from lgcn_jax.evaluation import ranking
-from lgcn_jax.training import optimizer
+from lgcn_jax.optimization import OptimizerState
+from lgcn_jax.training.health import NonFiniteError, require_finite
+from lgcn_jax.training.listener import Listener
 from lgcn_jax.training.programs import Programs
-from lgcn_jax.training.setup import Problem
-from lgcn_jax.training.state import Progress, Snapshot, Totals, table_sha256
+from lgcn_jax.training.setup import Setup
+from lgcn_jax.training.state import Progress, Snapshot, metric_names, table_sha256
 from lgcn_jax.training.step import stream
 
 BLOCK_SECONDS = 1.0  # how long the host waits for the device at a time
+
 FIRST_BLOCK = 1  # steps of a run's first block, which is timed to size the next one
-DIVERGED = 1e6  # a mean ranking term above which a run is given up; a model that knows nothing has .7
+
 GROWTH = 8  # how many times longer than the one before it a block may be
 
 
@@ -40,28 +43,6 @@ class Pace:
     def took(self, steps: int, seconds: float) -> None:
         """A block of `steps` took so long."""
         self.steps = max(1, min(int(steps * BLOCK_SECONDS / seconds), GROWTH * steps))
-
-
-class Listener:
-    """What a run tells while it goes on. This one hears nothing and never stops the run."""
-
-    def log(self, row: dict[str, Any]) -> None:
-        """A line of metrics.jsonl."""
-
-    def steps(self, planned: int) -> int:
-        """How many steps the next block shall have: `planned`, or fewer, at least 1; asked before every block."""
-        return planned
-
-    def progress(self, epoch: int, step: int, steps: int, loss: float) -> None:
-        """A block of steps is done: `step` of `steps` of `epoch` (from 1), with the mean loss so far."""
-
-    def save(self, snapshot: Snapshot, scheduled: bool) -> None:
-        """A place worth keeping; copy its arrays before returning. One that is not `scheduled` is saved only because
-        the run is stopped or over here."""
-
-    def stopped(self) -> bool:
-        """Whether the run shall end here; asked after every block and evaluation."""
-        return False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,14 +84,6 @@ class Result:
         }
 
 
-class NonFiniteError(FloatingPointError):
-    """A number of the run became infinite, not a number, or absurd: `term`, at `epoch` (from 1) after `step` steps."""
-
-    def __init__(self, term: str, value: float, epoch: int, step: int):
-        super().__init__(f"{term} is {value} at epoch {epoch}, step {step}")
-        self.term, self.epoch, self.step = term, epoch, step
-
-
 class Ready(NamedTuple):
     """A run that can begin at once: where it stands, its compiled programs, and the seconds that compilation took."""
 
@@ -119,19 +92,21 @@ class Ready(NamedTuple):
     compile_seconds: float
 
 
-def prepare(problem: Problem, start: Snapshot | None = None) -> Ready:
+def prepare(setup: Setup, start: Snapshot | None = None) -> Ready:
     """Compiles the programs of a run from `start`, or from its beginning."""
-    here = problem.start() if start is None else start._replace(progress=resumed(problem.config, start.progress))
+    here = (
+        setup.start() if start is None else start._replace(progress=progress_for_resume(setup.config, start.progress))
+    )
     started = time.perf_counter()
-    programs = Programs.compile(problem, here)
+    programs = Programs.compile(setup, here)
     return Ready(here, programs, time.perf_counter() - started)
 
 
-def fit(problem: Problem, listener: Listener | None = None, start: Snapshot | None = None) -> Result:
-    """`prepare` and `train` in one: trains until `config.epochs`, an early stop, or the listener's wish.
+def fit(setup: Setup, listener: Listener | None = None, start: Snapshot | None = None) -> Result:
+    """`prepare` and `train` in one: trains until `config.training.epochs`, an early stop, or the listener's wish.
 
     Args:
-      problem: made by `pose`.
+      setup: made by `build_setup`.
       listener: as for `train`.
       start: a place to go on from, as a listener was given it; from there on, the run is bit for bit the one that
         was not stopped. Its arrays are donated.
@@ -139,51 +114,53 @@ def fit(problem: Problem, listener: Listener | None = None, start: Snapshot | No
     Raises:
       NonFiniteError: as for `train`.
     """
-    return train(problem, prepare(problem, start), listener or Listener())
+    return train(setup, prepare(setup, start), listener or Listener())
 
 
-def train(problem: Problem, ready: Ready, listener: Listener) -> Result:
-    """Trains from where the run stands until `config.epochs`, an early stop, or the listener's wish.
+def train(setup: Setup, ready: Ready, listener: Listener) -> Result:
+    """Trains from where the run stands until `config.training.epochs`, an early stop, or the listener's wish.
 
     Args:
-      problem: made by `pose`.
+      setup: made by `build_setup`.
       ready: of `prepare`; its arrays are donated.
-      listener: told of every line, block and place worth keeping; saves are due after every `config.save_every`
-        epochs, at each new best, where the run is stopped, and at the end.
+      listener: told of every line, block and place worth keeping; saves are due after every `save_every` epochs, at
+        each new best, where the run is stopped, and at the end.
 
     Raises:
       NonFiniteError: a loss, gradient, parameter or metric is no longer a finite number; nothing is saved then.
     """
-    config, (here, programs, compile_seconds), pace = problem.config, ready, Pace()
+    config, (here, programs, compile_seconds), pace = setup.config, ready, Pace()
     if evaluation_due(config, here.progress):  # settings were changed so that the run ends where it stands
-        here = evaluate_epoch(problem, programs, here, listener)
+        here = evaluate_epoch(setup, programs, here, listener)
         save(here, listener, save_scheduled(config, here.progress))
-    while not over(config, here.progress):
-        here = train_epoch(problem, programs, here, listener, pace)
+    while not is_finished(config, here.progress):
+        here = train_epoch(setup, programs, here, listener, pace)
         if evaluation_due(config, here.progress):
-            here = evaluate_epoch(problem, programs, here, listener)
+            here = evaluate_epoch(setup, programs, here, listener)
         stopped, scheduled = listener.stopped(), save_scheduled(config, here.progress)
-        if stopped or scheduled or over(config, here.progress):
+        if stopped or scheduled or is_finished(config, here.progress):
             save(here, listener, scheduled)
         if stopped:
             break
-    status = "completed" if over(config, here.progress) else "interrupted"
+    status = "completed" if is_finished(config, here.progress) else "interrupted"
     with processes.waiting("for the trained table"):
-        return Result(status, here, compile_seconds, problem.table(here.state.params))
+        return Result(status, here, compile_seconds, setup.table(here.state.params))
 
 
-def over(config: Config, progress: Progress) -> bool:
+def is_finished(config: Config, progress: Progress) -> bool:
     """Whether nothing is left to do: all epochs are done, or the watched metric has stopped rising.
 
     Never within an epoch: one that was begun is finished.
     """
-    patience = config.early_stopping_patience
-    return progress.step == 0 and (progress.epoch >= config.epochs or (patience > 0 and progress.stale >= patience))
+    patience = config.training.early_stopping_patience
+    return progress.step == 0 and (
+        progress.epoch >= config.training.epochs or (patience > 0 and progress.stale >= patience)
+    )
 
 
-def resumed(config: Config, progress: Progress) -> Progress:
+def progress_for_resume(config: Config, progress: Progress) -> Progress:
     """A place to go on from, without the evaluation that was due only because the run once ended there."""
-    return progress if over(config, progress) else dataclasses.replace(progress, final=None, final_best=False)
+    return progress if is_finished(config, progress) else dataclasses.replace(progress, final=None, final_best=False)
 
 
 def evaluation_due(config: Config, progress: Progress) -> bool:
@@ -191,13 +168,13 @@ def evaluation_due(config: Config, progress: Progress) -> bool:
     epoch, latest = progress.epoch, progress.latest
     if progress.step or not epoch or (latest and latest["epoch"] == epoch):
         return False
-    return epoch % config.eval_every == 0 or over(config, progress)
+    return epoch % config.evaluation.eval_every == 0 or is_finished(config, progress)
 
 
 def save_scheduled(config: Config, progress: Progress) -> bool:
     """After every `save_every` epochs and at a new best of the scheduled evaluations; never within an epoch."""
     new_best = progress.best is not None and progress.best["epoch"] == progress.epoch
-    return progress.step == 0 and (progress.epoch % config.save_every == 0 or new_best)
+    return progress.step == 0 and (progress.epoch % config.training.save_every == 0 or new_best)
 
 
 def save(here: Snapshot, listener: Listener, scheduled: bool) -> None:
@@ -217,83 +194,74 @@ def epoch_key(seed: int, epoch: jax.Array) -> jax.Array:
 
 
 def train_epoch(
-    problem: Problem, programs: Programs, here: Snapshot, listener: Listener, pace: Pace | None = None
+    setup: Setup, programs: Programs, here: Snapshot, listener: Listener, pace: Pace | None = None
 ) -> Snapshot:
     """The rest of the epoch in hand, or the part of it until the listener stops the run. Donates `here`."""
-    steps, epoch, pace = problem.steps_per_epoch, here.progress.epoch + 1, pace or Pace()
-    key = problem.mesh.put(epoch_key(problem.config.seed, jax.device_put(np.uint32(epoch))))
+    steps, epoch, pace = setup.steps_per_epoch, here.progress.epoch + 1, pace or Pace()
+    key = setup.mesh.replicate(epoch_key(setup.config.training.seed, jax.device_put(np.uint32(epoch))))
     while here.progress.step < steps:
         first = here.progress.step
         last = first + listener.steps(min(pace.steps, steps - first))
-        last = processes.smallest(f"at epoch {epoch}, step {first}", last)
+        last = processes.min_over_processes(f"at epoch {epoch}, step {first}", last)
         begun = time.perf_counter()
-        places = problem.mesh.put((np.int32(first), np.int32(last)))
+        indices = setup.mesh.replicate((np.int32(first), np.int32(last)))
         with processes.waiting(f"at epoch {epoch}, step {last}"):
-            state, totals = programs.block(here.state, here.totals, problem.adjacency, problem.sampler, key, *places)
+            state, totals = programs.block(here.state, here.totals, setup.adjacency, setup.sampler, key, *indices)
             told = jax.device_get(totals)  # waits for the device
-        require_finite(told, epoch, last)
+        require_finite(told, setup.config.loss, epoch, last)
         seconds = time.perf_counter() - begun
         here = Snapshot(state, totals, _worked(here.progress, seconds, step=last))
-        listener.progress(epoch, last, steps, float(told.sums.loss) / last)
+        listener.progress(epoch, last, steps, float(told.sums["loss"]) / last)
         pace.took(last - first, seconds)
         if last < steps and listener.stopped():
             return here
-    listener.log(train_row(problem, here))
+    listener.log(train_row(setup, here))
     progress = dataclasses.replace(here.progress, epoch=epoch, step=0, epoch_seconds=0.0)
-    return Snapshot(here.state, problem.zeros(), progress)
+    return Snapshot(here.state, setup.zeros(), progress)
 
 
-def train_row(problem: Problem, here: Snapshot) -> dict[str, Any]:
+def train_row(setup: Setup, here: Snapshot) -> dict[str, Any]:
     """The line of metrics.jsonl about the epoch that `here` is at the end of."""
-    steps = problem.steps_per_epoch
-    means = {name: float(total) / steps for name, total in jax.device_get(here.totals.sums)._asdict().items()}
-    rate = optimizer.learning_rate(problem.config, here.state.optimizer)
+    config, steps, sums = setup.config, setup.steps_per_epoch, jax.device_get(here.totals.sums)
+    means = {name: float(sums[name]) / steps for name in ("loss", *metric_names(config.loss))}
+    rate = config.build_optimizer().current_learning_rate(here.state.optimizer)
     seconds = round(here.progress.epoch_seconds, 4)
     return {"epoch": here.progress.epoch + 1, "split": "train", **means, "learning_rate": rate, "seconds": seconds}
 
 
-def require_finite(totals: Totals, epoch: int, done: int) -> None:
-    """Raises a NonFiniteError that names the first step and term, of `done` steps in the host's `totals`, that is not
-    finite, or tells of a ranking term that can only be that of a run out of hand."""
-    if step := int(totals.bad_step):
-        values = {name: float(value) for name, value in totals.bad._asdict().items()}
-        # The terms come before what is made of them.
-        terms = ("loss_ranking", "loss_contrastive", "loss_l2", "loss", "grad_norm")
-        term = next(name for name in terms if not math.isfinite(values[name]))
-        raise NonFiniteError(term, values[term], epoch, step)
-    for name, value in totals.sums._asdict().items():  # of finite numbers, and yet it can be too large a float32
-        if not math.isfinite(value):
-            raise NonFiniteError(f"the sum of {name}", float(value), epoch, done)
-    if (mean := float(totals.sums.loss_ranking) / done) > DIVERGED:
-        raise NonFiniteError("the mean of loss_ranking", mean, epoch, done)
-
-
-def evaluate_epoch(problem: Problem, programs: Programs, here: Snapshot, listener: Listener) -> Snapshot:
+def evaluate_epoch(setup: Setup, programs: Programs, here: Snapshot, listener: Listener) -> Snapshot:
     """Evaluates, and tells the plateau schedule and the early-stopping count of it.
 
     One that is due only because the run ends here is told to neither, and is remembered apart, so that a run continued
     with more epochs is the longer run.
     """
-    config, epoch = problem.config, here.progress.epoch
+    config, epoch = setup.config, here.progress.epoch
     begun = time.perf_counter()
     with processes.waiting(f"at the evaluation of epoch {epoch}"):
-        sums = programs.evaluate(here.state.params, problem.adjacency, problem.task)
-        means = ranking.mean(sums, problem.task, config.top_k)
+        sums = programs.evaluate(here.state.params, setup.adjacency, setup.task)
+        means = ranking.mean(sums, setup.task, config.evaluation.top_k)
     processes.require_same(f"at the evaluation of epoch {epoch}", means)  # what follows is decided by them
     seconds = time.perf_counter() - begun
     for name, value in means.items():
         if not math.isfinite(value):
-            raise NonFiniteError(name, value, epoch, problem.steps_per_epoch)
-    row = {"epoch": epoch, "split": config.eval_split, **means, "seconds": round(seconds, 4)}
+            raise NonFiniteError(name, value, epoch, setup.steps_per_epoch)
+    row = {"epoch": epoch, "split": config.evaluation.eval_split, **means, "seconds": round(seconds, 4)}
     listener.log(row)
-    improved = here.progress.best is None or row[config.watched] > here.progress.best[config.watched]
-    if epoch % config.eval_every:
+    best, watched = here.progress.best, config.evaluation.watched
+    improved = best is None or row[watched] > best[watched]
+    if epoch % config.evaluation.eval_every:
         return here._replace(progress=_worked(here.progress, seconds, final=row, final_best=improved))
     changes = {"last": row, "stale": 0 if improved else here.progress.stale + 1}
     changes |= {"best": row} if improved else {}
-    observed = optimizer.build(config).observe(here.state.optimizer, row[config.plateau_metric])
-    state = here.state._replace(optimizer=observed)
+    state = here.state._replace(optimizer=observed(config, here.state.optimizer, row))
     return Snapshot(state, here.totals, _worked(here.progress, seconds, **changes))
+
+
+def observed(config: Config, state: OptimizerState, row: dict[str, Any]) -> OptimizerState:
+    """The optimizer's state after an evaluation, which the schedule may watch."""
+    if config.schedule.metric is None:
+        return state
+    return config.build_optimizer().observe(state, row[config.schedule.metric])
 
 
 def _worked(progress: Progress, seconds: float, **changes) -> Progress:

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from lgcn_jax.devices.mesh import DATA, NODES, PARTS, ROWS, WHOLE, share, total
+from lgcn_jax.devices.mesh import DATA, NODES, PER_DEVICE, ROWS, WHOLE, local_slice, psum
 from lgcn_jax.evaluation import ranking
-from lgcn_jax.evaluation.ranking import Task, Trained
+from lgcn_jax.evaluation.ranking import Task
+from lgcn_jax.evaluation.scorers import Trained
 from lgcn_jax.graph.propagation import Adjacency
-from lgcn_jax.sampling.samplers import Triples
-from lgcn_jax.training.setup import Problem, require_equal_parts
+from lgcn_jax.sampling import Batch
+from lgcn_jax.training.setup import Setup, require_equal_parts
 from lgcn_jax.training.state import Snapshot
 from lgcn_jax.training.step import make_gradient, make_update
 
@@ -32,36 +33,35 @@ class Programs(NamedTuple):
     evaluate: Callable
 
     @classmethod
-    def compile(cls, problem: Problem, like: Snapshot) -> "Programs":
-        """The programs for the problem and snapshots of the same shapes as `like`."""
-        graphdef = problem.graphdef()
-        key, place = problem.mesh.put((jax.random.key(0), np.int32(0)))
-        block = jax.jit(make_block(problem, graphdef), donate_argnums=(0, 1), out_shardings=_shardings(problem, like))
-        arguments = like.state, like.totals, problem.adjacency, problem.sampler, key, place, place
-        evaluate = jax.jit(make_evaluate(problem, graphdef))
+    def compile(cls, setup: Setup, like: Snapshot) -> "Programs":
+        """The programs for the setup and snapshots of the same shapes as `like`."""
+        graphdef = setup.graphdef()
+        key, place = setup.mesh.replicate((jax.random.key(0), np.int32(0)))
+        block = jax.jit(make_block(setup, graphdef), donate_argnums=(0, 1), out_shardings=_shardings(setup, like))
+        arguments = like.state, like.totals, setup.adjacency, setup.sampler, key, place, place
+        evaluate = jax.jit(make_evaluate(setup, graphdef))
         return cls(
             block.lower(*arguments).compile(),
-            evaluate.lower(like.state.params, problem.adjacency, problem.task).compile(),
+            evaluate.lower(like.state.params, setup.adjacency, setup.task).compile(),
         )
 
 
-def _shardings(problem: Problem, like: Snapshot):
-    return problem.mesh.shardings(like.state), problem.mesh.shardings(like.totals)
+def _shardings(setup: Setup, like: Snapshot):
+    return setup.mesh.shardings(like.state), setup.mesh.shardings(like.totals)
 
 
-def make_block(problem: Problem, graphdef: nnx.GraphDef) -> Callable:
+def make_block(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
     """The function of `Programs.block`, not compiled."""
-    config, mesh = problem.config, problem.mesh
+    config, mesh = setup.config, setup.mesh
     require_equal_parts(config, mesh)
-    gradient_of = make_gradient(config, graphdef, problem.num_users, mesh.axis(DATA))
+    gradient_of = make_gradient(config, graphdef, setup.num_users, mesh.axis(DATA))
     update = make_update(config)
 
     def gradient(params, adjacency, sampler, key, number):
-        triples = sampler.draw(key, number, config.batch_size)
-        triples = Triples(*(share(column, mesh.axis(DATA)) for column in triples))
-        return gradient_of(params, adjacency, triples)
+        batch = sampler.draw(key, number, config.training.batch_size)
+        return gradient_of(params, adjacency, _local(batch, mesh.axis(DATA)))
 
-    gradient = mesh.mapped(gradient, (ROWS, PARTS, PARTS, WHOLE, WHOLE), (ROWS, WHOLE))
+    gradient = mesh.shard_map(gradient, (ROWS, PER_DEVICE, PER_DEVICE, WHOLE, WHOLE), (ROWS, WHOLE))
 
     def block(state, totals, adjacency, sampler, key, first, last):
         def step(number, carry):
@@ -74,16 +74,24 @@ def make_block(problem: Problem, graphdef: nnx.GraphDef) -> Callable:
     return block
 
 
-def make_evaluate(problem: Problem, graphdef: nnx.GraphDef) -> Callable:
+def _local(batch: Batch, axis: str | None) -> Batch:
+    """The part of a batch that is this device's; negatives that all examples share are those of all devices."""
+    shared = batch.negative if batch.negative is not None and batch.negative.ndim == 1 else None
+    cut = batch if shared is None else batch._replace(negative=None)
+    cut = jax.tree.map(lambda column: local_slice(column, axis), cut)
+    return cut if shared is None else cut._replace(negative=shared)
+
+
+def make_evaluate(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
     """The function of `Programs.evaluate`, not compiled."""
-    mesh, ks = problem.mesh, problem.config.top_k
+    mesh, ks = setup.mesh, setup.config.evaluation.top_k
 
     def evaluate(params, adjacency: Adjacency, task: Task):
-        scorer = trained(graphdef, params, adjacency, task, problem.num_users)
-        wrong = total((~jnp.isfinite(scorer.final).all()).astype(jnp.int32), mesh.axis(NODES))
+        scorer = trained(graphdef, params, adjacency, task, setup.num_users)
+        wrong = psum((~jnp.isfinite(scorer.final).all()).astype(jnp.int32), mesh.axis(NODES))
         return jnp.where(wrong == 0, ranking.chunk_sums(scorer, task, ks), jnp.nan)
 
-    return mesh.mapped(evaluate, (ROWS, PARTS, PARTS), WHOLE)
+    return mesh.shard_map(evaluate, (ROWS, PER_DEVICE, PER_DEVICE), WHOLE)
 
 
 def trained(graphdef: nnx.GraphDef, params: nnx.State, adjacency: Adjacency, task: Task, num_users: int) -> Trained:
@@ -91,4 +99,4 @@ def trained(graphdef: nnx.GraphDef, params: nnx.State, adjacency: Adjacency, tas
     final = nnx.merge(graphdef, params)(adjacency.layout)
     items = jnp.arange(task.num_items, dtype=jnp.int32) if task.items is None else task.items
     rows = adjacency.row[num_users + jnp.minimum(items, task.num_items - 1)]
-    return Trained(final, adjacency, adjacency.layout.own(final, rows))
+    return Trained(final, adjacency, adjacency.layout.gather_local(final, rows))

@@ -13,24 +13,24 @@ from flax import nnx
 from jax.experimental import multihost_utils
 from jax.sharding import SingleDeviceSharding
 
+from lgcn_jax import sampling
 from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
-from lgcn_jax.devices.mesh import DATA, NODES, ROWS, WHOLE, Mesh, exchanged
+from lgcn_jax.devices.mesh import DATA, NODES, ROWS, WHOLE, Mesh, ring_gather
 from lgcn_jax.errors import InputError
-from lgcn_jax.evaluation import ranking
+from lgcn_jax.evaluation import task
 from lgcn_jax.evaluation.ranking import Task
 from lgcn_jax.graph import normalization, order, propagation, ring
 from lgcn_jax.graph.order import Order
 from lgcn_jax.graph.propagation import Adjacency
-from lgcn_jax.sampling import samplers
-from lgcn_jax.sampling.samplers import Sampler
+from lgcn_jax.sampling import Sampler
 from lgcn_jax.training import step
 from lgcn_jax.training.state import Progress, Snapshot, Totals, TrainState, zeros
 
 
 @dataclasses.dataclass(frozen=True)
-class Problem:
-    """A run's settings and data, put on the devices by `pose`.
+class Setup:
+    """A run's settings and data, put on the devices by `build_setup`.
 
     Attributes:
       config: the settings.
@@ -38,7 +38,7 @@ class Problem:
       mesh: the devices.
       order: where the nodes' rows stand.
       adjacency: A_hat, as placed on the devices.
-      sampler: of the train pairs, likewise; None where the problem is posed for evaluation alone.
+      sampler: of the train pairs, likewise; None where it is built for evaluation alone.
       task: of the part evaluated, likewise.
     """
 
@@ -53,7 +53,7 @@ class Problem:
 
     @property
     def steps_per_epoch(self) -> int:
-        return -(-self.sampler.num_examples // self.config.batch_size)
+        return -(-self.sampler.num_examples // self.config.training.batch_size)
 
     def graphdef(self) -> nnx.GraphDef:
         """The model's definition."""
@@ -71,9 +71,9 @@ class Problem:
 
     def zeros(self) -> Totals:
         """The totals before the first step of an epoch."""
-        return self.mesh.put(zeros())
+        return self.mesh.replicate(zeros(self.config.loss))
 
-    def by_node(self, tree: Any) -> Any:
+    def to_node_order(self, tree: Any) -> Any:
         """A state of its own memory whose tables are in the order of node ids; rows are padded to equal shares."""
         padding = self.mesh.nodes * self._share - len(self.order.row)
         return self._moved(tree, np.pad(self.order.row, (0, padding), constant_values=-1))
@@ -83,13 +83,13 @@ class Problem:
         """Nodes of each place on the axis `nodes`, where they are in the order of ids."""
         return -(-len(self.order.row) // self.mesh.nodes)
 
-    def by_row(self, tree: Any) -> Any:
-        """The inverse of `by_node`."""
+    def to_row_order(self, tree: Any) -> Any:
+        """The inverse of `to_node_order`."""
         return self._moved(tree, self.order.node)
 
-    def like(self) -> Snapshot:
-        """A snapshot of the shapes, dtypes and shardings that `by_node` gives."""
-        start = jax.eval_shape(lambda: (step.init(self.config, jnp.zeros(1, jnp.int32))[1], zeros()))
+    def abstract_state(self) -> Snapshot:
+        """A snapshot of the shapes, dtypes and shardings that `to_node_order` gives."""
+        start = jax.eval_shape(lambda: (step.init(self.config, jnp.zeros(1, jnp.int32))[1], zeros(self.config.loss)))
         rows = self.mesh.nodes * self._share
 
         def described(leaf):
@@ -104,7 +104,7 @@ class Problem:
 
         The one place where a whole table is needed: each process gets it, in several processes by way of its devices.
         """
-        found = self.by_node(params)["table"][...]
+        found = self.to_node_order(params)["table"][...]
         if not found.is_fully_addressable:
             found = multihost_utils.process_allgather(found, tiled=True)
         return np.asarray(found)[: len(self.order.row)]
@@ -117,7 +117,7 @@ class Problem:
     def _move(self) -> Callable:
         """(tree, index) -> what `_moved` says; kept, so that it is compiled once for a run's saves."""
         axis = self.mesh.axis(NODES)
-        move = self.mesh.mapped(functools.partial(exchanged, axis=axis), (ROWS, ROWS), ROWS)
+        move = self.mesh.shard_map(functools.partial(ring_gather, axis=axis), (ROWS, ROWS), ROWS)
 
         def moved(tree, index):
             return jax.tree.map(lambda leaf: move(leaf, index) if leaf.ndim else jnp.copy(leaf), tree)
@@ -131,40 +131,42 @@ class Problem:
         return jax.make_array_from_callback(index.shape, sharding, lambda rows: index[rows])
 
 
-def check(config: Config, interactions: Interactions) -> None:
+def check_config(config: Config, interactions: Interactions) -> None:
     """Raises an InputError where the platform or the data set lacks what the settings ask for."""
-    if propagation.choose(config.propagation) not in propagation.working():
+    if propagation.choose(config.graph.propagation) not in propagation.working():
         layouts = ", ".join(propagation.working())
-        raise InputError("--propagation", config.propagation, f"one of {layouts} on this platform")
-    if max(config.top_k) > interactions.num_items:
-        raise InputError("--top_k", max(config.top_k), f"at most {interactions.num_items}, the number of items")
-    if not interactions.part(config.eval_split).nnz:
-        flag = {"valid": "--validation_fraction", "test": "--test_fraction"}[config.eval_split]
+        raise InputError("--propagation", config.graph.propagation, f"one of {layouts} on this platform")
+    if max(config.evaluation.top_k) > interactions.num_items:
+        raise InputError(
+            "--top_k", max(config.evaluation.top_k), f"at most {interactions.num_items}, the number of items"
+        )
+    if not interactions.part(config.evaluation.eval_split).nnz:
+        flag = {"valid": "--validation_fraction", "test": "--test_fraction"}[config.evaluation.eval_split]
         hint = f" (a higher {flag} makes one, of a data set that has none of its own)"
-        raise InputError("--eval_split", f"{config.eval_split}, which is empty", f"a part with a pair{hint}")
+        raise InputError("--eval_split", f"{config.evaluation.eval_split}, which is empty", f"a part with a pair{hint}")
 
 
 def require_equal_parts(config: Config, mesh: Mesh) -> None:
     """Raises an InputError where a batch cannot be cut into equal parts for the axis `data`."""
-    if config.batch_size % mesh.data:
+    if config.training.batch_size % mesh.data:
         expected = f"a multiple of {mesh.data}, the size of the axis data of --mesh"
-        raise InputError("--batch_size", config.batch_size, expected)
+        raise InputError("--batch_size", config.training.batch_size, expected)
 
 
-def pose(config: Config, interactions: Interactions, *, trains: bool = True) -> Problem:
+def build_setup(config: Config, interactions: Interactions, *, trains: bool = True) -> Setup:
     """Puts graph, sampler and evaluation task on the devices; no sampler where nothing `trains`.
 
     Raises:
       InputError: the platform or the data set lacks what the settings ask for, there are too few devices, or a batch
         to train on cannot be cut over them.
     """
-    check(config, interactions)
-    mesh = Mesh.of(config.mesh)
+    check_config(config, interactions)
+    mesh = Mesh.of(config.devices.mesh)
     if trains:
         require_equal_parts(config, mesh)
     placed, adjacency = _graph(config, mesh, interactions)
     owners = None if mesh.nodes == 1 else placed.row // (placed.num_rows // mesh.nodes)
-    return Problem(
+    return Setup(
         config=config,
         num_users=interactions.num_users,
         num_items=interactions.num_items,
@@ -180,25 +182,25 @@ def _graph(config: Config, mesh: Mesh, interactions: Interactions) -> tuple[Orde
     """The order of rows and A_hat in it, on the devices; the host's matrices are gone when it returns."""
     matrix = normalization.normalized(interactions.train, interactions.num_items)
     placed = arrangement(config, mesh, matrix, interactions.num_users)
-    return placed, _adjacency(config, mesh, order.arranged(matrix, placed), placed)
+    return placed, _adjacency(config, mesh, order.permute(matrix, placed), placed)
 
 
 def arrangement(config: Config, mesh: Mesh, matrix: scipy.sparse.csr_matrix, num_users: int) -> Order:
-    """The order of rows that suits the devices: dealt over several, or what `config.node_order` says."""
+    """The order of rows that suits the devices: dealt over several, or what `config.graph.node_order` says."""
     if mesh.nodes > 1:
-        return order.dealt(np.diff(matrix.indptr), num_users, mesh.nodes)
-    if order.choose(config.node_order) == "local":
-        return order.local(matrix, num_users)
-    return order.natural(matrix.shape[0])
+        return order.balanced_order(np.diff(matrix.indptr), num_users, mesh.nodes)
+    if order.choose(config.graph.node_order) == "local":
+        return order.locality_order(matrix, num_users)
+    return order.identity_order(matrix.shape[0])
 
 
 def _adjacency(config: Config, mesh: Mesh, matrix: scipy.sparse.csr_matrix, placed: Order) -> Adjacency:
-    kind = propagation.LAYOUTS[propagation.choose(config.propagation)]
-    finish = functools.partial(propagation.rounded, dtype=config.propagation_dtype)
+    kind = propagation.LAYOUTS[propagation.choose(config.graph.propagation)]
+    finish = functools.partial(propagation.rounded, dtype=config.graph.propagation_dtype)
     if mesh.nodes == 1:
-        return mesh.place(lambda data, nodes: Adjacency(finish(kind.prepare(matrix)), placed.row))
-    make = ring.cut(matrix, kind, mesh.nodes, NODES, finish)
-    return mesh.place(lambda data, nodes: Adjacency(make(nodes), placed.row))
+        return mesh.make_sharded(lambda data, nodes: Adjacency(finish(kind.prepare(matrix)), placed.row))
+    make = ring.partition(matrix, kind, mesh.nodes, NODES, finish)
+    return mesh.make_sharded(lambda data, nodes: Adjacency(make(nodes), placed.row))
 
 
 def _sampler(config: Config, mesh: Mesh, interactions: Interactions, owners: np.ndarray | None) -> Sampler:
@@ -206,7 +208,9 @@ def _sampler(config: Config, mesh: Mesh, interactions: Interactions, owners: np.
         owners = owners[: interactions.num_users]
     data_set, axis = (interactions.train, interactions.num_items), mesh.axis(NODES)
     try:
-        return mesh.place(lambda data, nodes: samplers.part(config.sampler, *data_set, owners, nodes, axis))
+        return mesh.make_sharded(
+            lambda data, nodes: sampling.build_shard(config.sampler, *data_set, owners, nodes, axis)
+        )
     except ValueError as error:
         raise InputError("--dataset", str(error), "a user with both") from None
 
@@ -215,6 +219,6 @@ def _task(config: Config, mesh: Mesh, interactions: Interactions, owners: np.nda
     if owners is not None:
         owners = owners[interactions.num_users :]
     axes = mesh.axis(DATA), mesh.axis(NODES)
-    cut = {"shares": mesh.data, "owners": owners, "places": mesh.nodes, "axes": axes}
-    parts = ranking.parts(interactions, config.eval_split, **cut)
-    return mesh.place(lambda data, nodes: parts[data][nodes])
+    cut = {"data_shards": mesh.data, "owners": owners, "node_shards": mesh.nodes, "axes": axes}
+    parts = task.shard_tasks(interactions, config.evaluation.eval_split, **cut)
+    return mesh.make_sharded(lambda data, nodes: parts[data][nodes])

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from lgcn_jax.training.optimizer import OptimizerState
+from lgcn_jax.losses import Loss
+from lgcn_jax.optimization import OptimizerState
 
 
 class TrainState(NamedTuple):
@@ -19,14 +20,13 @@ class TrainState(NamedTuple):
     optimizer: OptimizerState
 
 
-class StepMetrics(NamedTuple):
-    """float32 scalars of one step."""
+# float32 scalars of one step, by their names in metrics.jsonl: loss, loss_TERM of each term, grad_norm.
+StepMetrics = dict[str, jax.Array]
 
-    loss: jax.Array
-    loss_ranking: jax.Array
-    loss_contrastive: jax.Array
-    loss_l2: jax.Array
-    grad_norm: jax.Array
+
+def metric_names(loss: Loss) -> tuple[str, ...]:
+    """The names of a step's metrics, those of the terms before what is made of them."""
+    return (*(f"loss_{name}" for name in loss.names), "loss", "grad_norm")
 
 
 class Totals(NamedTuple):
@@ -44,7 +44,7 @@ class Totals(NamedTuple):
 
     def add(self, metrics: StepMetrics, number: jax.Array) -> "Totals":
         """The totals after step `number` (from 0)."""
-        bad = (self.bad_step == 0) & ~jnp.isfinite(jnp.stack(metrics)).all()
+        bad = (self.bad_step == 0) & ~jnp.isfinite(jnp.stack(list(metrics.values()))).all()
         return Totals(
             jax.tree.map(jnp.add, self.sums, metrics),
             jnp.where(bad, number + 1, self.bad_step),
@@ -114,14 +114,14 @@ class Snapshot(NamedTuple):
     progress: Progress
 
 
-def zeros() -> Totals:
+def zeros(loss: Loss) -> Totals:
     """Host: the totals before the first step of an epoch."""
-    nothing = StepMetrics(*(np.float32(0) for _ in StepMetrics._fields))
+    nothing = {name: np.float32(0) for name in metric_names(loss)}
     return Totals(nothing, np.int32(0), nothing)
 
 
 def table(params: nnx.State) -> np.ndarray:
-    """Host: float32[num_rows, d], the trained layer-0 rows in the order of `Problem.order`."""
+    """Host: float32[num_rows, d], the trained layer-0 rows in the order of `Setup.order`."""
     return np.asarray(params["table"][...])
 
 

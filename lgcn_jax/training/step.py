@@ -1,4 +1,4 @@
-"""One step of training as pure functions: propagate -> loss -> gradient -> update, on one device or on many."""
+"""One step of training as pure functions: embed -> loss -> gradient -> update, on one device or on many."""
 
 from collections.abc import Callable
 
@@ -7,22 +7,21 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from lgcn_jax import losses
 from lgcn_jax.config import Config
-from lgcn_jax.devices.mesh import total
+from lgcn_jax.devices.mesh import psum
 from lgcn_jax.graph import propagation
 from lgcn_jax.graph.propagation import Adjacency
-from lgcn_jax.losses import terms
-from lgcn_jax.models.lightgcn import LightGCN, initial_table
-from lgcn_jax.sampling.samplers import Triples
-from lgcn_jax.training import optimizer
+from lgcn_jax.losses import EmbeddedBatch, Embeddings, Tables
+from lgcn_jax.models import Encoder
+from lgcn_jax.sampling import Batch
 from lgcn_jax.training.state import StepMetrics, TrainState
 
 
 def init(config: Config, node: jax.Array) -> tuple[nnx.GraphDef, TrainState]:
     """The model's definition and the state of epoch 0, drawn from the seed; `node` int32[num_rows] is each row's."""
-    table = initial_table(stream(config.seed, "init"), node, config.embedding_dim, config.init_std)
-    graphdef, params = nnx.split(LightGCN(table, config.weights))
-    return graphdef, TrainState(params, optimizer.build(config).init(params))
+    graphdef, params = nnx.split(config.model.create(stream(config.training.seed, "init"), node))
+    return graphdef, TrainState(params, config.build_optimizer().init(params))
 
 
 def stream(seed: int, name: str) -> jax.Array:
@@ -31,64 +30,90 @@ def stream(seed: int, name: str) -> jax.Array:
 
 
 def make_gradient(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_name: str | None = None) -> Callable:
-    """`gradient(params, adjacency, triples)`, the gradient of the batch's loss and the loss with its three terms.
+    """`gradient(params, adjacency, batch)`, the gradient of the batch's loss, and its metrics but the norm.
 
     Args:
-      config: loss settings.
+      config: names the loss.
       graphdef: the model's definition, of `init`.
       num_users: offset of the items among the nodes.
       axis_name: where batches are cut over devices, the axis over which they are; the result is that of one device on
         the union of the batches, padded rows included.
     """
     # Each device of the axis computes the whole gradient; where its bits may differ, a mean keeps their tables equal.
-    differs = axis_name is not None and not propagation.deterministic(config.propagation)
+    differs = axis_name is not None and not propagation.deterministic(config.graph.propagation)
 
-    def loss(params, adjacency: Adjacency, triples: Triples):
+    def loss(params, adjacency: Adjacency, batch: Batch):
         model = nnx.merge(graphdef, params)
-        nodes = jnp.stack([triples.user, num_users + triples.positive, num_users + triples.negative])
-        final, initial = model.rows(adjacency.layout, adjacency.row[nodes], axis_name)
-        user, positive, negative = _columns(final)
-        s_pos, s_neg = (user * positive).sum(-1), (user * negative).sum(-1)
-        share = triples.weight.astype(s_pos.dtype)
-        share = share / total(share.sum(), axis_name)
-        ranking = (share * terms.ranking(s_pos, s_neg, config.margin)).sum()
-        contrastive = (share * terms.contrastive(s_pos, s_neg, config.temperature)).sum()
-        l2 = (share * terms.l2(*_columns(initial))).sum()
-        return terms.combine(ranking, contrastive, l2, config.alpha, config.l2), (ranking, contrastive, l2)
+        embedded = embed(model, adjacency, batch, num_users, axis_name, tables=config.loss.NEEDS_TABLES)
+        terms = config.loss.terms(embedded) | {"l2": losses.l2(embedded)}
+        means = {name: (embedded.weight * terms[name]).sum() for name in config.loss.names}
+        return config.loss.total(means), means
 
-    def gradient(params, adjacency: Adjacency, triples: Triples):
-        (combined, parts), found = jax.value_and_grad(loss, has_aux=True)(params, adjacency, triples)
+    def gradient(params, adjacency: Adjacency, batch: Batch):
+        (combined, means), found = jax.value_and_grad(loss, has_aux=True)(params, adjacency, batch)
         found = jax.lax.pmean(found, axis_name) if differs else found
-        return found, tuple(total(term, axis_name) for term in (combined, *parts))
+        metrics = {"loss": combined} | {f"loss_{name}": value for name, value in means.items()}
+        return found, {name: psum(value, axis_name) for name, value in metrics.items()}
 
     return gradient
 
 
-def _columns(rows: jax.Array) -> list[jax.Array]:
-    """[3, B, d] as three of [B, d], by one split, whose gradient is one concatenation."""
-    return jnp.split(rows.reshape(-1, rows.shape[-1]), 3)
+def embed(
+    model: Encoder, adjacency: Adjacency, batch: Batch, num_users: int, axis: str | None = None, tables: bool = False
+) -> EmbeddedBatch:
+    """The embeddings of a batch as a loss sees them; with `tables` those of all users and items, too."""
+    negative = batch.negative
+    each = () if negative is None or negative.ndim == 1 else num_users + negative.T
+    nodes = jnp.stack([batch.user, num_users + batch.positive, *each])
+    shared = [num_users + negative] if negative is not None and negative.ndim == 1 else []
+    shared += [jnp.arange(len(adjacency.row), dtype=jnp.int32)] if tables else []
+    found = model.rows(
+        adjacency.layout,
+        adjacency.row[nodes],
+        adjacency.row[jnp.concatenate(shared)] if shared else None,
+        axis,
+    )
+    parts = [_parts(rows, nodes.shape, negative, tables) for rows in found]
+    whole = parts[0][1]
+    weight = batch.weight.astype(found[0].dtype)
+    weight = weight / psum(weight.sum(), axis)
+    whole = Tables(whole[:num_users], whole[num_users:]) if tables else None
+    return EmbeddedBatch(parts[0][0], parts[1][0], weight, batch.positive, whole, axis)
+
+
+def _parts(rows: jax.Array, shape: tuple[int, int], negative, tables: bool) -> tuple[Embeddings, jax.Array]:
+    """Rows [m, d] as users, positive and negative items, and what is left of them: those of all nodes.
+
+    By one split, whose gradient is one concatenation.
+    """
+    roles, size = shape
+    shared = len(negative) if negative is not None and negative.ndim == 1 else 0
+    user, positive, each, common, rest = jnp.split(rows, [size, 2 * size, roles * size, roles * size + shared])
+    if negative is not None:
+        negative = common if shared else each.reshape(roles - 2, size, -1)
+    return Embeddings(user, positive, negative), rest
 
 
 def make_update(config: Config) -> Callable[..., tuple[TrainState, StepMetrics]]:
-    """`update(state, gradient, terms)`: clip, Adam and plateau scale applied, and what the step reports."""
-    optimize = optimizer.build(config).update
+    """`update(state, gradient, metrics)`: clip, Adam and the schedule's scale applied, and what the step reports."""
+    optimize = config.build_optimizer().update
 
-    def update(state: TrainState, gradient, terms) -> tuple[TrainState, StepMetrics]:
+    def update(state: TrainState, gradient, metrics: StepMetrics) -> tuple[TrainState, StepMetrics]:
         updates, optimizer_state = optimize(gradient, state.optimizer, state.params)
-        metrics = StepMetrics(*terms, optax.tree.norm(gradient))
+        metrics = metrics | {"grad_norm": optax.tree.norm(gradient)}
         return TrainState(optax.apply_updates(state.params, updates), optimizer_state), metrics
 
     return update
 
 
 def make_train_step(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_name: str | None = None) -> Callable:
-    """`step(state, adjacency, triples) -> (state, StepMetrics)`; arguments as for `make_gradient`.
+    """`step(state, adjacency, batch) -> (state, StepMetrics)`; arguments as for `make_gradient`.
 
     With an axis name it runs under `jax.pmap`, each device with its part of the batch and the whole table.
     """
     gradient, update = make_gradient(config, graphdef, num_users, axis_name), make_update(config)
 
-    def step(state: TrainState, adjacency: Adjacency, triples: Triples) -> tuple[TrainState, StepMetrics]:
-        return update(state, *gradient(state.params, adjacency, triples))
+    def step(state: TrainState, adjacency: Adjacency, batch: Batch) -> tuple[TrainState, StepMetrics]:
+        return update(state, *gradient(state.params, adjacency, batch))
 
     return step

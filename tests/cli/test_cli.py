@@ -1,6 +1,5 @@
 """The command line as a user meets it: what it prints, what it writes, and how it refuses."""
 
-import dataclasses
 import json
 import os
 import re
@@ -13,10 +12,10 @@ import matplotlib.image
 import pytest
 
 from lgcn_jax import version
-from lgcn_jax.cli import doctor, main
+from lgcn_jax.cli import checks, main
 from lgcn_jax.data import datasets
 from lgcn_jax.errors import InputError
-from lgcn_jax.graph import layout, propagation
+from lgcn_jax.graph import bucket, propagation
 from lgcn_jax.runs import display, run, workdir
 from lgcn_jax.training import loop
 
@@ -183,7 +182,7 @@ def test_misspelt_flags_pass_nowhere(lines, tmp_path, capsys, monkeypatch):
         (["train", "--num_layers=-1"], ["--num_layers", "-1", "from 0"]),
         (["train", "--batch_size=0"], ["--batch_size", "0", "from 1"]),
         (["train", "--loss=hinge"], ["--loss", "hinge", "bpr"]),
-        (["train", "--loss=bpr", "--alpha=0.5"], ["--alpha", "0.5", "1.0 with --loss=bpr"]),
+        (["train", "--loss=bpr", "--alpha=0.5"], ["--alpha", "0.5", "nothing with --loss=bpr, which has none"]),
         (["train", "stray"], ["stray", "--flag=value"]),
         (["train", "--dataset=gowala"], ["--dataset", "gowala", "gowalla"]),
         (["train", "--workdir=run", "--epochs"], ["--epochs: found no value"]),
@@ -465,7 +464,7 @@ def test_a_download_has_a_bar_on_a_terminal_alone(monkeypatch, capsys):
 
 def test_doctor_ends_with_status_1_where_a_check_fails(capsys, monkeypatch):
     found = {"first": lambda: (True, "fine"), "second": lambda: (False, "off by 1"), "third": lambda: (True, "fine")}
-    monkeypatch.setattr(doctor, "CHECKS", found)
+    monkeypatch.setattr(checks, "CHECKS", found)
     assert main.main(["doctor"]) == 1
     assert capsys.readouterr().out.splitlines()[-3:] == [
         *("ok      first: fine", "FAILED  second: off by 1", "ok      third: fine"),
@@ -474,18 +473,18 @@ def test_doctor_ends_with_status_1_where_a_check_fails(capsys, monkeypatch):
 
 def test_doctor_sees_a_layout_whose_product_is_wrong(monkeypatch):
     monkeypatch.setattr(propagation, "working", lambda: ["bcoo", "bucket"])
-    assert doctor.check_layouts()[0]
-    product = layout.Bucket.product
-    monkeypatch.setattr(layout.Bucket, "product", lambda self, x: 1.001 * product(self, x))
-    passed, finding = doctor.check_layouts()
+    assert checks.check_layouts()[0]
+    product = bucket.Bucket.product
+    monkeypatch.setattr(bucket.Bucket, "product", lambda self, x: 1.001 * product(self, x))
+    passed, finding = checks.check_layouts()
     assert not passed
     assert finding.startswith("bcoo 0.0e+00, bucket ")
 
 
 def test_doctor_sees_a_model_that_learns_nothing(monkeypatch):
-    world = dataclasses.replace(doctor._WORLD, epochs=1, learning_rate=1e-9)
-    monkeypatch.setattr(doctor, "_WORLD", world)
-    passed, finding = doctor.check_training()
+    world = checks._WORLD.replace(epochs=1, learning_rate=1e-9)
+    monkeypatch.setattr(checks, "_WORLD", world)
+    passed, finding = checks.check_training()
     assert not passed
     assert "after 1 epochs" in finding
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lgcn_jax.cli import doctor, main
+from lgcn_jax.cli import checks, main
+from lgcn_jax.cli.command import config_of, parse, settings_of_runs
+from lgcn_jax.cli.flags import given
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -40,7 +42,7 @@ def test_the_commands_are_found():
 def test_the_commands_run_one_after_the_other(tmp_path, monkeypatch, capsys):
     """In the order of the README, since some go on with the run of one before. What doctor checks has other tests."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(doctor, "CHECKS", {})
+    monkeypatch.setattr(checks, "CHECKS", {})
     for command in COMMANDS:
         if not set(FORMS) & set(command):
             assert main.main(smaller(command)) == 0, (command, capsys.readouterr().err)
@@ -61,12 +63,12 @@ def test_flags_of_commands_that_are_shown_in_part_exist(command, monkeypatch):
     """Their values pass, too; what stands for several flags is left out."""
     monkeypatch.chdir(ROOT)
     name, *flags = [part for part in command if part != "..."]
-    main._config(main.configs.given(main._parse(main.COMMANDS[name], [name, *flags]), main.SETTINGS))
+    config_of(given(parse(main.COMMANDS[name], name, flags), settings_of_runs()))
 
 
 def test_the_librarys_example_runs(monkeypatch, capsys):
     """Word for word, but for the data set and the number of epochs."""
-    (code,) = (block for block in BLOCKS if "training.fit(" in block)
+    (code,) = (block for block in BLOCKS if "loop.fit(" in block)
     code = re.sub("^ {4}", "", code, flags=re.MULTILINE)
     world = 'dataset="synthetic", num_users=60, num_items=50, num_interactions=900'
     code, data_sets = re.subn(r'dataset="ml-100k"', world, code)

@@ -45,7 +45,7 @@ def test_take_gives_rows_in_the_order_asked_for(pairs, rows):
 def test_select_keeps_entries_in_their_rows(pairs, below):
     found = build(pairs)
     expected = [[c for c in row if c < below] for row in as_lists(found)]
-    assert as_lists(csr.select(found, found.indices < below)) == expected
+    assert as_lists(csr.filter_entries(found, found.indices < below)) == expected
 
 
 @pytest.mark.parametrize("block", [1, 3, 1000])
@@ -77,7 +77,7 @@ def test_contains_and_complement_are_those_of_sets(pairs):
     device = csr.CSR(*map(jnp.asarray, host))
     row, column = (jnp.asarray(a.astype(np.int32)) for a in np.indices((ROWS, COLUMNS)))
     found = np.asarray(csr.contains(device, row, column))
-    absent = np.asarray(csr.complement(device, row, column))
+    absent = np.asarray(csr.kth_missing_column(device, row, column))
     for r, own in enumerate(as_lists(host)):
         assert found[r].tolist() == [c in own for c in range(COLUMNS)]
         others = [c for c in range(COLUMNS) if c not in own]
@@ -90,4 +90,4 @@ def test_empty_rows(rows):
     assert as_lists(nothing) == [[]] * rows
     device = csr.CSR(*map(jnp.asarray, nothing))
     assert not csr.contains(device, jnp.zeros(3, jnp.int32), jnp.arange(3, dtype=jnp.int32)).any()
-    assert csr.complement(device, jnp.zeros(3, jnp.int32), jnp.arange(3, dtype=jnp.int32)).tolist() == [0, 1, 2]
+    assert csr.kth_missing_column(device, jnp.zeros(3, jnp.int32), jnp.arange(3, dtype=jnp.int32)).tolist() == [0, 1, 2]

@@ -13,8 +13,9 @@ import pytest
 from conftest import pairs
 
 from lgcn_jax.config import Config
-from lgcn_jax.data import csr, datasets, reader
-from lgcn_jax.data.interactions import assemble, divide, hold_out
+from lgcn_jax.data import csr, datasets, named, reader
+from lgcn_jax.data.interactions import assemble, hold_out, train_test_split
+from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError
 
 COLUMNS = 13
@@ -58,7 +59,7 @@ def test_complement_is_right_for_every_rank_of_empty_and_full_rows(seed):
     absent = [[c for c in range(COLUMNS) if c not in row] for row in rows]
     queries = [(r, rank) for r in range(len(rows)) for rank in range(len(absent[r]))]
     row, rank = jnp.array(queries, jnp.int32).T
-    assert jax.jit(csr.complement)(from_rows(rows), row, rank).tolist() == [absent[r][k] for r, k in queries]
+    assert jax.jit(csr.kth_missing_column)(from_rows(rows), row, rank).tolist() == [absent[r][k] for r, k in queries]
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 7, 8, 9])
@@ -67,7 +68,7 @@ def test_one_row_that_holds_every_entry_is_searched_to_its_end(length):
     row = jnp.ones(length + 2, jnp.int32)
     found = jax.jit(csr.contains)(from_rows([[], own, []]), row, jnp.arange(length + 2))
     assert found.tolist() == [False] + [True] * length + [False]
-    assert jax.jit(csr.complement)(from_rows([[], own, []]), row[:2], jnp.arange(2)).tolist() == [0, length + 1]
+    assert jax.jit(csr.kth_missing_column)(from_rows([[], own, []]), row[:2], jnp.arange(2)).tolist() == [0, length + 1]
 
 
 @pytest.mark.parametrize(
@@ -101,14 +102,14 @@ def test_a_gzip_cut_anywhere_is_refused(tmp_path):
 def test_users_whose_test_line_is_empty_have_no_test_items(tmp_path):
     (tmp_path / "train.txt").write_text("13646 0 1\n13647 1 2\n13648 0 2\n")
     (tmp_path / "test.txt").write_text("13646 2 \n13647\n13648 1\n")
-    found = datasets.load(Config(dataset=str(tmp_path)))
+    found = datasets.load(DataSettings(dataset=str(tmp_path)))
     assert (found.num_users, found.num_items, found.train.nnz, found.test.nnz) == (3, 3, 6, 2)
     assert csr.degrees(found.test).tolist() == [1, 0, 1]
     assert found.summary()["users listed without an item"] == 1
 
 
 def test_test_items_that_a_split_takes_out_of_train_are_counted():
-    found = divide("x", pairs([(user, 2 * user + n) for user in range(3) for n in range(2)]), 0.5, 0)
+    found = train_test_split("x", pairs([(user, 2 * user + n) for user in range(3) for n in range(2)]), 0.5, 0)
     assert (found.train.nnz, found.test.nnz) == (3, 3)
     assert found.summary()["test items unknown to train"] == 3
 
@@ -122,8 +123,8 @@ def test_test_items_that_holding_out_takes_out_of_train_are_counted():
 
 @pytest.fixture
 def lastfm(tmp_path, monkeypatch) -> Config:
-    monkeypatch.delenv(datasets.ENVIRONMENT, raising=False)
-    return Config(dataset="lastfm", data_dir=str(tmp_path / "data"))
+    monkeypatch.delenv(named.ENVIRONMENT, raising=False)
+    return Config.of(dataset="lastfm", data_dir=str(tmp_path / "data"))
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -140,25 +141,25 @@ def test_a_download_that_breaks_off_is_refused_and_leaves_nothing(tmp_path, last
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Broken) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
-        monkeypatch.setattr(datasets, "_LIGHTGCN", f"http://127.0.0.1:{running.server_address[1]}")
+        monkeypatch.setattr(named, "_LIGHTGCN", f"http://127.0.0.1:{running.server_address[1]}")
         with pytest.raises(InputError, match=r"data1\.txt"):
-            datasets.load(lastfm)
+            datasets.load(lastfm.data)
         running.shutdown()
     gc.collect()  # the broken connection, which pooch leaves open
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_pip_that_brings_no_wheel_is_refused(tmp_path, monkeypatch):
-    monkeypatch.delenv(datasets.ENVIRONMENT, raising=False)
+    monkeypatch.delenv(named.ENVIRONMENT, raising=False)
     monkeypatch.setattr(subprocess, "run", lambda *arguments, **options: None)
     with pytest.raises(InputError, match="recbole"):
-        datasets.load(Config(dataset="ml-100k", data_dir=str(tmp_path / "data")))
+        datasets.load(DataSettings(dataset="ml-100k", data_dir=str(tmp_path / "data")))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_name_too_long_for_a_path_is_refused():
     with pytest.raises(InputError, match="--dataset"):
-        datasets.load(Config(dataset="x" * 300))
+        datasets.load(DataSettings(dataset="x" * 300))
 
 
 @pytest.mark.parametrize(
@@ -174,7 +175,7 @@ def test_a_name_too_long_for_a_path_is_refused():
 )
 def test_a_setting_below_its_least_is_refused(name, value, least):
     with pytest.raises(InputError) as error:
-        Config(**{name: value})
+        Config.of(**{name: value})
     assert str(error.value).startswith(f"--{name}: found {value}, expected ")
     assert least in str(error.value)
 
@@ -182,7 +183,7 @@ def test_a_setting_below_its_least_is_refused(name, value, least):
 @pytest.mark.parametrize("name", ["epochs", "batch_size", "seed"])
 def test_a_count_that_is_no_integer_is_refused(name):
     with pytest.raises(InputError, match=rf"--{name}: found 1\.5, expected an integer"):
-        Config(**{name: 1.5})
+        Config.of(**{name: 1.5})
 
 
 def test_a_config_with_an_integer_too_large_for_a_float_is_refused(tmp_path):

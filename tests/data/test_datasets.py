@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from lgcn_jax.config import Config
-from lgcn_jax.data import csr, datasets
+from lgcn_jax.data import csr, datasets, named
+from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError
 
 TRAIN, TEST = b"0 1 2\n1 2\n13 0\n", b"0 0\n1\n13 1\n"
@@ -27,9 +28,9 @@ def sha256(content: bytes) -> str:
 @pytest.fixture
 def tiny(monkeypatch):
     """A named set of two files."""
-    named = datasets._lightgcn("tiny", "adjacency", ("train.txt", sha256(TRAIN)), ("test.txt", sha256(TEST)))
-    monkeypatch.setitem(datasets.NAMED, "tiny", named)
-    monkeypatch.delenv(datasets.ENVIRONMENT, raising=False)
+    tiny = named._lightgcn("tiny", "adjacency", ("train.txt", sha256(TRAIN)), ("test.txt", sha256(TEST)))
+    monkeypatch.setitem(named.NAMED, "tiny", tiny)
+    monkeypatch.delenv(named.ENVIRONMENT, raising=False)
 
 
 def put(folder: Path, train: bytes = TRAIN, test: bytes = TEST) -> Path:
@@ -53,7 +54,7 @@ def server(tmp_path, monkeypatch):
     (tmp_path / "web").mkdir()
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
-        monkeypatch.setattr(datasets, "_LIGHTGCN", f"http://127.0.0.1:{running.server_address[1]}")
+        monkeypatch.setattr(named, "_LIGHTGCN", f"http://127.0.0.1:{running.server_address[1]}")
         yield tmp_path / "web"
         running.shutdown()
     with warnings.catch_warnings():  # pooch leaves the connection of a failed download to the collector
@@ -62,25 +63,25 @@ def server(tmp_path, monkeypatch):
 
 
 def load(data_dir: Path):
-    return datasets.load(Config(dataset="tiny", data_dir=str(data_dir)))
+    return datasets.load(DataSettings(dataset="tiny", data_dir=str(data_dir)))
 
 
 def refusal(config: Config) -> str:
     with pytest.raises(InputError) as error:
-        datasets.load(config)
+        datasets.load(config.data)
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
 def test_data_dir_comes_before_the_environment(tiny, tmp_path, monkeypatch):
-    monkeypatch.setenv(datasets.ENVIRONMENT, str(put(tmp_path / "elsewhere", train=b"broken")))
+    monkeypatch.setenv(named.ENVIRONMENT, str(put(tmp_path / "elsewhere", train=b"broken")))
     found = load(put(tmp_path / "here"))
     assert (found.num_users, found.num_items, found.train.nnz, found.test.nnz) == (3, 3, 4, 2)
     assert found.summary()["users listed without an item"] == 1
 
 
 def test_the_environments_folder_is_used_and_nothing_is_written(tiny, tmp_path, monkeypatch):
-    monkeypatch.setenv(datasets.ENVIRONMENT, str(put(tmp_path / "elsewhere")))
+    monkeypatch.setenv(named.ENVIRONMENT, str(put(tmp_path / "elsewhere")))
     assert load(tmp_path / "here").name == "tiny"
     assert not (tmp_path / "here").exists()
 
@@ -94,22 +95,22 @@ def test_a_missing_set_is_fetched_and_kept(tiny, tmp_path, server):
 
 def test_a_download_that_is_not_the_published_file_is_removed(tiny, tmp_path, server):
     put(server, train=b"0 1 2 3\n")
-    message = refusal(Config(dataset="tiny", data_dir=str(tmp_path / "data")))
+    message = refusal(Config.of(dataset="tiny", data_dir=str(tmp_path / "data")))
     assert "the download of train.txt" in message
     assert sha256(TRAIN).partition(":")[2] in message
     assert sorted(path.name for path in tmp_path.iterdir()) == ["web"]
 
 
 def test_a_failed_download_says_why_and_leaves_nothing(tiny, tmp_path, server):
-    message = refusal(Config(dataset="tiny", data_dir=str(tmp_path / "data")))
+    message = refusal(Config.of(dataset="tiny", data_dir=str(tmp_path / "data")))
     assert "HTTPError: 404" in message
-    assert datasets.ENVIRONMENT in message
+    assert named.ENVIRONMENT in message
     assert sorted(path.name for path in tmp_path.iterdir()) == ["web"]
 
 
 def test_a_file_that_lies_there_with_another_hash_is_refused_and_kept(tiny, tmp_path):
     put(tmp_path, test=b"0 2\n")
-    message = refusal(Config(dataset="tiny", data_dir=str(tmp_path)))
+    message = refusal(Config.of(dataset="tiny", data_dir=str(tmp_path)))
     assert message.startswith(str(tmp_path / "tiny" / "test.txt"))
     for digest in (sha256(b"0 2\n"), sha256(TEST)):
         assert digest.partition(":")[2] in message
@@ -119,22 +120,22 @@ def test_a_file_that_lies_there_with_another_hash_is_refused_and_kept(tiny, tmp_
 def test_git_blob_ids_pin_files_too(tmp_path):
     (tmp_path / "file").write_bytes(b"hello\n")
     # `printf 'hello\n' | git hash-object --stdin`
-    source = datasets.Source("file", "git:ce013625030ba8dba906f756967f9e9ca394464a", None)
-    datasets._verify(tmp_path / "file", source)
+    source = named.Source("file", "git:ce013625030ba8dba906f756967f9e9ca394464a", None)
+    named._verify(tmp_path / "file", source)
     with pytest.raises(InputError, match="git ce0136"):
-        datasets._verify(tmp_path / "file", datasets.Source("file", "git:" + "0" * 40, None))
+        named._verify(tmp_path / "file", named.Source("file", "git:" + "0" * 40, None))
 
 
 def test_a_file_that_differs_by_its_line_ends_alone_is_told_so(tmp_path):
     (tmp_path / "file").write_bytes(b"1 2\r\n3 4\r\n")
     with pytest.raises(InputError, match="the published file but for its line ends, which are CRLF here"):
-        datasets._verify(tmp_path / "file", datasets.Source("file", sha256(b"1 2\n3 4\n"), None))
+        named._verify(tmp_path / "file", named.Source("file", sha256(b"1 2\n3 4\n"), None))
 
 
 def wheel(content: bytes) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(datasets._RECBOLE_MEMBER, content)
+        archive.writestr(named._RECBOLE_MEMBER, content)
         archive.writestr("../../escape.txt", b"never unpacked")
     return buffer.getvalue()
 
@@ -152,17 +153,17 @@ INTER = b"user_id:token\titem_id:token\trating:float\n" + b"".join(b"%d\t%d\t3\n
 
 def test_a_member_is_taken_out_of_a_wheel(tmp_path, monkeypatch):
     pip_brings(monkeypatch, wheel(INTER))
-    monkeypatch.setattr(datasets, "_RECBOLE_SHA256", hashlib.sha256(wheel(INTER)).hexdigest())
-    source = datasets.Source("ml-100k.inter", sha256(INTER), datasets._from_wheel)
-    monkeypatch.setitem(datasets.NAMED, "ml-100k", datasets.NamedSet("pairs", source))
-    found = datasets.load(Config(dataset="ml-100k", data_dir=str(tmp_path)))
+    monkeypatch.setattr(named, "_RECBOLE_SHA256", hashlib.sha256(wheel(INTER)).hexdigest())
+    source = named.Source("ml-100k.inter", sha256(INTER), named._from_wheel)
+    monkeypatch.setitem(named.NAMED, "ml-100k", named.NamedSet("pairs", source))
+    found = datasets.load(DataSettings(dataset="ml-100k", data_dir=str(tmp_path)))
     assert (found.train.nnz, found.test.nnz) == (40, 10)
     assert [path.name for path in tmp_path.rglob("*")] == ["ml-100k", "ml-100k.inter"]
 
 
 def test_a_wheel_with_another_hash_is_not_opened(tmp_path, monkeypatch):
     pip_brings(monkeypatch, wheel(INTER))
-    message = refusal(Config(dataset="ml-100k", data_dir=str(tmp_path)))
+    message = refusal(Config.of(dataset="ml-100k", data_dir=str(tmp_path)))
     assert "the wheel of recbole==1.2.1" in message
     assert list(tmp_path.iterdir()) == []
 
@@ -172,23 +173,23 @@ def test_the_reason_of_a_failing_pip_is_told(tmp_path, monkeypatch):
         raise subprocess.CalledProcessError(1, command, stderr="noise\nERROR: no matching distribution\n")
 
     monkeypatch.setattr(subprocess, "run", run)
-    message = refusal(Config(dataset="ml-100k", data_dir=str(tmp_path)))
+    message = refusal(Config.of(dataset="ml-100k", data_dir=str(tmp_path)))
     assert "ERROR: no matching distribution" in message
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_is_a_data_set(tmp_path):
     folder = put(tmp_path) / "tiny"
-    assert datasets.load(Config(dataset=str(folder))).name == "tiny"
+    assert datasets.load(DataSettings(dataset=str(folder))).name == "tiny"
     (folder / "valid.txt").write_bytes(b"1 0\n")
-    assert datasets.load(Config(dataset=str(folder))).valid.nnz == 1
+    assert datasets.load(DataSettings(dataset=str(folder))).valid.nnz == 1
 
 
 def test_a_file_is_a_data_set_and_is_split(tmp_path):
     (tmp_path / "events.csv").write_text("".join(f"{n % 4},{n}\n" for n in range(40)))
-    found = datasets.load(Config(dataset=str(tmp_path / "events.csv"), test_fraction=0.3))
+    found = datasets.load(DataSettings(dataset=str(tmp_path / "events.csv"), test_fraction=0.3))
     assert (found.train.nnz, found.test.nnz) == (28, 12)
-    held = datasets.load(Config(dataset=str(tmp_path / "events.csv"), test_fraction=0.3, validation_fraction=0.2))
+    held = datasets.load(DataSettings(dataset=str(tmp_path / "events.csv"), test_fraction=0.3, validation_fraction=0.2))
     assert (held.train.nnz, held.valid.nnz, held.test.nnz) == (24, 4, 12)
 
 
@@ -196,32 +197,32 @@ def test_a_file_is_a_data_set_and_is_split(tmp_path):
 def test_a_folder_without_both_parts_is_refused(tmp_path, names, part):
     for name in names:
         (tmp_path / name).write_bytes(TRAIN)
-    message = refusal(Config(dataset=str(tmp_path)))
+    message = refusal(Config.of(dataset=str(tmp_path)))
     assert f"found {part}, expected train.* and test.*" in message
 
 
 def test_a_data_set_without_a_train_pair_is_named_by_its_path(tmp_path):
     (tmp_path / "train.txt").write_text("1\n2\n")
     (tmp_path / "test.txt").write_text("1 2\n")
-    assert refusal(Config(dataset=str(tmp_path))).startswith(f"{tmp_path}: found no train interaction")
+    assert refusal(Config.of(dataset=str(tmp_path))).startswith(f"{tmp_path}: found no train interaction")
     file = str(tmp_path / "train.txt")
-    assert refusal(Config(dataset=file)).startswith(f"{file}: found no train interaction")
+    assert refusal(Config.of(dataset=file)).startswith(f"{file}: found no train interaction")
 
 
 def test_two_files_for_one_part_are_refused(tmp_path):
     for name in ("train.txt", "train.csv", "test.txt"):
         (tmp_path / name).write_bytes(TRAIN)
-    assert "train.csv and train.txt" in refusal(Config(dataset=str(tmp_path)))
+    assert "train.csv and train.txt" in refusal(Config.of(dataset=str(tmp_path)))
 
 
 def test_an_unknown_name_is_refused_with_the_nearest():
     for name in ("lastfn", "LastFM"):
-        assert "did you mean lastfm?" in refusal(Config(dataset=name))
-    assert "--dataset: found ''" in refusal(Config())
+        assert "did you mean lastfm?" in refusal(Config.of(dataset=name))
+    assert "--dataset: found ''" in refusal(Config.of())
 
 
 def test_a_synthetic_world_too_dense_is_refused_by_its_flag():
-    config = Config(dataset="synthetic", num_users=10, num_items=10, num_interactions=51)
+    config = Config.of(dataset="synthetic", num_users=10, num_items=10, num_interactions=51)
     assert refusal(config).startswith("--num_interactions: found 51")
 
 
@@ -235,7 +236,7 @@ def test_a_synthetic_world_too_dense_is_refused_by_its_flag():
     ],
 )
 def test_the_published_sets_have_their_published_counts(published, name, users, items, train, test, evaluated):
-    found = datasets.load(Config(dataset=name, data_dir=published(name)))
+    found = datasets.load(DataSettings(dataset=name, data_dir=published(name)))
     assert (found.num_users, found.num_items, found.train.nnz, found.test.nnz) == (users, items, train, test)
     assert (csr.degrees(found.test) > 0).sum() == evaluated
     assert found.notes["repeated pairs merged"] == 0
@@ -243,7 +244,7 @@ def test_the_published_sets_have_their_published_counts(published, name, users, 
 
 
 def test_lastfm_has_users_and_items_on_one_side_alone(published):
-    found = datasets.load(Config(dataset="lastfm", data_dir=published("lastfm")))
+    found = datasets.load(DataSettings(dataset="lastfm", data_dir=published("lastfm")))
     summary = found.summary()
     assert found.num_users - summary["users without train items"] == 1878
     assert found.num_items - summary["items without train users"] == 4476
@@ -257,12 +258,14 @@ def test_two_that_fetch_one_set_into_one_folder_at_the_same_time_both_have_it(tm
         target.write_bytes(TRAIN if source.file == "train.txt" else TEST)
         both.wait()
 
-    sources = (datasets.Source("train.txt", sha256(TRAIN), fetch), datasets.Source("test.txt", sha256(TEST), fetch))
-    monkeypatch.setitem(datasets.NAMED, "tiny", datasets.NamedSet("adjacency", *sources))
-    monkeypatch.delenv(datasets.ENVIRONMENT, raising=False)
+    sources = (named.Source("train.txt", sha256(TRAIN), fetch), named.Source("test.txt", sha256(TEST), fetch))
+    monkeypatch.setitem(named.NAMED, "tiny", named.NamedSet("adjacency", *sources))
+    monkeypatch.delenv(named.ENVIRONMENT, raising=False)
     found = []
-    config = Config(dataset="tiny", data_dir=str(tmp_path))
-    threads = [threading.Thread(target=lambda: found.append(datasets.load(config).content_hash())) for _ in range(2)]
+    config = Config.of(dataset="tiny", data_dir=str(tmp_path))
+    threads = [
+        threading.Thread(target=lambda: found.append(datasets.load(config.data).content_hash())) for _ in range(2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -273,7 +276,7 @@ def test_two_that_fetch_one_set_into_one_folder_at_the_same_time_both_have_it(tm
 
 
 def test_a_folder_that_another_failed_download_removes_is_made_again(tmp_path, monkeypatch):
-    make, removed = datasets.tempfile.TemporaryDirectory, []
+    make, removed = named.tempfile.TemporaryDirectory, []
 
     def made(dir, prefix):
         if not removed:
@@ -281,7 +284,7 @@ def test_a_folder_that_another_failed_download_removes_is_made_again(tmp_path, m
             dir.rmdir()
         return make(dir=dir, prefix=prefix)
 
-    monkeypatch.setattr(datasets.tempfile, "TemporaryDirectory", made)
-    with datasets._staging(tmp_path / "tiny") as folder:
+    monkeypatch.setattr(named.tempfile, "TemporaryDirectory", made)
+    with named._staging(tmp_path / "tiny") as folder:
         assert folder.parent == removed[0] == tmp_path / "tiny"
     assert list((tmp_path / "tiny").iterdir()) == []

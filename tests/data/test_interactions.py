@@ -7,7 +7,7 @@ import pytest
 from conftest import pairs
 
 from lgcn_jax.data import csr, interactions, synthetic
-from lgcn_jax.data.interactions import assemble, divide, divide_rows, hold_out
+from lgcn_jax.data.interactions import assemble, hold_out, train_test_split, train_test_split_csr
 from lgcn_jax.data.reader import Pairs
 from lgcn_jax.errors import InputError
 
@@ -98,7 +98,7 @@ def made(users: int, items: int, count: int, seed: int) -> Pairs:
 
 @pytest.mark.parametrize("fraction", [0.1, 0.2, 0.29, 0.5])
 def test_a_split_takes_the_floor_of_each_users_share(whole, fraction):
-    data = divide("x", whole, fraction, seed=0)
+    data = train_test_split("x", whole, fraction, seed=0)
     total = csr.degrees(data.train) + csr.degrees(data.test)
     assert csr.degrees(data.test).tolist() == [int(n * round(fraction * 100)) // 100 for n in total.tolist()]
     assert raw(data, "train") | raw(data, "test") == set(zip(whole.users.tolist(), whole.items.tolist(), strict=True))
@@ -106,13 +106,13 @@ def test_a_split_takes_the_floor_of_each_users_share(whole, fraction):
 
 
 def test_a_split_is_determined_by_its_seed(whole):
-    hashes = [divide("x", whole, 0.2, seed).content_hash() for seed in (0, 0, 1)]
+    hashes = [train_test_split("x", whole, 0.2, seed).content_hash() for seed in (0, 0, 1)]
     assert hashes[0] == hashes[1] != hashes[2]
 
 
 def test_a_split_draws_from_all_of_a_users_items():
     one_user = pairs([(0, item) for item in range(100)] + [(1, 0)])
-    drawn = np.concatenate([divide("x", one_user, 0.1, seed).test.indices for seed in range(200)])
+    drawn = np.concatenate([train_test_split("x", one_user, 0.1, seed).test.indices for seed in range(200)])
     counts = np.bincount(drawn, minlength=100)  # 2,000 draws of 100 items: 20 each, 4.2 deviation
     assert counts.min() > 0
     assert counts.max() < 20 + 6 * 4.2
@@ -126,26 +126,26 @@ def checked() -> Pairs:
 
 # A change of this hash means that splits have moved: results before and after are of different data.
 def test_the_golden_split():
-    data = divide("x", checked(), 0.2, seed=3)
+    data = train_test_split("x", checked(), 0.2, seed=3)
     assert hold_out(data, 0.1, 3).content_hash() == "2558a543746c46fa557446060555b0a4f91e734fc5da35dfb831cad73084fe3a"
 
 
 def test_rows_are_divided_as_the_same_pairs_of_a_file(whole):
     rows = csr.from_pairs(whole.users, whole.items, (200, 100))
-    found, expected = divide_rows("x", rows, 100, 0.2, seed=7), divide("x", whole, 0.2, seed=7)
+    found, expected = train_test_split_csr("x", rows, 100, 0.2, seed=7), train_test_split("x", whole, 0.2, seed=7)
     assert found.content_hash() == expected.content_hash()
 
 
 def test_rows_without_a_pair_stay():
-    data = divide_rows("x", csr.from_pairs(np.array([1, 1]), np.array([0, 2]), (4, 5)), 5, 0.5, seed=0)
+    data = train_test_split_csr("x", csr.from_pairs(np.array([1, 1]), np.array([0, 2]), (4, 5)), 5, 0.5, seed=0)
     assert (data.num_users, data.num_items, data.train.nnz, data.test.nnz) == (4, 5, 1, 1)
 
 
 @pytest.mark.parametrize("block", [1, 37, 10**6])
 def test_a_split_is_the_same_whatever_the_blocks(whole, block, monkeypatch):
-    expected = divide("x", whole, 0.3, seed=0).content_hash()
+    expected = train_test_split("x", whole, 0.3, seed=0).content_hash()
     monkeypatch.setattr(csr, "BLOCK", block)
-    assert divide("x", whole, 0.3, seed=0).content_hash() == expected
+    assert train_test_split("x", whole, 0.3, seed=0).content_hash() == expected
 
 
 def test_draws_that_rounding_makes_equal_keep_their_order():
@@ -154,7 +154,7 @@ def test_draws_that_rounding_makes_equal_keep_their_order():
 
 
 def test_holding_out_leaves_the_test_part_alone(whole):
-    data = divide("x", whole, 0.2, 0)
+    data = train_test_split("x", whole, 0.2, 0)
     held = hold_out(data, 0.1, 5)
     assert raw(held, "test") == raw(data, "test")
     assert raw(held, "train") | raw(held, "valid") == raw(data, "train")
@@ -162,7 +162,7 @@ def test_holding_out_leaves_the_test_part_alone(whole):
 
 
 def test_a_set_with_a_validation_part_keeps_it(whole):
-    held = hold_out(divide("x", whole, 0.2, 0), 0.1, 0)
+    held = hold_out(train_test_split("x", whole, 0.2, 0), 0.1, 0)
     with pytest.raises(InputError, match="--validation_fraction"):
         hold_out(held, 0.1, 0)
 

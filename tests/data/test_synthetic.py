@@ -103,7 +103,7 @@ def test_items_are_drawn_with_their_probability():
     """A user with few items among many draws from the law that the race of crowded users is run by."""
     world = synthetic.plan(16, 50, 16, seed=0)
     drawn = synthetic._items(world, np.random.default_rng(0), np.full(200_000, 3))
-    counts = np.bincount(drawn, minlength=50)[world.item_names]
+    counts = np.bincount(drawn, minlength=50)[world.item_permutation]
     expected = 200_000 * synthetic._probability(world, 3)
     assert expected.sum() == pytest.approx(200_000)
     assert (np.abs(counts - expected) < 5 * np.sqrt(expected)).all()
@@ -138,8 +138,8 @@ def test_a_community_predicts_taste():
     world = synthetic.plan(2000, 3200, 40_000, seed=1)
     found = synthetic.rows(world, 0, 2000)
     item_community = np.empty(3200, int)
-    item_community[world.item_names] = np.arange(3200) % 16
-    own = item_community[found.indices] == world.community[csr.row_of_entry(found)]
+    item_community[world.item_permutation] = np.arange(3200) % 16
+    own = item_community[found.indices] == world.user_community[csr.row_of_entry(found)]
     assert 0.7 < own.mean() < 0.85
 
 
@@ -156,7 +156,7 @@ def test_a_million_pairs_stay_within_the_stated_memory():
 
     tracemalloc.start()
     whole = synthetic.generate(12_500, 6_250, 1_000_000, seed=0)
-    interactions.divide_rows("x", whole, 6_250, 0.2, seed=0)
+    interactions.train_test_split_csr("x", whole, 6_250, 0.2, seed=0)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < synthetic.peak_bytes(12_500, 6_250, 1_000_000)

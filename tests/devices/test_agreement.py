@@ -13,7 +13,7 @@ SETTINGS = [
 ]
 
 
-def together(folder, *of_each: list[str]) -> list[tuple[int, str]]:
+def run_together(folder, *of_each: list[str]) -> list[tuple[int, str]]:
     """Exit status and stderr of two processes, each with flags of its own, in a folder of its own."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -45,7 +45,7 @@ def folder(tmp_path):
 
 
 def refused(folder, flag, *of_each) -> None:
-    ends = together(folder, *of_each)
+    ends = run_together(folder, *of_each)
     assert [status for status, _ in ends] == [2, 2], ends
     assert all(text.startswith(f"{flag}: found ") and text.count("\n") == 1 for _, text in ends), ends
     assert not (folder / "run" / "config.json").exists()
@@ -64,5 +64,5 @@ def test_processes_with_other_data_are_refused(folder):
 
 def test_processes_of_one_command_make_a_run(folder):
     """What is refused above is refused for its difference alone."""
-    assert [status for status, _ in together(folder, [], [])] == [0, 0]
+    assert [status for status, _ in run_together(folder, [], [])] == [0, 0]
     assert (folder / "run" / "result.json").exists()

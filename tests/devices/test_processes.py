@@ -14,9 +14,9 @@ import kill_test
 import pytest
 
 from lgcn_jax.cli import main
-from lgcn_jax.devices import processes
+from lgcn_jax.devices import lost, processes
 from lgcn_jax.errors import InputError
-from lgcn_jax.runs import checkpoint
+from lgcn_jax.runs import integrity
 from lgcn_jax.system.signals import StopRequest
 
 RUN = [
@@ -57,7 +57,7 @@ from lgcn_jax.devices import processes
 from lgcn_jax.system import signals
 place, address, limit = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 processes.join(address, "2", str(place), limit)
-with processes.together(signals.StopRequest()):
+with processes.fail_together(signals.StopRequest()):
     {body}
 """
 
@@ -91,7 +91,7 @@ def wait_for(condition, process, seconds=300):
 def test_a_run_that_loses_a_process_ends_in_one_line_and_goes_on_in_one(tmp_path, capsys, lost):
     folder = tmp_path / "run"
     with started(folder, "nodes:8", "--epochs=100000", "--quiet", devices=4) as made:
-        wait_for(lambda: len(checkpoint.steps(folder / "checkpoints")) >= 2, made[1 - lost])
+        wait_for(lambda: len(integrity.steps(folder / "checkpoints")) >= 2, made[1 - lost])
         made[lost].kill()
         told = made[1 - lost].communicate(timeout=SOON)[1]
     assert made[1 - lost].returncode == 1, told
@@ -150,9 +150,10 @@ def test_processes_that_see_different_folders_are_refused(tmp_path):
 
 def test_processes_exchange_texts_and_numbers():
     body = """
-    assert processes.exchange("here", "x" * place) == ["", "x"]
-    assert (processes.largest("at a number", place), processes.smallest("at a number", place)) == (1, 0)
-    assert processes.from_first("at a value", lambda: {"a": [place]}) == {"a": [0]}
+    assert processes.all_gather("here", "x" * place) == ["", "x"]
+    assert processes.max_over_processes("at a number", place) == 1
+    assert processes.min_over_processes("at a number", place) == 0
+    assert processes.broadcast_from_first("at a value", lambda: {"a": [place]}) == {"a": [0]}
     processes.require_same("at the same", {"--a": 1})
 """
     with meeting(body) as made:
@@ -163,7 +164,7 @@ def test_what_the_first_process_refuses_all_refuse():
     body = """
     from lgcn_jax.errors import InputError
     def refuse(): raise InputError("--a", place, "one")
-    processes.from_first("at a value", refuse)
+    processes.broadcast_from_first("at a value", refuse)
 """
     with meeting(body) as made:
         assert ends(made) == [(2, "--a: found 0, expected one\n")] * 2
@@ -171,19 +172,19 @@ def test_what_the_first_process_refuses_all_refuse():
 
 def test_what_one_process_cannot_read_is_known_to_all():
     body = """
-    from lgcn_jax.runs import checkpoint, run
+    from lgcn_jax.runs import integrity, scoring
     def read():
-        if place: raise checkpoint.DamagedError("torn")
+        if place: raise integrity.DamagedError("torn")
         return 7
-    assert run._by_all("at a checkpoint", read) == (None if place else 7, "torn")
-    assert run._by_all("at a checkpoint", lambda: place) == (place, "")
+    assert scoring._by_all("at a checkpoint", read) == (None if place else 7, "torn")
+    assert scoring._by_all("at a checkpoint", lambda: place) == (place, "")
 """
     with meeting(body) as made:
         assert ends(made) == [(0, ""), (0, "")]
 
 
 def test_processes_that_come_to_different_places_say_where():
-    with meeting("processes.exchange(['here', 'there'][place])") as made:
+    with meeting("processes.all_gather(['here', 'there'][place])") as made:
         for status, said in ends(made):
             assert status == 1
             assert said == (
@@ -193,7 +194,7 @@ def test_processes_that_come_to_different_places_say_where():
 
 
 def test_a_wait_for_a_process_that_does_not_come_ends_and_names_it():
-    body = "import time; place and time.sleep(60); processes.exchange('before the first step')"
+    body = "import time; place and time.sleep(60); processes.all_gather('before the first step')"
     with meeting(body, limit=3) as made:
         said = made[0].communicate(timeout=SOON)[1]
         assert made[0].returncode == 1
@@ -224,11 +225,13 @@ def test_a_process_that_jax_aborts_ends_in_our_line():
 def test_a_process_that_is_lost_while_the_other_looks_for_devices_ends_it_in_our_line():
     """JAX waits there for the others, under a lock that whoever asks JAX for this process's number would wait for."""
     looking = """
-import os, sys, time, jax
-from lgcn_jax.devices import processes
+import os, sys, time
+from lgcn_jax.devices import mesh, processes
+from lgcn_jax.system.signals import StopRequest
 place = int(sys.argv[1])
 processes.join(sys.argv[2], "2", str(place), "60")
-jax.devices() if place else (time.sleep(1), os._exit(9))
+with processes.fail_together(StopRequest()):
+    mesh.require_devices() if place else (time.sleep(1), os._exit(9))
 """
     address = f"127.0.0.1:{kill_test.free_port()}"
     with two(lambda place: ["-c", looking, str(place), address]) as made:
@@ -237,7 +240,7 @@ jax.devices() if place else (time.sleep(1), os._exit(9))
 
 def test_an_error_of_one_process_ends_all_in_a_line_each():
     body = "from lgcn_jax.errors import InputError\n    if place: raise InputError('--a', 1, 2)\n"
-    with meeting(body + "    processes.exchange('here')") as made:
+    with meeting(body + "    processes.all_gather('here')") as made:
         (first, told), (second, said) = ends(made)
     assert (second, said) == (2, "--a: found 1, expected 2\n")
     lost = "(process 1|another process)"  # JAX's service does not always say which
@@ -291,10 +294,14 @@ def test_flags_of_several_processes_are_refused_without_a_coordinator(tmp_path, 
 
 
 def test_one_process_agrees_with_itself():
-    assert (processes.largest("here", 5), processes.smallest("here", 5)) == (5, 5)
-    assert processes.from_first("here", lambda: (1, 2)) == (1, 2)
+    assert (processes.max_over_processes("here", 5), processes.min_over_processes("here", 5)) == (5, 5)
+    assert processes.broadcast_from_first("here", lambda: (1, 2)) == (1, 2)
     assert processes.is_first()
-    with processes.together(StopRequest()), pytest.raises(ZeroDivisionError), processes.together(StopRequest()):
+    with (
+        processes.fail_together(StopRequest()),
+        pytest.raises(ZeroDivisionError),
+        processes.fail_together(StopRequest()),
+    ):
         raise ZeroDivisionError
 
 
@@ -312,11 +319,11 @@ def test_one_process_agrees_with_itself():
     ],
 )
 def test_what_became_of_another_process_is_told(reason, told):
-    assert processes.lost(reason) == f"{told}; the same command continues"
+    assert lost.lost(reason) == f"{told}; the same command continues"
 
 
 @pytest.mark.parametrize(
-    ("error", "is_lost"),
+    ("error", "expected"),
     [
         (ValueError("UNKNOWN: Gloo all-reduce failed: Connection closed by peer [127.0.0.1]:1"), True),
         (jax.errors.JaxRuntimeError("UNAVAILABLE: Task 1 heartbeat timeout."), True),
@@ -325,5 +332,5 @@ def test_what_became_of_another_process_is_told(reason, told):
         (KeyError("row"), False),
     ],
 )
-def test_errors_of_a_lost_process_are_known(error, is_lost):
-    assert processes._is_of_others(error) == is_lost
+def test_errors_of_a_lost_process_are_known(error, expected):
+    assert lost.is_lost(error) == expected

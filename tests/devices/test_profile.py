@@ -1,7 +1,5 @@
 """Traced steps: what is written, what it holds, and that the run is the one without a trace."""
 
-import dataclasses
-
 import jax
 import pytest
 
@@ -9,7 +7,7 @@ from lgcn_jax.data import datasets
 from lgcn_jax.devices.profile import STEPS, Profile
 from lgcn_jax.errors import WriteError
 from lgcn_jax.training import loop
-from lgcn_jax.training.setup import Problem, pose
+from lgcn_jax.training.setup import Setup, build_setup
 
 
 class Traced(loop.Listener):
@@ -35,24 +33,24 @@ def annotations(folder) -> list[dict]:
 
 
 @pytest.fixture
-def problem(small) -> Problem:
-    return pose(dataclasses.replace(small, epochs=2), datasets.load(small))
+def setup(small) -> Setup:
+    return build_setup(small.replace(epochs=2), datasets.load(small.data))
 
 
 def digest(result) -> str:
     return result.to_json()["parameters_sha256"]
 
 
-def test_the_second_block_is_traced_and_no_bit_changes(problem, tmp_path):
+def test_the_second_block_is_traced_and_no_bit_changes(setup, tmp_path):
     with Profile(tmp_path / "profile") as profile:
         listener = Traced(profile)
-        found = loop.fit(problem, listener)
+        found = loop.fit(setup, listener)
     assert listener.ends[:2] == [(1, 1), (1, 1 + STEPS)]
     assert profile.steps == STEPS
     assert annotations(tmp_path / "profile") == [{"steps": STEPS}]
     assert list((tmp_path / "profile").rglob("*.trace.json.gz"))
     assert f"{STEPS} steps" in profile.told()
-    assert digest(found) == digest(loop.fit(problem))
+    assert digest(found) == digest(loop.fit(setup))
 
 
 def test_without_a_folder_nothing_is_traced(tmp_path):

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from conftest import pairs
 
-from lgcn_jax.config import Config
+from lgcn_jax.baselines.popularity import Popularity
 from lgcn_jax.data import csr, datasets
 from lgcn_jax.data.interactions import assemble
+from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.evaluation import ranking
-from lgcn_jax.evaluation.ranking import DotProduct, Popularity, Task
+from lgcn_jax.evaluation.scorers import DotProduct
+from lgcn_jax.evaluation.task import Task, shard_tasks
 
 
 @jax.tree_util.register_dataclass
@@ -53,7 +55,7 @@ def test_k_may_be_the_number_of_items():
 
 @pytest.fixture(scope="module")
 def synthetic():
-    return datasets.load(Config(dataset="synthetic", num_users=200, num_items=150, num_interactions=3000))
+    return datasets.load(DataSettings(dataset="synthetic", num_users=200, num_items=150, num_interactions=3000))
 
 
 @pytest.mark.parametrize("chunk_users", [1, 3, 64, 199, 1000])
@@ -66,7 +68,7 @@ def test_chunks_change_no_metric(synthetic, chunk_users):
 
 
 def test_several_lists_in_one_pass_are_those_of_several_passes(synthetic):
-    scorer, task = Popularity.fit(synthetic), Task.of(synthetic, "test")
+    scorer, task = Popularity().fit(synthetic), Task.of(synthetic, "test")
     together = ranking.evaluate(scorer, task, (1, 10, 50))
     apart = {}
     for k in (1, 10, 50):
@@ -77,7 +79,7 @@ def test_several_lists_in_one_pass_are_those_of_several_passes(synthetic):
 def test_no_seen_item_is_recommended_to_anybody(synthetic):
     task = Task.of(synthetic, "test", 16 * 150)
     for number in range(task.users.shape[0]):
-        ranked = ranking.recommend(Popularity.fit(synthetic), task, jnp.int32(number), 50)
+        ranked = ranking.recommend(Popularity().fit(synthetic), task, jnp.int32(number), 50)
         device = csr.CSR(*map(jnp.asarray, synthetic.train))
         users = jnp.broadcast_to(task.users[number][:, None], ranked.shape)
         counted = np.asarray(task.relevant.indptr[1:] > task.relevant.indptr[:-1])[number * 16 : number * 16 + 16]
@@ -98,7 +100,7 @@ def holds(task: Task, **expected) -> bool:
 
 
 def test_a_task_of_one_place():
-    ((task,),) = ranking.parts(cut_world(), "test", 10)  # two users of five items a chunk
+    ((task,),) = shard_tasks(cut_world(), "test", 10)  # two users of five items a chunk
     assert holds(task, users=[[0, 2], [3, 0]], indptr=[0, 1, 3, 4, 4], indices=[1, 0, 1, 4], seen_start=[0, 4, 6])
     # The four places more are for a slice as long as the longest, which begins at the end.
     assert holds(task, seen_row=[0, 1, 1, 1, 0, 0, *[0] * 4], seen_item=[0, 2, 3, 4, 1, 2, *[0] * 4])
@@ -108,7 +110,7 @@ def test_a_task_of_one_place():
 def test_a_task_cut_over_users_and_items():
     """Place 0 has the items 0 and 2; the first two users are of share 0, the third and padding of share 1."""
     owners, axes = np.array([0, 1, 0, 1, 1]), ("data", "nodes")
-    cut = ranking.parts(cut_world(), "test", 6, 2, owners, 2, axes)
+    cut = shard_tasks(cut_world(), "test", 6, 2, owners, 2, axes)
     for share, tasks in enumerate(cut):
         for place, task in enumerate(tasks):
             assert holds(task, items=([0, 2, 5], [1, 3, 4])[place], users=([[0, 2]], [[3, 0]])[share])
@@ -131,7 +133,7 @@ def test_the_validation_part_is_masked_when_the_test_part_is_ranked():
 
 @pytest.mark.parametrize(("name", "recall", "ndcg"), [("gowalla", 0.0416, 0.0317), ("yelp2018", 0.0125, 0.0101)])
 def test_popularity_has_its_published_numbers(published, name, recall, ndcg):
-    interactions = datasets.load(Config(dataset=name, data_dir=published(name)))
-    found = ranking.evaluate(Popularity.fit(interactions), Task.of(interactions, "test"), (20,))
+    interactions = datasets.load(DataSettings(dataset=name, data_dir=published(name)))
+    found = ranking.evaluate(Popularity().fit(interactions), Task.of(interactions, "test"), (20,))
     assert found["recall@20"] == pytest.approx(recall, abs=2e-4)
     assert found["ndcg@20"] == pytest.approx(ndcg, abs=2e-4)

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from lgcn_jax.cli import main
+from lgcn_jax.cli.command import config_of, parse, settings_of_runs
+from lgcn_jax.cli.flags import given
 from lgcn_jax.data import datasets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -14,12 +16,12 @@ QUICK = ("lastfm",)  # data sets of which two epochs take seconds
 
 
 def settings(recipe: Path):
-    values = main._parse(main.COMMANDS["train"], ["train", f"--flagfile={recipe}"])
-    return main._config(main.configs.given(values, main.SETTINGS))
+    values = parse(main.COMMANDS["train"], "train", [f"--flagfile={recipe}"])
+    return config_of(given(values, settings_of_runs()))
 
 
 def of(recipe: Path):
-    quick = settings(recipe).dataset in QUICK
+    quick = settings(recipe).data.dataset in QUICK
     return pytest.param(recipe, marks=() if quick else pytest.mark.long, id=recipe.stem)
 
 
@@ -30,9 +32,9 @@ def test_there_are_recipes():
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
 def test_a_recipe_says_what_its_name_says_and_how_it_is_run(recipe):
     config, text = settings(recipe), recipe.read_text()
-    assert config.dataset in datasets.NAMED
+    assert config.data.dataset in datasets.NAMED
     if recipe.stem != "demo":
-        assert recipe.stem == f"{config.dataset}-{config.loss}"
+        assert recipe.stem == f"{config.data.dataset}-{config.to_dict()['loss']}"
         command = f"train --flagfile=experiments/recipes/{recipe.name} --workdir=runs/{recipe.stem}"
         assert text.startswith(f"# python -m lgcn_jax {command}\n")
     else:
@@ -43,9 +45,9 @@ def test_a_recipe_says_what_its_name_says_and_how_it_is_run(recipe):
 def test_two_epochs_of_a_recipe_run(recipe, published, tmp_path, capsys):
     """The second one with a lower loss, and a better evaluation than nothing."""
     config = settings(recipe)
-    short = ["--epochs=2", f"--data_dir={published(config.dataset)}", f"--workdir={tmp_path / 'run'}", "--quiet"]
+    short = ["--epochs=2", f"--data_dir={published(config.data.dataset)}", f"--workdir={tmp_path / 'run'}", "--quiet"]
     assert main.main(["train", f"--flagfile={recipe}", *short]) == 0
     first, second, evaluated = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
     assert second["loss"] < first["loss"]
-    assert evaluated[config.watched] > 0
+    assert evaluated[config.evaluation.watched] > 0
     assert "popularity" in capsys.readouterr().out

@@ -5,13 +5,13 @@ import published as figures
 import pytest
 import replay_paper
 
-from lgcn_jax.config import Config
 from lgcn_jax.data import datasets
+from lgcn_jax.data.settings import DataSettings
 
 
 @pytest.mark.parametrize("loss", ["enhanced", pytest.param("bpr", marks=pytest.mark.long)])
 def test_the_published_curve_is_met(published, loss):
-    interactions = datasets.load(Config(dataset="lastfm", data_dir=published("lastfm")))
+    interactions = datasets.load(DataSettings(dataset="lastfm", data_dir=published("lastfm")))
     items_of = replay_paper.items_by_raw_user(interactions)
     replay = replay_paper.Replay(loss, interactions)
     curve = figures.lastfm_curve(loss)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lgcn_jax.data import csr
+from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.graph import normalization
 
 USERS, ITEMS = 30, 20
@@ -75,9 +76,8 @@ def test_more_entries_than_an_int32_counts_are_refused():
 
 
 def test_published_graph_has_twice_its_interactions(published):
-    from lgcn_jax.config import Config
     from lgcn_jax.data import datasets
 
-    interactions = datasets.load(Config(dataset="gowalla", data_dir=published("gowalla")))
+    interactions = datasets.load(DataSettings(dataset="gowalla", data_dir=published("gowalla")))
     found = normalization.adjacency(interactions.train, interactions.num_items)
     assert (found.nse, found.shape) == (2 * 810_128, (29_858 + 40_981,) * 2)

@@ -44,9 +44,9 @@ def matrix():
 def orders(matrix):
     degree = np.diff(matrix.indptr)
     return {
-        "natural": order.natural(USERS + ITEMS),
-        "local": order.local(matrix, USERS),
-        **{f"dealt {n}": order.dealt(degree, USERS, n) for n in (1, 2, 3, 7)},
+        "natural": order.identity_order(USERS + ITEMS),
+        "local": order.locality_order(matrix, USERS),
+        **{f"dealt {n}": order.balanced_order(degree, USERS, n) for n in (1, 2, 3, 7)},
     }
 
 
@@ -62,13 +62,13 @@ def test_an_arranged_matrix_gives_the_same_product_in_the_other_order(matrix):
     for name, placed in orders(matrix).items():
         there = np.zeros((placed.num_rows, 3))
         there[placed.row] = x
-        arranged = order.arranged(matrix, placed)
+        arranged = order.permute(matrix, placed)
         np.testing.assert_allclose((arranged @ there)[placed.row], matrix @ x, atol=1e-12, err_msg=name)
         assert arranged.has_sorted_indices, name
 
 
 def test_the_local_order_keeps_users_before_items_and_communities_together(matrix):
-    placed = order.local(matrix, USERS)
+    placed = order.locality_order(matrix, USERS)
     assert placed.row[:USERS].max() < USERS <= placed.row[USERS:].min()
     connected = np.diff(matrix.indptr)[:USERS] > 1
     community = np.argsort(placed.row[:USERS])
@@ -81,7 +81,7 @@ def test_the_local_order_keeps_users_before_items_and_communities_together(matri
 @pytest.mark.parametrize("shares", [2, 3, 7])
 def test_dealt_rows_hold_equal_numbers_of_edges_and_each_share_ends_without_a_node(matrix, shares):
     degree = np.diff(matrix.indptr)
-    placed = order.dealt(degree, USERS, shares)
+    placed = order.balanced_order(degree, USERS, shares)
     size = placed.num_rows // shares
     edges = np.bincount(placed.row // size, degree, minlength=shares)
     assert edges.max() - edges.min() <= degree.max()  # nobody can cut the hub
@@ -93,12 +93,12 @@ def test_dealt_rows_hold_equal_numbers_of_edges_and_each_share_ends_without_a_no
 
 def test_tiny_graphs_can_be_ordered():
     matrix = normalization.normalized(csr.from_pairs([0], [0], (1, 1)), 1)
-    assert sorted(order.local(matrix, 1).row.tolist()) == [0, 1]
+    assert sorted(order.locality_order(matrix, 1).row.tolist()) == [0, 1]
 
 
 def test_a_graph_without_an_edge_can_be_ordered():
     matrix = normalization.normalized(csr.empty(350), 250)
-    assert sorted(order.local(matrix, 350).row.tolist()) == list(range(600))
+    assert sorted(order.locality_order(matrix, 350).row.tolist()) == list(range(600))
 
 
 def test_sums_over_the_largest_graph_do_not_overflow():
@@ -112,11 +112,11 @@ def test_sums_over_the_largest_graph_do_not_overflow():
 
 
 def test_the_local_order_is_the_same_everywhere():
-    assert digest(order.local(*golden())) == GOLDEN
+    assert digest(order.locality_order(*golden())) == GOLDEN
 
 
 def test_the_local_order_does_not_depend_on_the_threads_or_kernels_of_linear_algebra():
-    program = "import test_order as t; print(t.digest(t.order.local(*t.golden())))"
+    program = "import test_order as t; print(t.digest(t.order.locality_order(*t.golden())))"
     setting = {"OPENBLAS_NUM_THREADS": "1", "OPENBLAS_CORETYPE": "Prescott"}
     path = os.pathsep.join([os.path.dirname(__file__), *sys.path])
     ran = [sys.executable, "-c", program]
@@ -140,7 +140,7 @@ def test_the_local_order_is_computed_in_integers(monkeypatch):
 
     sys.setprofile(profile)
     try:
-        placed = order.local(matrix, num_users)
+        placed = order.locality_order(matrix, num_users)
     finally:
         sys.setprofile(None)
     assert {("_embedding", "vectors"), ("_bisected", "points"), ("_bisected", "axis")} <= kinds.keys()

@@ -12,7 +12,8 @@ import scipy.sparse
 
 from lgcn_jax.data import csr
 from lgcn_jax.graph import normalization, propagation
-from lgcn_jax.graph.layout import Bcsr, joined
+from lgcn_jax.graph.compressed import Bcsr
+from lgcn_jax.graph.layout import max_capacity
 from lgcn_jax.graph.propagation import LAYOUTS
 
 USERS, ITEMS, DIM = 150, 90, 16
@@ -63,7 +64,7 @@ def test_gradient_is_that_of_the_dense_product(name, dtype):
 NODES = {
     "few": [3, 7, 7, USERS + 5, 3, USERS - 1],  # repeats, and a node without an edge
     "the hub": [USERS] * 3 + list(range(40)),
-    "all, twice": [*range(USERS + ITEMS), *range(USERS + ITEMS)],  # more entries than Bcsr has room for
+    "all, twice": [*range(USERS + ITEMS), *range(USERS + ITEMS)],  # more entries than Bcsr has capacity for
 }
 
 
@@ -78,15 +79,15 @@ def test_rows_and_spread_are_a_product_and_its_transpose(name, nodes, dtype):
     rows = np.asarray(x)[np.arange(len(nodes)) % len(x)]
     sparse_table = np.zeros_like(np.asarray(x))
     np.add.at(sparse_table, np.asarray(nodes), rows)
-    found = jax.jit(lambda layout, rows: layout.spread(rows, nodes))(layout, jnp.asarray(rows))
+    found = jax.jit(lambda layout, rows: layout.product_of_rows(rows, nodes))(layout, jnp.asarray(rows))
     np.testing.assert_allclose(found, dense @ sparse_table, rtol=0, atol=4 * TOLERANCE[dtype])
 
 
 def test_the_cases_take_both_branches_of_bcsr():
     matrix = matrix_of()
-    degree, room = np.diff(matrix.indptr), matrix.nnz // Bcsr.SHARE
+    degree, capacity = np.diff(matrix.indptr), matrix.nnz // Bcsr.SHARE
     entries = {case: degree[nodes].sum() for case, nodes in NODES.items()}
-    assert 0 < entries["few"] < room < entries["all, twice"]
+    assert 0 < entries["few"] < capacity < entries["all, twice"]
 
 
 @pytest.mark.parametrize("weights", [(1.0,), (0.25, 0.75), (0.1, 0.2, 0.3, 0.4)])
@@ -115,14 +116,19 @@ def test_combined_rows_and_their_gradient_are_those_of_dense_powers(name, weight
 
 
 @pytest.mark.parametrize("weights", [(1.0,), (0.25, 0.75), (0.1, 0.2, 0.3, 0.4)])
-def test_the_gradient_of_rows_cut_over_devices_is_that_of_all(weights):
-    """On each device, and also where sums are rounded: node 7 has rows in both parts."""
+@pytest.mark.parametrize("shared", [None, (7, 9, USERS)])
+def test_the_gradient_of_rows_cut_over_devices_is_that_of_all(weights, shared):
+    """On each device, and also where sums are rounded: node 7 has rows in both parts, and among the shared ones."""
+    shared = None if shared is None else jnp.asarray(shared, jnp.int32)
     layout, x = propagation.prepare(matrix_of(), "bcsr", "bfloat16"), table()
     nodes = jnp.asarray([[3, 7, 7, USERS], [USERS + 5, 3, 7, USERS - 1]], jnp.int32)  # two parts of a batch of four
 
     def gradient(nodes, axis=None):
         def loss(x):
-            return sum(jnp.sum(jnp.sin(part)) for part in propagation.combined_rows(layout, weights, x, nodes, axis))
+            found = propagation.combined_rows(layout, weights, x, nodes, shared, axis)
+            own = sum(jnp.sum(jnp.sin(part[: nodes.size])) for part in found)
+            common = sum(jnp.sum(jnp.sin(part[nodes.size :])) for part in found)  # both devices have it
+            return own + (0.5 if axis else 1.0) * common
 
         return jax.grad(loss)(x)
 
@@ -142,8 +148,8 @@ def test_blocks_in_one_room_have_equal_shapes_and_add_up(name, dtype):
     blocks = [[matrix[rows, a:b].tocsr() for a, b in itertools.pairwise(edges)] for rows in (slice(0, 100), [3] * 100)]
     blocks[1][2] = scipy.sparse.csr_matrix(blocks[1][2].shape, dtype=dtype)
     for start, column in zip(edges, zip(*blocks, strict=True), strict=False):
-        room = joined([LAYOUTS[name].room(block) for block in column])
-        made = [LAYOUTS[name].prepare(block, room) for block in column]
+        capacity = max_capacity([LAYOUTS[name].capacity(block) for block in column])
+        made = [LAYOUTS[name].prepare(block, capacity) for block in column]
         assert len({str(jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), one)) for one in made}) == 1
         for block, one in zip(column, made, strict=True):
             part = x[start : start + block.shape[1]]

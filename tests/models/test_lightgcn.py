@@ -7,11 +7,12 @@ import pytest
 
 from lgcn_jax.data import csr
 from lgcn_jax.graph import normalization, propagation
-from lgcn_jax.models.lightgcn import LightGCN, initial_table
+from lgcn_jax.models.lightgcn import LightGCN, LightGCNSettings
 
 
 def model(weights, nodes=50, dim=8, std=0.1) -> LightGCN:
-    return LightGCN(initial_table(jax.random.key(0), jnp.arange(nodes), dim, std), weights)
+    settings = LightGCNSettings(num_layers=len(weights) - 1, layer_weights=weights, embedding_dim=dim, init_std=std)
+    return settings.create(jax.random.key(0), jnp.arange(nodes))
 
 
 @pytest.fixture

@@ -13,10 +13,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lgcn_jax.data import datasets
 from lgcn_jax.errors import InputError, WriteError
-from lgcn_jax.runs import checkpoint
-from lgcn_jax.runs.checkpoint import Checkpoints, DamagedError
+from lgcn_jax.losses import Enhanced
+from lgcn_jax.runs import checkpoint, integrity, selection
+from lgcn_jax.runs.checkpoint import Checkpoints
+from lgcn_jax.runs.integrity import DamagedError
 from lgcn_jax.training import loop
-from lgcn_jax.training.setup import pose
+from lgcn_jax.training.setup import build_setup
 from lgcn_jax.training.state import Progress, Snapshot, zeros
 from lgcn_jax.training.step import init
 
@@ -26,7 +28,7 @@ STEPS = 7  # steps of an epoch
 
 def read(folder, step, like):
     """The checkpoint of a step, verified and loaded."""
-    return checkpoint.load(folder, step, checkpoint.verify(folder, step), like)
+    return checkpoint.load(folder, step, integrity.verify(folder, step), like)
 
 
 def snapshot(config, epoch=1, metric=0.5, step=0, seed=0) -> Snapshot:
@@ -37,7 +39,7 @@ def snapshot(config, epoch=1, metric=0.5, step=0, seed=0) -> Snapshot:
     leaves = [jnp.asarray(draw.normal(size=leaf.shape) * 100, leaf.dtype) for leaf in leaves]
     row = {"epoch": epoch, "split": "test", "recall@20": metric}
     progress = Progress(epoch=epoch, step=step, best=row, last=row)
-    return Snapshot(jax.tree.unflatten(structure, leaves), jax.device_put(zeros()), progress)
+    return Snapshot(jax.tree.unflatten(structure, leaves), jax.device_put(zeros(Enhanced())), progress)
 
 
 FACTS = {"config": {}, "content_sha256": "", "environment": {}, "log": []}
@@ -58,11 +60,11 @@ def on_devices(tree, count: int):
     """The tree over `count` devices: tables by rows, everything else on all of them."""
     mesh = Mesh(np.array(jax.devices()[:count]), ("nodes",))
 
-    def place(leaf):
+    def replicate(leaf):
         spec = PartitionSpec("nodes") if leaf.shape and leaf.shape[0] == NUM_NODES else PartitionSpec()
         return jax.device_put(leaf, NamedSharding(mesh, spec))
 
-    return jax.tree.map(place, tree)
+    return jax.tree.map(replicate, tree)
 
 
 def test_one_four_and_one_devices_hold_the_same_bits(small, tmp_path):
@@ -84,13 +86,13 @@ def test_one_four_and_one_devices_hold_the_same_bits(small, tmp_path):
 def test_the_newest_two_and_the_best_are_kept(small, tmp_path):
     metrics = [0.1, 0.4, 0.3, 0.4, 0.2, 0.1]
     saved(tmp_path, *(snapshot(small, epoch + 1, metric) for epoch, metric in enumerate(metrics)))
-    assert checkpoint.steps(tmp_path) == [2 * STEPS, 5 * STEPS, 6 * STEPS]  # the earlier of two equal ones is the best
+    assert integrity.steps(tmp_path) == [2 * STEPS, 5 * STEPS, 6 * STEPS]  # the earlier of two equal ones is the best
 
 
 def test_a_place_without_an_evaluation_is_never_the_best(small, tmp_path):
     within = snapshot(small, 2, 0.1, step=3)
     saved(tmp_path, snapshot(small, 1, 0.1), snapshot(small, 2, 0.05), within, snapshot(small, 3, 0.01))
-    assert checkpoint.steps(tmp_path) == [STEPS, 2 * STEPS + 3, 3 * STEPS]
+    assert integrity.steps(tmp_path) == [STEPS, 2 * STEPS + 3, 3 * STEPS]
 
 
 def test_saving_the_same_place_again_changes_nothing(small, tmp_path):
@@ -125,7 +127,7 @@ def test_every_damaged_file_of_the_arrays_is_named(small, tmp_path):
 
 def test_a_folder_without_checkpoints_is_refused(tmp_path):
     with pytest.raises(InputError, match="no checkpoint"):
-        checkpoint.choose(tmp_path, "best", "recall@20")
+        selection.choose(tmp_path, "best", "recall@20")
 
 
 def test_a_removed_checkpoint_that_is_a_link_leaves_its_target(small, tmp_path):
@@ -133,25 +135,25 @@ def test_a_removed_checkpoint_that_is_a_link_leaves_its_target(small, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / str(STEPS)).symlink_to(tmp_path / "elsewhere" / str(STEPS))
     checkpoint.remove(tmp_path / "run", STEPS)
-    assert checkpoint.steps(tmp_path / "run") == []
-    assert checkpoint.steps(tmp_path / "elsewhere") == [STEPS]
+    assert integrity.steps(tmp_path / "run") == []
+    assert integrity.steps(tmp_path / "elsewhere") == [STEPS]
 
 
 def test_a_snapshot_outlives_the_steps_that_are_given_its_memory(small, tmp_path):
     """The run goes on, in place, while a checkpoint is still being written."""
-    problem = pose(dataclasses.replace(small, save_every=1, epochs=3), datasets.load(small))
+    setup = build_setup(small.replace(save_every=1, epochs=3), datasets.load(small.data))
     hashes = {}
 
     class Keeping(loop.Listener):
         def save(self, snapshot, scheduled):
-            state, totals = problem.by_node((snapshot.state, snapshot.totals))
-            checkpoints.save(Snapshot(state, totals, snapshot.progress), problem.steps_per_epoch, FACTS)
+            state, totals = setup.to_node_order((snapshot.state, snapshot.totals))
+            checkpoints.save(Snapshot(state, totals, snapshot.progress), setup.steps_per_epoch, FACTS)
             hashes[snapshot.progress.epoch] = [np.asarray(leaf).copy() for leaf in jax.tree.leaves(state)]
 
     with Checkpoints(tmp_path, "recall@5") as checkpoints:
-        loop.fit(problem, Keeping())
-    like = problem.like()
-    found = checkpoint.steps(tmp_path)
+        loop.fit(setup, Keeping())
+    like = setup.abstract_state()
+    found = integrity.steps(tmp_path)
     assert len(found) >= 2
     for step in found:
         saved = read(tmp_path, step, like).snapshot
@@ -162,7 +164,7 @@ def test_a_save_that_fails_in_the_background_is_told_soon(small, tmp_path, monke
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint._Summed, "finalize", fail)
+    monkeypatch.setattr(integrity.SummedHandler, "finalize", fail)
     checkpoints = Checkpoints(tmp_path, "recall@20")
     checkpoints.save(snapshot(small), STEPS, FACTS)
     while checkpoints._manager.is_saving_in_progress():
@@ -178,9 +180,9 @@ def test_checkpoints_off_the_schedule_give_way_when_the_run_goes_on(small, tmp_p
         checkpoints.save(snapshot(small, 3, 0.3), STEPS, FACTS)
         checkpoints.save(snapshot(small, 3, 0.3, step=2), STEPS, FACTS, scheduled=False)
         checkpoints.wait()
-        assert checkpoint.steps(tmp_path) == [STEPS, 2 * STEPS, 3 * STEPS, 3 * STEPS + 2]
+        assert integrity.steps(tmp_path) == [STEPS, 2 * STEPS, 3 * STEPS, 3 * STEPS + 2]
         checkpoints.save(snapshot(small, 4, 0.2), STEPS, FACTS)
-    assert checkpoint.steps(tmp_path) == [STEPS, 3 * STEPS, 4 * STEPS]
+    assert integrity.steps(tmp_path) == [STEPS, 3 * STEPS, 4 * STEPS]
 
 
 def test_a_folder_that_cannot_be_made_is_a_failed_write(tmp_path):
@@ -199,7 +201,7 @@ def with_the_first_as_best(config, *metrics: float) -> list[Snapshot]:
 def test_a_choice_beside_a_run_that_removes_the_best_checkpoint_looks_again(small, tmp_path, monkeypatch):
     """While we look at the newest one, the run beside us saves a new best one and removes the old one."""
     saved(tmp_path, *with_the_first_as_best(small, 0.5, 0.1, 0.2))
-    verify, moved = checkpoint.verify, []
+    verify, moved = integrity.verify, []
 
     def verify_beside_a_run(folder, step):
         found = verify(folder, step)
@@ -209,18 +211,18 @@ def test_a_choice_beside_a_run_that_removes_the_best_checkpoint_looks_again(smal
             checkpoint.remove(folder, STEPS)
         return found
 
-    monkeypatch.setattr(checkpoint, "verify", verify_beside_a_run)
-    assert checkpoint.choose(tmp_path, "best", "recall@20") == checkpoint.Choice(4 * STEPS, "", [])
+    monkeypatch.setattr(selection, "verify", verify_beside_a_run)
+    assert selection.choose(tmp_path, "best", "recall@20") == selection.Choice(4 * STEPS, "", [])
 
 
 def test_where_the_best_checkpoint_is_lost_the_best_that_is_left_is_named(small, tmp_path):
     saved(tmp_path, *with_the_first_as_best(small, 0.5, 0.3, 0.2))
     (tmp_path / str(STEPS) / "meta" / "metadata").unlink()
-    choice = checkpoint.choose(tmp_path, "best", "recall@20")
+    choice = selection.choose(tmp_path, "best", "recall@20")
     assert choice.step == 2 * STEPS
     assert choice.missing.startswith(f"the best checkpoint, {STEPS}, is lost (metadata is missing)")
     assert choice.missing.endswith(f"{2 * STEPS} is the best of those that are left")
-    assert checkpoint.choose(tmp_path, "latest", "recall@20") == checkpoint.Choice(3 * STEPS, "", [])
+    assert selection.choose(tmp_path, "latest", "recall@20") == selection.Choice(3 * STEPS, "", [])
 
 
 def test_where_no_checkpoint_left_was_evaluated_the_newest_is_taken(small, tmp_path):
@@ -229,7 +231,7 @@ def test_where_no_checkpoint_left_was_evaluated_the_newest_is_taken(small, tmp_p
     later = [place._replace(progress=dataclasses.replace(place.progress, last=latest)) for place in later]
     saved(tmp_path, first, *later)
     (tmp_path / str(STEPS) / "meta" / "metadata").unlink()
-    choice = checkpoint.choose(tmp_path, "best", "recall@20")
+    choice = selection.choose(tmp_path, "best", "recall@20")
     assert choice.step == 3 * STEPS
     assert choice.missing.endswith(f"of those that are left none was evaluated, {3 * STEPS} is the newest")
 
@@ -239,10 +241,10 @@ def test_of_whole_checkpoints_those_are_superfluous_that_orbax_would_have_remove
     for metrics in ((0.5, 0.1, 0.2, 0.3, 0.4), (0.1, 0.5, 0.5, 0.2, 0.3), (0.0, 0.0, 0.0, 0.0, 0.0)):
         places = [snapshot(small, epoch, metric) for epoch, metric in enumerate(metrics, 1)]
         saved(tmp_path / "all", *places)
-        left = checkpoint.steps(tmp_path / "all")
+        left = integrity.steps(tmp_path / "all")
         for place in places:
             saved(tmp_path / str(place.progress.epoch), place)
-        good = {n * STEPS: checkpoint.verify(tmp_path / str(n), n * STEPS) for n in range(1, 6)}
+        good = {n * STEPS: integrity.verify(tmp_path / str(n), n * STEPS) for n in range(1, 6)}
         assert sorted(good.keys() - checkpoint.superfluous(good, "recall@20")) == left, metrics
         shutil.rmtree(tmp_path / "all")
         for n in range(1, 6):
@@ -257,4 +259,4 @@ def test_an_evaluation_that_comes_later_leaves_the_arrays_where_they_are(small, 
     saved(tmp_path, one._replace(progress=dataclasses.replace(one.progress, final=final, final_best=True)))
     after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     assert [path.name for path in before if before[path] != after.get(path)] == ["metadata"]
-    assert checkpoint.verify(tmp_path, STEPS)["progress"]["final"] == final
+    assert integrity.verify(tmp_path, STEPS)["progress"]["final"] == final

@@ -22,7 +22,7 @@ class Terminal(io.StringIO):
 
 def shown(monkeypatch, stream, **options) -> str:
     monkeypatch.setattr(sys, "stderr", stream)
-    with display.Display(Config(epochs=4), **options) as bar:
+    with display.Display(Config.of(epochs=4), **options) as bar:
         bar.begin(5)
         bar.progress(1, 5, 5, 0.7)
         bar.progress(2, 5, 5, 0.6)
@@ -42,7 +42,7 @@ def test_a_terminal_gets_a_bar_with_loss_metric_and_time_left(monkeypatch):
 def test_an_evaluation_is_seen_at_once(monkeypatch):
     """Also the one after the last epoch, after which no block comes."""
     monkeypatch.setattr(sys, "stderr", Terminal())
-    with display.Display(Config(epochs=2)) as bar:
+    with display.Display(Config.of(epochs=2)) as bar:
         bar.begin(5)
         bar.progress(2, 5, 5, 0.6)
         before = len(sys.stderr.getvalue())
@@ -55,7 +55,7 @@ def test_loss_and_metric_are_seen_on_terminals_of_any_width(monkeypatch, columns
     monkeypatch.setattr(Terminal, "fileno", lambda self: 2, raising=False)
     monkeypatch.setattr(os, "get_terminal_size", lambda number: os.terminal_size((columns, 0)))
     monkeypatch.setattr(sys, "stderr", Terminal())
-    with display.Display(Config(epochs=1000)) as bar:
+    with display.Display(Config.of(epochs=1000)) as bar:
         bar.begin(1)
         bar.progress(1000, 1, 5, 0.7)
         bar.log(ROW | {"epoch": 1000})
@@ -76,7 +76,7 @@ def test_other_places_get_a_line_for_each_evaluation(monkeypatch):
 
 def test_an_evaluation_before_any_step_is_shown_without_loss_and_time(monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    with display.Display(Config(epochs=2)) as bar:
+    with display.Display(Config.of(epochs=2)) as bar:
         bar.log(ROW)
     assert sys.stderr.getvalue() == "epoch 2/2  test recall@20 0.1235\n"
 
@@ -110,7 +110,7 @@ def left(stream) -> list[str]:
 def test_time_left_is_that_of_steps_and_evaluations_without_compilation(monkeypatch, clock, stream):
     """Half an epoch in 10 s, the other in 20 s, an evaluation of 30 s: 60 s for each of the three that are left."""
     monkeypatch.setattr(sys, "stderr", stream())
-    with display.Display(Config(epochs=4)) as bar:
+    with display.Display(Config.of(epochs=4)) as bar:
         clock.now += 5000  # compilation
         clock.works(bar, 10, 4, 1, 4, 8)
         clock.works(bar, 20, 4, 1, 8, 8)
@@ -124,7 +124,7 @@ def test_time_left_is_that_of_steps_and_evaluations_without_compilation(monkeypa
 def test_time_left_of_a_continued_run_is_by_what_it_does_itself(monkeypatch, clock, stream):
     """It goes on in the middle of the 90th of 100 epochs and makes a quarter of an epoch in 15 s, so a minute each."""
     monkeypatch.setattr(sys, "stderr", stream())
-    with display.Display(Config(epochs=100)) as bar:
+    with display.Display(Config.of(epochs=100)) as bar:
         clock.now += 5000
         clock.works(bar, 15, 2, 90, 6, 8)
         clock.works(bar, 15, 2, 90, 8, 8)
@@ -139,7 +139,7 @@ def test_time_left_of_a_continued_run_is_by_what_it_does_itself(monkeypatch, clo
 
 def test_hours_are_shown_where_there_are_some(monkeypatch, clock):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    with display.Display(Config(epochs=62)) as bar:
+    with display.Display(Config.of(epochs=62)) as bar:
         clock.works(bar, 60, 8, 1, 8, 8)
         bar.log(ROW | {"epoch": 1})
     assert left(sys.stderr) == ["1:01:00"]
@@ -147,7 +147,7 @@ def test_hours_are_shown_where_there_are_some(monkeypatch, clock):
 
 def test_the_bar_is_as_far_as_the_run_from_the_first_block_on(monkeypatch, clock):
     monkeypatch.setattr(sys, "stderr", Terminal())
-    with display.Display(Config(epochs=100)) as bar:
+    with display.Display(Config.of(epochs=100)) as bar:
         clock.works(bar, 1, 2, 90, 4, 8)
     assert "epoch 90/100  90% |" in sys.stderr.getvalue()
 

@@ -18,9 +18,9 @@ import pytest
 from lgcn_jax.cli import main
 from lgcn_jax.data import datasets
 from lgcn_jax.errors import InputError
-from lgcn_jax.runs import checkpoint, display, lock, run, workdir
+from lgcn_jax.runs import agreement, checkpoint, display, integrity, lock, resume, run, workdir
 from lgcn_jax.training import loop, programs
-from lgcn_jax.training.setup import Problem, pose
+from lgcn_jax.training.setup import Setup, build_setup
 from lgcn_jax.training.state import Snapshot
 
 WORLD = ["--dataset=synthetic", "--num_users=300", "--num_items=200", "--num_interactions=5000", "--top_k=5"]
@@ -41,7 +41,7 @@ def outcome(folder):
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     result = json.loads((folder / "result.json").read_text())
     result["best"], result["last"] = untimed([result["best"], result["last"]])
-    return untimed(rows), untimed([result])[0], checkpoint.steps(folder / "checkpoints")
+    return untimed(rows), untimed([result])[0], integrity.steps(folder / "checkpoints")
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +92,10 @@ def test_an_evaluation_off_the_schedule_is_forgotten_when_the_run_goes_on(tmp_pa
 @pytest.mark.parametrize("save_every", [1, 4])
 def test_checkpoints_made_at_an_end_give_way_to_those_of_the_longer_run(small, tmp_path, save_every):
     """5 -> 8 epochs, evaluated after every second one; the evaluation after the fifth is the best of all."""
-    config = dataclasses.replace(small, eval_every=2, save_every=save_every, plateau_factor=0.5, plateau_patience=0)
-    config = dataclasses.replace(config, early_stopping_patience=3, learning_rate=0.02, epochs=8)
-    problem = pose(config, datasets.load(config))
-    shorter = dataclasses.replace(problem, config=dataclasses.replace(config, epochs=5))
+    config = small.replace(eval_every=2, save_every=save_every, plateau_factor=0.5, plateau_patience=0)
+    config = config.replace(early_stopping_patience=3, learning_rate=0.02, epochs=8)
+    setup = build_setup(config, datasets.load(config.data))
+    shorter = dataclasses.replace(setup, config=config.replace(epochs=5))
 
     class Saving(loop.Listener):
         def __init__(self, checkpoints):
@@ -103,23 +103,23 @@ def test_checkpoints_made_at_an_end_give_way_to_those_of_the_longer_run(small, t
 
         def save(self, snapshot, scheduled):
             facts = {"config": {}, "content_sha256": "", "environment": {}, "log": []}
-            state, totals = problem.by_node((snapshot.state, snapshot.totals))
-            self.checkpoints.save(Snapshot(state, totals, snapshot.progress), problem.steps_per_epoch, facts, scheduled)
+            state, totals = setup.to_node_order((snapshot.state, snapshot.totals))
+            self.checkpoints.save(Snapshot(state, totals, snapshot.progress), setup.steps_per_epoch, facts, scheduled)
 
-    def fit(problem, name, start=None):
-        with checkpoint.Checkpoints(tmp_path / name, config.watched) as checkpoints:
-            return loop.fit(problem, Saving(checkpoints), start)
+    def fit(setup, name, start=None):
+        with checkpoint.Checkpoints(tmp_path / name, config.evaluation.watched) as checkpoints:
+            return loop.fit(setup, Saving(checkpoints), start)
 
-    expected, half = fit(problem, "whole"), fit(shorter, "parts")
+    expected, half = fit(setup, "whole"), fit(shorter, "parts")
     assert half.last["epoch"] == 5
     assert half.snapshot.progress.last["epoch"] == 4
-    found = fit(problem, "parts", half.snapshot)
+    found = fit(setup, "parts", half.snapshot)
     assert untimed([found.to_json() | {"best": None, "last": None}]) == untimed(
         [expected.to_json() | {"best": None, "last": None}]
     )
     assert untimed([found.best, found.last]) == untimed([expected.best, expected.last])
     assert found.snapshot.progress.stale == expected.snapshot.progress.stale
-    assert checkpoint.steps(tmp_path / "parts") == checkpoint.steps(tmp_path / "whole")
+    assert integrity.steps(tmp_path / "parts") == integrity.steps(tmp_path / "whole")
 
 
 def test_epochs_lowered_to_those_that_are_done_are_evaluated_and_saved(tmp_path, monkeypatch):
@@ -142,24 +142,24 @@ def outcome_of_stopped(folder):
 
 def evaluated(folder, which, split="test") -> float:
     """recall@5 of a checkpoint."""
-    config = run.stored_settings(folder)
-    return run.score(config, datasets.load(config), folder, which, split)[0]["recall@5"]
+    config = resume.stored_settings(folder)
+    return run.score(config, datasets.load(config.data), folder, which, split)[0]["recall@5"]
 
 
 def test_a_run_stopped_within_an_epoch_goes_on_from_that_step(small, monkeypatch):
     """The listener stops after every block, and every block is one step."""
     monkeypatch.setattr(loop, "FIRST_BLOCK", 1)
-    problem = pose(dataclasses.replace(small, epochs=1, batch_size=1024), datasets.load(small))
-    expected = loop.fit(problem)
+    setup = build_setup(small.replace(epochs=1, batch_size=1024), datasets.load(small.data))
+    expected = loop.fit(setup)
 
     class Impatient(loop.Listener):
         def stopped(self):
             return True
 
-    result, stops = loop.fit(problem, Impatient()), 1
+    result, stops = loop.fit(setup, Impatient()), 1
     while result.status == "interrupted":
-        result, stops = loop.fit(problem, Impatient(), result.snapshot), stops + 1
-    assert stops >= problem.steps_per_epoch
+        result, stops = loop.fit(setup, Impatient(), result.snapshot), stops + 1
+    assert stops >= setup.steps_per_epoch
     assert result.to_json()["parameters_sha256"] == expected.to_json()["parameters_sha256"]
     assert untimed([result.last]) == untimed([expected.last])
 
@@ -206,7 +206,7 @@ def test_a_run_traced_before_and_after_it_is_continued_is_the_same_run(tmp_path,
 def test_a_damaged_newest_checkpoint_is_removed_and_the_one_before_it_used(tmp_path, whole, damage, capsys):
     assert train(tmp_path / "run", "--epochs=4") == 0
     checkpoints = tmp_path / "run" / "checkpoints"
-    newest = checkpoints / str(checkpoint.steps(checkpoints)[-1])
+    newest = checkpoints / str(integrity.steps(checkpoints)[-1])
     data = max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
     content = bytearray(data.read_bytes())
     content[len(content) // 2] ^= 1
@@ -229,15 +229,15 @@ def test_a_checkpoint_that_should_have_been_removed_is(tmp_path):
     """A kill may come between the saving of a checkpoint and the removal of an older one."""
     assert train(tmp_path / "run", "--epochs=4") == 0
     checkpoints = tmp_path / "run" / "checkpoints"
-    before = [str(step) for step in checkpoint.steps(checkpoints)]
+    before = [str(step) for step in integrity.steps(checkpoints)]
     for step in before:
         shutil.copytree(checkpoints / step, tmp_path / "old" / step)
     assert train(tmp_path / "run", "--epochs=6") == 0
-    kept = checkpoint.steps(checkpoints)
+    kept = integrity.steps(checkpoints)
     assert not set(map(str, kept)) >= set(before)
     shutil.copytree(tmp_path / "old", checkpoints, dirs_exist_ok=True)
     assert train(tmp_path / "run") == 0
-    assert checkpoint.steps(checkpoints) == kept
+    assert integrity.steps(checkpoints) == kept
 
 
 def test_a_run_without_a_whole_checkpoint_is_refused(tmp_path, capsys):
@@ -252,10 +252,10 @@ def test_a_run_without_a_whole_checkpoint_is_refused(tmp_path, capsys):
 
 def refused(folder, capsys, *more) -> str:
     """What `train` says in one line, without removing a checkpoint."""
-    before, _ = checkpoint.steps(folder / "checkpoints"), capsys.readouterr()
+    before, _ = integrity.steps(folder / "checkpoints"), capsys.readouterr()
     assert train(folder, *more) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert checkpoint.steps(folder / "checkpoints") == before
+    assert integrity.steps(folder / "checkpoints") == before
     return line
 
 
@@ -275,7 +275,7 @@ def test_a_checkpoint_that_cannot_be_read_is_no_damaged_one(trained, capsys, mon
     if name == "_arrays":
         monkeypatch.setattr(checkpoint.ocp.StandardCheckpointHandler, "restore", fail)
     else:
-        monkeypatch.setattr(checkpoint, name, fail)
+        monkeypatch.setattr(integrity, name, fail)
     assert "cannot be" in refused(trained, capsys, "--epochs=4")
 
 
@@ -284,7 +284,7 @@ def resealed(folder, **changes) -> None:
     for path in (folder / "checkpoints").rglob("metadata"):
         meta = json.loads(path.read_text()) | changes
         meta = {name: value for name, value in meta.items() if name != "sha256" and value is not None}
-        path.write_text(json.dumps(checkpoint._sealed(meta)))
+        path.write_text(json.dumps(integrity.sealed(meta)))
 
 
 @pytest.mark.parametrize("name", ["config", "content_sha256", "environment", "progress", "log", "steps_per_epoch"])
@@ -296,9 +296,9 @@ def test_sealed_meta_data_without_something_are_refused(trained, capsys, name):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"format": True}, "checkpoint format True, expected format 2"),
-        ({"format": 1}, "checkpoint format 1, expected format 2"),
-        ({"format": 2.0}, "checkpoint format 2.0, expected format 2"),
+        ({"format": True}, "checkpoint format True, expected format 3"),
+        ({"format": 1}, "checkpoint format 1, expected format 3"),
+        ({"format": 2.0}, "checkpoint format 2.0, expected format 3"),
         ({"config": {"dataset": "synthetic", "data_dir": "data", "colour": 1}}, "settings of no run"),
         ({"config": {"dataset": "synthetic", "data_dir": "data", "top_k": [5.0]}}, "settings of no run"),
         ({"progress": {"epoch": 1}}, "meta data with an unknown progress"),
@@ -342,15 +342,15 @@ def test_a_blank_line_among_the_sums_changes_nothing(trained, whole):
 
 def test_evaluate_takes_a_mesh_that_the_run_could_not_train_on(half, capsys, monkeypatch):
     """Batches of 256 are none for three places, but evaluation draws none."""
-    holders, by_row, told = [], Problem.by_row, []
+    holders, to_row_order, told = [], Setup.to_row_order, []
 
-    def noted(problem, tree):
-        assert problem.sampler is None
-        params = by_row(problem, tree)
+    def noted(setup, tree):
+        assert setup.sampler is None
+        params = to_row_order(setup, tree)
         holders.append(len(params["table"][...].devices()))
         return params
 
-    monkeypatch.setattr(Problem, "by_row", noted)
+    monkeypatch.setattr(Setup, "to_row_order", noted)
     for mesh in ([], ["--mesh=data:3"]):
         assert main.main(["evaluate", f"--workdir={half}", "--checkpoint=latest", *mesh]) == 0
         told.append(capsys.readouterr().out)
@@ -372,7 +372,7 @@ def test_a_mesh_that_cannot_cut_a_batch_is_refused_before_anything_is_written(tr
 
 @pytest.mark.parametrize("which", ["best", "latest"])
 def test_evaluate_passes_over_a_damaged_newest_checkpoint_and_says_so(trained, capsys, which):
-    found = checkpoint.steps(trained / "checkpoints")
+    found = integrity.steps(trained / "checkpoints")
     (trained / "checkpoints" / str(found[-1]) / "meta" / "metadata").write_text("{")
     capsys.readouterr()
     assert main.main(["evaluate", f"--workdir={trained}", f"--checkpoint={which}"]) == 0
@@ -406,7 +406,7 @@ def test_a_future_format_is_refused_by_number(tmp_path, capsys):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 7}))
     capsys.readouterr()
     assert train(tmp_path / "run") == 2
-    assert "checkpoint format 7, expected format 2" in capsys.readouterr().err
+    assert "checkpoint format 7, expected format 3" in capsys.readouterr().err
 
 
 IMPATIENT = ["--early_stopping_patience=2", "--learning_rate=1e-6", "--epochs=40"]
@@ -445,14 +445,14 @@ def in_a_process(folder, *more, limit=0, devices=1):
 
 def test_a_full_disk_ends_in_one_line_and_loses_no_checkpoint(tmp_path, whole):
     assert train(tmp_path / "run", "--epochs=2") == 0
-    kept = checkpoint.steps(tmp_path / "run" / "checkpoints")
+    kept = integrity.steps(tmp_path / "run" / "checkpoints")
     full = in_a_process(tmp_path / "run", "--epochs=6", limit=4000)
     assert full.returncode == 1
     told = [line for line in full.stderr.splitlines() if not line.startswith(f"{tmp_path / 'run'}: ")]
     assert len(told) == 1
     assert "could not be written: File too large" in told[0]
     assert "the last checkpoint can be continued from" in told[0]
-    assert set(kept) <= set(checkpoint.steps(tmp_path / "run" / "checkpoints"))
+    assert set(kept) <= set(integrity.steps(tmp_path / "run" / "checkpoints"))
     assert train(tmp_path / "run", "--epochs=6") == 0
     assert outcome(tmp_path / "run")[0] == whole[0]
 
@@ -515,8 +515,8 @@ def test_a_run_without_an_evaluation_keeps_the_checkpoints_of_the_one_left_alone
     assert train(tmp_path / "run", *rarely) == 143
     monkeypatch.undo()
     assert train(tmp_path / "run", *rarely) == 0
-    kept = checkpoint.steps(tmp_path / "run" / "checkpoints")
-    assert kept == checkpoint.steps(tmp_path / "whole" / "checkpoints")
+    kept = integrity.steps(tmp_path / "run" / "checkpoints")
+    assert kept == integrity.steps(tmp_path / "whole" / "checkpoints")
     assert len(kept) == 3
 
 
@@ -556,14 +556,14 @@ def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_kept(tmp_path):
 
 def test_a_run_whose_numbers_go_bad_keeps_its_checkpoints_and_says_so(trained, whole, capsys, monkeypatch):
     """In the fifth step of the fourth epoch, which the update is told by Adam's count."""
-    steps = checkpoint.steps(trained / "checkpoints")[-1] // 2  # of an epoch
+    steps = integrity.steps(trained / "checkpoints")[-1] // 2  # of an epoch
     make = programs.make_update
 
     def spoilt(config):
         def update(*arguments):
             state, metrics = make(config)(*arguments)
             bad = jnp.where(state.optimizer.adam[1][0].count == 3 * steps + 5, jnp.float32(jnp.nan), jnp.float32(0))
-            return state, metrics._replace(loss_contrastive=metrics.loss_contrastive + bad)
+            return state, metrics | {"loss_contrastive": metrics["loss_contrastive"] + bad}
 
         return update
 
@@ -574,7 +574,7 @@ def test_a_run_whose_numbers_go_bad_keeps_its_checkpoints_and_says_so(trained, w
     assert "loss_contrastive is nan at epoch 4, step 5; try a lower --learning_rate" in told
     result = json.loads((trained / "result.json").read_text())
     assert (result["status"], result["epochs"], result["last"]["epoch"]) == ("failed", 3, 2)
-    assert checkpoint.steps(trained / "checkpoints") == [2 * steps, 3 * steps]
+    assert integrity.steps(trained / "checkpoints") == [2 * steps, 3 * steps]
     assert evaluated(trained, "best") == pytest.approx(result["best"]["recall@5"], abs=1e-6)
     monkeypatch.undo()
     assert train(trained, "--epochs=6") == 0
@@ -585,12 +585,12 @@ def test_a_disk_that_becomes_read_only_ends_in_one_line(trained, capsys, monkeyp
     def fail(*_):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    before = checkpoint.steps(trained / "checkpoints")
+    before = integrity.steps(trained / "checkpoints")
     monkeypatch.setattr(workdir, "write", fail)
     capsys.readouterr()
     assert train(trained, "--epochs=6") == 1
     assert "could not be written: Read-only file system" in capsys.readouterr().err.splitlines()[-1]
-    assert checkpoint.steps(trained / "checkpoints") == before
+    assert integrity.steps(trained / "checkpoints") == before
 
 
 def test_a_work_folder_that_cannot_be_made_is_refused(capsys):
@@ -637,7 +637,7 @@ def test_a_full_disk_at_the_evaluation_of_a_saved_place_loses_no_checkpoint(tmp_
     monkeypatch.setattr(display.Display, "log", stopping_at(3))
     assert train(tmp_path / "run", "--epochs=10", "--eval_every=5", "--save_every=4") == 143
     monkeypatch.undo()
-    (kept,) = checkpoint.steps(tmp_path / "run" / "checkpoints")
+    (kept,) = integrity.steps(tmp_path / "run" / "checkpoints")
 
     def fail(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -645,13 +645,13 @@ def test_a_full_disk_at_the_evaluation_of_a_saved_place_loses_no_checkpoint(tmp_
     monkeypatch.setattr(checkpoint.files, "write", fail)
     assert main.main(["train", f"--workdir={tmp_path / 'run'}", "--epochs=3", "--quiet"]) == 1
     assert "No space left on device" in capsys.readouterr().err.splitlines()[-1]
-    checkpoint.verify(tmp_path / "run" / "checkpoints", kept)
+    integrity.verify(tmp_path / "run" / "checkpoints", kept)
     monkeypatch.undo()
     assert main.main(["train", f"--workdir={tmp_path / 'run'}", "--epochs=3", "--quiet"]) == 0
-    assert checkpoint.steps(tmp_path / "run" / "checkpoints") == [kept]
+    assert integrity.steps(tmp_path / "run" / "checkpoints") == [kept]
     last = outcome(tmp_path / "run")[1]["last"]
     assert (last["epoch"], last["recall@5"]) == (3, pytest.approx(evaluated(tmp_path / "run", "best")))
-    assert checkpoint.verify(tmp_path / "run" / "checkpoints", kept)["progress"]["final"]["epoch"] == 3
+    assert integrity.verify(tmp_path / "run" / "checkpoints", kept)["progress"]["final"]["epoch"] == 3
 
 
 def stopping_at(epoch: int):
@@ -665,16 +665,16 @@ VALID = ["--eval_split=valid", "--validation_fraction=0.2", "--early_stopping_pa
 def test_a_run_that_lost_its_best_checkpoint_keeps_the_best_left_wherever_it_is_stopped(tmp_path, monkeypatch):
     """Recall falls from one evaluation to the next, so that each is the best one once the one before it is lost."""
     unlimited = "--early_stopping_patience=0"
-    monkeypatch.setattr(loop.evaluation, "mean", falling())
+    monkeypatch.setattr(loop.ranking, "mean", falling())
     assert train(tmp_path / "run", "--epochs=8", unlimited) == 0
     checkpoints = tmp_path / "run" / "checkpoints"
-    first = checkpoint.steps(checkpoints)[0]  # of epoch 2, beside those of epochs 7 and 8
+    first = integrity.steps(checkpoints)[0]  # of epoch 2, beside those of epochs 7 and 8
     (checkpoints / str(first) / "meta" / "metadata").write_text("{")
     assert train(tmp_path / "run", "--epochs=12", unlimited) == 0  # keeps epoch 8, the best one left
-    left = checkpoint.steps(checkpoints)
+    left = integrity.steps(checkpoints)
     assert [step // (first // 2) for step in left] == [8, 11, 12]
     assert train(tmp_path / "run", "--epochs=14", unlimited) == 0
-    assert 8 * first // 2 in checkpoint.steps(checkpoints)
+    assert 8 * first // 2 in integrity.steps(checkpoints)
     result = outcome(tmp_path / "run")[1]
     assert result["best"]["epoch"] == 2
     assert f"the best checkpoint, {first}, is lost" in result["missing"]
@@ -683,7 +683,7 @@ def test_a_run_that_lost_its_best_checkpoint_keeps_the_best_left_wherever_it_is_
 
 def falling():
     """An `evaluation.mean` of a tenth less at each call, so that the first evaluation is the best one."""
-    mean, evaluations = loop.evaluation.mean, itertools.count()
+    mean, evaluations = loop.ranking.mean, itertools.count()
 
     def fallen(*arguments):
         share = 0.9 ** next(evaluations)
@@ -693,12 +693,12 @@ def falling():
 
 
 def test_a_run_that_lost_its_best_checkpoint_ends_and_says_what_is_missing(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(loop.evaluation, "mean", falling())
+    monkeypatch.setattr(loop.ranking, "mean", falling())
     assert train(tmp_path / "run", "--epochs=4", *VALID) == 0
     best = outcome(tmp_path / "run")[1]["best"]["epoch"]
     checkpoints = tmp_path / "run" / "checkpoints"
     assert best == 2
-    lost = best * checkpoint.steps(checkpoints)[-1] // 4
+    lost = best * integrity.steps(checkpoints)[-1] // 4
     (checkpoints / str(lost) / "meta" / "metadata").write_text("{")
     capsys.readouterr()
     assert train(tmp_path / "run", "--epochs=6", *VALID) == 0
@@ -735,17 +735,17 @@ def test_patience_stated_anew_within_an_epoch_finishes_that_epoch_and_evaluates_
 
 def test_a_checkpoint_that_the_first_process_does_not_see_is_refused(trained):
     checkpoints = trained / "checkpoints"
-    newest = checkpoint.steps(checkpoints)[-1]
+    newest = integrity.steps(checkpoints)[-1]
     seal = checkpoint.read_meta(checkpoints, newest)["sha256"]
-    assert run._seen_alike(checkpoints, run.Survey(newest, seal, [newest], [], []))["sha256"] == seal
+    assert resume._seen_alike(checkpoints, resume.Survey(newest, seal, [newest], [], []))["sha256"] == seal
     with pytest.raises(InputError, match="another checkpoint than the first process sees"):
-        run._seen_alike(checkpoints, run.Survey(newest, "0" * 64, [newest], [], []))
+        resume._seen_alike(checkpoints, resume.Survey(newest, "0" * 64, [newest], [], []))
     with pytest.raises(InputError, match="expected the checkpoint that the first process sees"):
-        run._seen_alike(checkpoints, run.Survey(newest + 1, seal, [newest + 1], [], []))
+        resume._seen_alike(checkpoints, resume.Survey(newest + 1, seal, [newest + 1], [], []))
 
 
 def test_a_process_that_sees_another_folder_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "SEEN_SECONDS", 0.2)
-    monkeypatch.setattr(run.processes, "from_first", lambda place, value: "the lock of elsewhere")
-    with pytest.raises(InputError, match="expected a folder that all processes see"), run.held(tmp_path):
+    monkeypatch.setattr(agreement, "SEEN_SECONDS", 0.2)
+    monkeypatch.setattr(agreement.processes, "broadcast_from_first", lambda place, value: "the lock of elsewhere")
+    with pytest.raises(InputError, match="expected a folder that all processes see"), agreement.held(tmp_path):
         pass

@@ -29,7 +29,7 @@ def events(path: Path) -> list[Event]:
 def logged(folder: Path, rows: list[dict], before: list[dict]) -> list[Event]:
     """What a run that logs `rows` after those `before` adds to the folder of its event files."""
     old = set((folder / "tensorboard").glob("*"))
-    with RunFolder(folder, Config(dataset="synthetic"), {}, before) as run:
+    with RunFolder(folder, Config.of(dataset="synthetic"), {}, before) as run:
         for row in rows:
             run.log(row)
     (new,) = set((folder / "tensorboard").glob("*")) - old

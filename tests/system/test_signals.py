@@ -14,8 +14,9 @@ from lgcn_jax.system.signals import Stopped, StopRequest
 SOON = 120  # seconds within which a busy machine does what takes one
 # A library that runs for minutes: it gives other threads their turn, and Python's signal handlers none.
 INSIDE_A_LIBRARY = """
-import hashlib, sys
-from lgcn_jax import signals
+import hashlib, signal, sys
+from lgcn_jax.system import signals
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which whoever runs the tests may ignore
 request = signals.StopRequest(ends_process=True).__enter__()
 {prepare}
 print("ready", flush=True)

@@ -8,23 +8,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lgcn_jax import sampling
 from lgcn_jax.cli import main
 from lgcn_jax.config import Config
 from lgcn_jax.data import datasets
 from lgcn_jax.graph import normalization, order, propagation
 from lgcn_jax.graph.propagation import Adjacency
-from lgcn_jax.runs import run
-from lgcn_jax.sampling import samplers
+from lgcn_jax.runs import scoring
+from lgcn_jax.sampling import SAMPLERS
 from lgcn_jax.training import loop, setup
 from lgcn_jax.training.state import table
 from lgcn_jax.training.step import init, make_train_step, stream
 
-CONFIG = Config(
+CONFIG = Config.of(
     **{"dataset": "synthetic", "num_users": 300, "num_items": 200, "num_interactions": 5000, "top_k": (5,)},
     **{"num_layers": 2, "embedding_dim": 8, "batch_size": 300, "learning_rate": 0.01, "epochs": 2},
 )
 NAMES = ("dataset", "num_users", "num_items", "num_interactions", "num_layers", "embedding_dim", "batch_size")
-FLAGS = [f"--{name}={getattr(CONFIG, name)}" for name in (*NAMES, "learning_rate", "epochs")]
+FLAGS = [f"--{name}={CONFIG.to_dict()[name]}" for name in (*NAMES, "learning_rate", "epochs")]
 
 
 def train(folder, *more) -> np.ndarray:
@@ -43,17 +44,17 @@ def train(folder, *more) -> np.ndarray:
 
 def by_hand(sampler: str = "user", propagation_dtype: str = "float32") -> np.ndarray:
     """The same of sampler, product and train step alone, rows in the order of ids, an epoch a loop of Python."""
-    data = datasets.load(CONFIG)
+    data = datasets.load(CONFIG.data)
     rows = jnp.arange(data.num_users + data.num_items, dtype=jnp.int32)
     matrix = normalization.normalized(data.train, data.num_items)
     adjacency = Adjacency(propagation.prepare(matrix, "bcsr", propagation_dtype), rows)
     graphdef, state = init(CONFIG, rows)
-    drawn = samplers.build(sampler, data.train, data.num_items)
+    drawn = sampling.build(SAMPLERS[sampler](), data.train, data.num_items)
     step = jax.jit(make_train_step(CONFIG, graphdef, data.num_users))
-    draw = jax.jit(lambda key, number: drawn.draw(key, number, CONFIG.batch_size))
+    draw = jax.jit(lambda key, number: drawn.draw(key, number, CONFIG.training.batch_size))
     for epoch in (1, 2):
-        key = jax.random.fold_in(stream(CONFIG.seed, "data"), epoch)
-        for number in range(math.ceil(drawn.num_examples / CONFIG.batch_size)):
+        key = jax.random.fold_in(stream(CONFIG.training.seed, "data"), epoch)
+        for number in range(math.ceil(drawn.num_examples / CONFIG.training.batch_size)):
             state, _ = step(state, adjacency, draw(key, jnp.int32(number)))
     return table(state.params)
 
@@ -84,15 +85,15 @@ def test_sampler_and_dtype_reach_a_run(tmp_path, plain, setting):
 
 @pytest.fixture
 def made(monkeypatch):
-    """The problems that are posed from here on, by `train` and by `evaluate`."""
-    found, pose = [], setup.pose
+    """The setups that are built from here on, by `train` and by `evaluate`."""
+    found, build_setup = [], setup.build_setup
 
     def noted(*arguments, **options):
-        found.append(pose(*arguments, **options))
+        found.append(build_setup(*arguments, **options))
         return found[-1]
 
-    for module in (setup, run):
-        monkeypatch.setattr(module, "pose", noted)
+    for module in (setup, scoring):
+        monkeypatch.setattr(module, "build_setup", noted)
     return found
 
 
@@ -108,8 +109,8 @@ def test_the_order_of_rows_reaches_a_run_and_changes_no_number_but_for_rounding(
     np.testing.assert_array_equal(np.sort(rows), ids)
     assert (rows == ids).all() == (name == "natural")
     if name != "natural":
-        data = datasets.load(CONFIG)
-        local = order.local(normalization.normalized(data.train, data.num_items), data.num_users)
+        data = datasets.load(CONFIG.data)
+        local = order.locality_order(normalization.normalized(data.train, data.num_items), data.num_users)
         np.testing.assert_array_equal(rows, local.row)
 
 
@@ -123,9 +124,9 @@ def test_evaluate_uses_the_devices_of_its_mesh(plain, made, capsys, flag, device
     assert label == "epoch 2 (latest)"
     figures = [float(cell) for cell in cells if cell]
     assert figures == pytest.approx([last[f"{name}@5"] for name in ("precision", "recall", "ndcg")], abs=1e-3)
-    (posed,) = made
-    for leaf in jax.tree.leaves((posed.adjacency, posed.task)):
+    (setup,) = made
+    for leaf in jax.tree.leaves((setup.adjacency, setup.task)):
         assert len(leaf.sharding.device_set) == devices
-    entries = sum(leaf.addressable_shards[0].data.size for leaf in jax.tree.leaves(posed.adjacency.layout))
-    whole = 2 * datasets.load(CONFIG).train.nnz
+    entries = sum(leaf.addressable_shards[0].data.size for leaf in jax.tree.leaves(setup.adjacency.layout))
+    whole = 2 * datasets.load(CONFIG.data).train.nnz
     assert (entries < 1.7 * whole) == (devices == 2)  # column and value of each entry, and the starts of rows

@@ -1,6 +1,5 @@
 """Which checkpoint is scored on which part of the data, by `train` and by `evaluate`: against plain NumPy."""
 
-import dataclasses
 import json
 
 import oracle
@@ -10,10 +9,10 @@ from lgcn_jax.cli import main
 from lgcn_jax.config import Config
 from lgcn_jax.data import datasets
 from lgcn_jax.training import loop
-from lgcn_jax.training.setup import pose
+from lgcn_jax.training.setup import build_setup
 
 # Trained too fast, so that the second epoch is the best of six.
-CONFIG = Config(
+CONFIG = Config.of(
     **{"dataset": "synthetic", "num_users": 300, "num_items": 200, "num_interactions": 5000},
     **{"num_layers": 2, "embedding_dim": 8, "batch_size": 256, "learning_rate": 0.1},
     **{"epochs": 6, "eval_every": 1, "validation_fraction": 0.2, "eval_split": "valid", "top_k": (5, 20)},
@@ -24,7 +23,7 @@ APART = 0.01  # what is told apart here differs by more, and numbers of one kind
 
 
 def stated(*names) -> list[str]:
-    return [f"--{name}={getattr(CONFIG, name)}" for name in names]
+    return [f"--{name}={CONFIG.to_dict()[name]}" for name in names]
 
 
 def train(folder, *more) -> int:
@@ -50,7 +49,7 @@ def printed(out: str) -> dict[str, dict[str, dict[str, float]]]:
 
 @pytest.fixture(scope="module")
 def data():
-    return datasets.load(CONFIG)
+    return datasets.load(CONFIG.data)
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +69,9 @@ def result(run):
 def expected(data, result):
     """{(checkpoint, part): metrics} by NumPy, from tables of runs that end at the epochs in question."""
     found = {}
-    for which, epoch in (("best", result["best"]["epoch"]), ("latest", CONFIG.epochs)):
-        table = loop.fit(pose(dataclasses.replace(CONFIG, epochs=epoch), data)).table
-        scores = oracle.trained(table, data, CONFIG.num_layers)
+    for which, epoch in (("best", result["best"]["epoch"]), ("latest", CONFIG.training.epochs)):
+        table = loop.fit(build_setup(CONFIG.replace(epochs=epoch), data)).table
+        scores = oracle.trained(table, data, CONFIG.model.num_layers)
         found |= {(which, split): oracle.metrics(scores, data, split, (5, 10, 20, 50)) for split in ("valid", "test")}
     return found
 
@@ -92,14 +91,14 @@ def test_the_best_epoch_is_chosen_on_valid(run, result, expected):
     assert result["best"] == max(evaluated, key=lambda row: row["recall@5"])
     assert result["best"]["epoch"] < result["last"]["epoch"] == 6
     for which, name in (("best", "best"), ("latest", "last")):
-        theirs = {metric: expected[which, "valid"][metric] for metric in CONFIG.metric_names}
+        theirs = {metric: expected[which, "valid"][metric] for metric in CONFIG.evaluation.metric_names}
         assert near(result[name], theirs)
 
 
 def test_the_test_part_is_scored_from_the_best_checkpoint(result, expected):
     assert result["test"]["split"] == "test"
     assert result["test"]["epoch"] == result["best"]["epoch"]
-    assert near(result["test"], {metric: expected["best", "test"][metric] for metric in CONFIG.metric_names})
+    assert near(result["test"], {metric: expected["best", "test"][metric] for metric in CONFIG.evaluation.metric_names})
 
 
 @pytest.mark.parametrize("which", ["best", "latest"])
@@ -139,8 +138,8 @@ def test_trains_last_tables_are_of_the_part_watched_and_of_the_test_part(watched
         assert tables[f"synthetic, {part} part"]["popularity"] == pytest.approx(expected, abs=0.5001e-4)
     shown = {"epoch 2 (best)": result["best"], "epoch 2 (last)": result["last"]}
     for label, row in shown.items():
-        figures = {metric: row[metric] for metric in CONFIG.metric_names}
+        figures = {metric: row[metric] for metric in CONFIG.evaluation.metric_names}
         assert tables[f"synthetic, {watched} part"][label] == pytest.approx(figures, abs=0.5001e-4)
     if watched == "valid":
-        figures = {metric: result["test"][metric] for metric in CONFIG.metric_names}
+        figures = {metric: result["test"][metric] for metric in CONFIG.evaluation.metric_names}
         assert tables["synthetic, test part"]["epoch 2 (best on valid)"] == pytest.approx(figures, abs=0.5001e-4)

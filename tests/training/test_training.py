@@ -15,25 +15,26 @@ from lgcn_jax.config import Config
 from lgcn_jax.data import datasets
 from lgcn_jax.data.interactions import assemble
 from lgcn_jax.errors import InputError
-from lgcn_jax.sampling.samplers import Triples
+from lgcn_jax.losses import BPR
+from lgcn_jax.sampling import Batch
 from lgcn_jax.training import loop, programs
 from lgcn_jax.training.programs import Programs
-from lgcn_jax.training.setup import Problem, pose
+from lgcn_jax.training.setup import Setup, build_setup
 from lgcn_jax.training.state import table, table_sha256, zeros
 from lgcn_jax.training.step import make_train_step, stream
 
 
 @pytest.fixture
-def problem(small) -> Problem:
-    return pose(small, datasets.load(small))
+def setup(small) -> Setup:
+    return build_setup(small, datasets.load(small.data))
 
 
-def stepper(problem, **options):
-    return make_train_step(problem.config, problem.graphdef(), problem.num_users, **options), problem.fresh()
+def stepper(setup, **options):
+    return make_train_step(setup.config, setup.graphdef(), setup.num_users, **options), setup.fresh()
 
 
-def batch(problem, step: int, size: int) -> Triples:
-    return problem.sampler.draw(jax.random.key(step), jnp.int32(0), size)
+def batch(setup, step: int, size: int) -> Batch:
+    return setup.sampler.draw(jax.random.key(step), jnp.int32(0), size)
 
 
 def close(found, expected, tolerance):
@@ -46,56 +47,59 @@ def close(found, expected, tolerance):
 GOLDEN = [0.711790681, 0.717526138, 0.688727081, 0.243170708, 0.00634621503, 646.682007]
 
 
-def test_one_step_gives_the_golden_numbers(problem):
-    step, state = stepper(problem)
-    key = jax.random.fold_in(stream(problem.config.seed, "data"), 1)
-    triples = problem.sampler.draw(key, jnp.int32(0), problem.config.batch_size)
-    state, metrics = jax.jit(step)(state, problem.adjacency, triples)
-    found = [*(float(value) for value in metrics), float(np.abs(table(state.params)).sum())]
+def test_one_step_gives_the_golden_numbers(setup):
+    step, state = stepper(setup)
+    key = jax.random.fold_in(stream(setup.config.training.seed, "data"), 1)
+    drawn = setup.sampler.draw(key, jnp.int32(0), setup.config.training.batch_size)
+    state, metrics = jax.jit(step)(state, setup.adjacency, drawn)
+    names = ("loss", "loss_ranking", "loss_contrastive", "loss_l2", "grad_norm")
+    found = [*(float(metrics[name]) for name in names), float(np.abs(table(state.params)).sum())]
     assert found == pytest.approx(GOLDEN, rel=1e-5)
 
 
-def test_the_first_loss_is_that_of_equal_scores(problem):
+def test_the_first_loss_is_that_of_equal_scores(setup):
     """With a tiny table all scores are 0: softplus(margin) for the ranking, log 2 for the contrast."""
-    config = dataclasses.replace(problem.config, init_std=1e-6, l2=0.0)
-    problem = dataclasses.replace(problem, config=config)
-    step, state = stepper(problem)
-    _, metrics = step(state, problem.adjacency, batch(problem, 0, 64))
+    config = setup.config.replace(init_std=1e-6, l2=0.0)
+    setup = dataclasses.replace(setup, config=config)
+    step, state = stepper(setup)
+    _, metrics = step(state, setup.adjacency, batch(setup, 0, 64))
     expected = 0.8 * np.log1p(np.exp(0.05)) + 0.2 * np.log(2)
-    assert float(metrics.loss) == pytest.approx(expected, rel=1e-5)
+    assert float(metrics["loss"]) == pytest.approx(expected, rel=1e-5)
 
 
-def test_types_do_not_change_over_a_step(problem):
-    step, state = stepper(problem)
-    after, _ = jax.eval_shape(step, state, problem.adjacency, batch(problem, 0, 8))
+def test_types_do_not_change_over_a_step(setup):
+    step, state = stepper(setup)
+    after, _ = jax.eval_shape(step, state, setup.adjacency, batch(setup, 0, 8))
     assert jax.tree.structure(after) == jax.tree.structure(state)
     assert jax.tree.map(lambda a: (a.shape, a.dtype), after) == jax.tree.map(lambda a: (a.shape, a.dtype), state)
 
 
-def test_padding_changes_nothing(problem):
-    step, state = stepper(problem)
-    whole = batch(problem, 0, 10)
-    padded = Triples(*(jnp.concatenate([column, column[:3]]) for column in whole[:3]), jnp.repeat(jnp.float32(1), 13))
+def test_padding_changes_nothing(setup):
+    step, state = stepper(setup)
+    whole = batch(setup, 0, 10)
+    padded = Batch(*(jnp.concatenate([column, column[:3]]) for column in whole[:3]), jnp.repeat(jnp.float32(1), 13))
     padded = padded._replace(weight=padded.weight.at[10:].set(0))
-    found, expected = step(state, problem.adjacency, padded), step(state, problem.adjacency, whole)
+    found, expected = step(state, setup.adjacency, padded), step(state, setup.adjacency, whole)
     close(found[0].params, expected[0].params, 1e-7)
-    assert float(found[1].loss) == pytest.approx(float(expected[1].loss), rel=1e-6)
+    assert float(found[1]["loss"]) == pytest.approx(float(expected[1]["loss"]), rel=1e-6)
 
 
 @pytest.mark.parametrize("padded", [0, 5])
-def test_eight_devices_give_what_one_gives_on_all_their_batches(problem, padded):
-    one, state = stepper(problem)
-    mapped, _ = stepper(problem, axis_name="batch")
+def test_eight_devices_give_what_one_gives_on_all_their_batches(setup, padded):
+    one, state = stepper(setup)
+    mapped, _ = stepper(setup, axis_name="batch")
     one = jax.jit(one)
     many = jax.pmap(mapped, axis_name="batch", in_axes=(0, None, 0))
     states = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (8, *leaf.shape)), state)
     for number in range(10):
-        triples = batch(problem, number, 8 * 32)
-        triples = triples._replace(weight=triples.weight.at[:padded].set(0))
-        state, expected = one(state, problem.adjacency, triples)
-        states, found = many(states, problem.adjacency, Triples(*(column.reshape(8, 32) for column in triples)))
-        np.testing.assert_allclose(found.loss, np.full(8, expected.loss), rtol=1e-5)
-        np.testing.assert_allclose(found.grad_norm, np.full(8, expected.grad_norm), rtol=1e-5)
+        drawn = batch(setup, number, 8 * 32)
+        drawn = drawn._replace(weight=drawn.weight.at[:padded].set(0))
+        state, expected = one(state, setup.adjacency, drawn)
+        states, found = many(
+            states, setup.adjacency, jax.tree.map(lambda column: column.reshape(8, 32, *column.shape[1:]), drawn)
+        )
+        np.testing.assert_allclose(found["loss"], np.full(8, expected["loss"]), rtol=1e-5)
+        np.testing.assert_allclose(found["grad_norm"], np.full(8, expected["grad_norm"]), rtol=1e-5)
     tables = np.asarray(states.params["table"][...])
     assert (tables == tables[0]).all()
     np.testing.assert_allclose(tables[0], table(state.params), rtol=0, atol=1e-6)
@@ -103,28 +107,28 @@ def test_eight_devices_give_what_one_gives_on_all_their_batches(problem, padded)
 
 @pytest.mark.parametrize("sampler", ["user", "edge"])
 def test_where_blocks_end_changes_no_bit(small, sampler):
-    config = dataclasses.replace(small, sampler=sampler)
-    problem = pose(config, datasets.load(config))
+    config = small.replace(sampler=sampler)
+    setup = build_setup(config, datasets.load(config.data))
     key = jax.random.key(1)
     tables = []
     for cuts in ([0, 16], [0, 1, 2, 16], [0, 7, 16]):
-        state, totals, _ = start = problem.start()
-        compiled = Programs.compile(problem, start)
+        state, totals, _ = start = setup.start()
+        compiled = Programs.compile(setup, start)
         for first, last in itertools.pairwise(cuts):
             places = jnp.int32(first), jnp.int32(last)
-            state, totals = compiled.block(state, totals, problem.adjacency, problem.sampler, key, *places)
-        tables.append((table_sha256(table(state.params)), float(totals.sums.loss)))
+            state, totals = compiled.block(state, totals, setup.adjacency, setup.sampler, key, *places)
+        tables.append((table_sha256(table(state.params)), float(totals.sums["loss"])))
     assert len(set(tables)) == 1
 
 
-def test_every_epoch_draws_by_a_key_of_its_own(problem):
+def test_every_epoch_draws_by_a_key_of_its_own(setup):
     """The same one in all of its blocks."""
-    keys, here = [], problem.start()
-    programs = Programs.compile(problem, here)
+    keys, here = [], setup.start()
+    compiled = Programs.compile(setup, here)
 
     def block(*arguments):
         keys.append(tuple(jax.random.key_data(arguments[4]).tolist()))
-        return programs.block(*arguments)
+        return compiled.block(*arguments)
 
     class Halves(loop.Listener):
         def steps(self, planned):
@@ -132,7 +136,7 @@ def test_every_epoch_draws_by_a_key_of_its_own(problem):
 
     per_epoch = []
     for _ in range(3):
-        here = loop.train_epoch(problem, programs._replace(block=block), here, Halves())
+        here = loop.train_epoch(setup, compiled._replace(block=block), here, Halves())
         per_epoch.append(set(keys))
         assert len(keys) > 1
         keys.clear()
@@ -142,36 +146,36 @@ def test_every_epoch_draws_by_a_key_of_its_own(problem):
 
 @pytest.mark.parametrize("sampler", ["user", "edge"])
 def test_an_epoch_has_a_step_for_every_batch_and_for_the_rest(small, sampler):
-    problem = pose(dataclasses.replace(small, sampler=sampler), datasets.load(small))
-    pairs_of_all = datasets.load(small).train.nnz
+    setup = build_setup(small.replace(sampler=sampler), datasets.load(small.data))
+    pairs_of_all = datasets.load(small.data).train.nnz
     for size, steps in ((pairs_of_all, 1), (pairs_of_all - 1, 2), (pairs_of_all + 1, 1), (1, pairs_of_all)):
-        config = dataclasses.replace(problem.config, batch_size=size)
-        assert dataclasses.replace(problem, config=config).steps_per_epoch == steps
+        config = setup.config.replace(batch_size=size)
+        assert dataclasses.replace(setup, config=config).steps_per_epoch == steps
 
 
-def test_a_run_makes_as_many_steps_as_its_epochs_have(problem):
+def test_a_run_makes_as_many_steps_as_its_epochs_have(setup):
     """4,130 draws in batches of 1,000: five steps an epoch, as Adam counts them."""
-    config, ends = dataclasses.replace(problem.config, batch_size=1000, epochs=2), []
+    config, ends = setup.config.replace(batch_size=1000, epochs=2), []
 
     class Ends(loop.Listener):
         def progress(self, epoch, step, steps, loss):
             ends.append((epoch, step, steps))
 
-    result = loop.fit(dataclasses.replace(problem, config=config), Ends())
-    assert 4000 < datasets.load(config).train.nnz < 5000
+    result = loop.fit(dataclasses.replace(setup, config=config), Ends())
+    assert 4000 < datasets.load(config.data).train.nnz < 5000
     assert [end for end in ends if end[1] == end[2]] == [(1, 5, 5), (2, 5, 5)]
     assert int(result.snapshot.state.optimizer.adam[1][0].count) == 10
 
 
-def test_a_seed_determines_a_run_and_another_seed_another(problem):
+def test_a_seed_determines_a_run_and_another_seed_another(setup):
     def digest(seed):
-        config = dataclasses.replace(problem.config, seed=seed, epochs=2)
-        return loop.fit(dataclasses.replace(problem, config=config)).to_json()["parameters_sha256"]
+        config = setup.config.replace(seed=seed, epochs=2)
+        return loop.fit(dataclasses.replace(setup, config=config)).to_json()["parameters_sha256"]
 
     assert digest(1) == digest(1) != digest(2)
 
 
-def test_a_run_traces_its_step_once(problem, monkeypatch):
+def test_a_run_traces_its_step_once(setup, monkeypatch):
     traced = []
     make = programs.make_gradient
 
@@ -186,13 +190,13 @@ def test_a_run_traces_its_step_once(problem, monkeypatch):
         return traced_gradient
 
     monkeypatch.setattr(programs, "make_gradient", counting)
-    loop.fit(problem)
+    loop.fit(setup)
     assert len(traced) == 1
 
 
-def test_later_epochs_and_evaluations_compile_nothing(problem):
+def test_later_epochs_and_evaluations_compile_nothing(setup):
     """The schedule acts, too: everything is compiled when the first epoch and evaluation are over."""
-    config = dataclasses.replace(problem.config, epochs=6, eval_every=1, plateau_factor=0.5, plateau_patience=0)
+    config = setup.config.replace(epochs=6, eval_every=1, plateau_factor=0.5, plateau_patience=0)
     compiled, counts = [], []
 
     class Count(loop.Listener):
@@ -205,7 +209,7 @@ def test_later_epochs_and_evaluations_compile_nothing(problem):
 
     jax.monitoring.register_event_duration_secs_listener(note)
     try:
-        loop.fit(dataclasses.replace(problem, config=config), Count())
+        loop.fit(dataclasses.replace(setup, config=config), Count())
     finally:
         jax.monitoring.unregister_event_duration_listener(note)
     assert counts[0] >= len(Programs._fields)
@@ -213,9 +217,9 @@ def test_later_epochs_and_evaluations_compile_nothing(problem):
     assert len(set(counts[2:])) == 1  # the schedule's update is compiled after the first evaluation's line
 
 
-def test_epochs_and_evaluations_move_nothing_that_is_not_named(problem, monkeypatch):
+def test_epochs_and_evaluations_move_nothing_that_is_not_named(setup, monkeypatch):
     """On CPU the way to the host is not guarded, so turning an array into a Python number is forbidden as well."""
-    config = dataclasses.replace(problem.config, plateau_factor=0.5, plateau_patience=0)
+    config = setup.config.replace(plateau_factor=0.5, plateau_patience=0)
     calls, array = [], jnp.zeros(())
 
     def forbidden(self):
@@ -233,47 +237,47 @@ def test_epochs_and_evaluations_move_nothing_that_is_not_named(problem, monkeypa
 
     for name in ("train_epoch", "evaluate_epoch"):
         monkeypatch.setattr(loop, name, guarded(getattr(loop, name)))
-    loop.fit(dataclasses.replace(problem, config=config))
+    loop.fit(dataclasses.replace(setup, config=config))
     assert len(calls) == 6
 
 
-def test_a_transfer_that_is_not_named_is_noticed(problem):
-    state, totals, _ = start = problem.start()
-    compiled = Programs.compile(problem, start)
-    data = state, totals, problem.adjacency, problem.sampler, jax.random.key(0)
+def test_a_transfer_that_is_not_named_is_noticed(setup):
+    state, totals, _ = start = setup.start()
+    compiled = Programs.compile(setup, start)
+    data = state, totals, setup.adjacency, setup.sampler, jax.random.key(0)
     with jax.transfer_guard("disallow"), pytest.raises(jax.errors.JaxRuntimeError, match="host-to-device"):
         compiled.block(*data, np.int32(0), np.int32(1))
 
 
-def test_a_block_is_given_the_memory_of_the_state_it_starts_from(problem):
-    start = problem.start()
-    compiled, before = Programs.compile(problem, start), start[:2]
+def test_a_block_is_given_the_memory_of_the_state_it_starts_from(setup):
+    start = setup.start()
+    compiled, before = Programs.compile(setup, start), start[:2]
     given = sum(leaf.nbytes for leaf in jax.tree.leaves(before))
     places = jnp.int32(0), jnp.int32(2)
-    after = compiled.block(*before, problem.adjacency, problem.sampler, jax.random.key(0), *places)
+    after = compiled.block(*before, setup.adjacency, setup.sampler, jax.random.key(0), *places)
     assert jax.tree.structure(after) == jax.tree.structure(before)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))
     assert compiled.block.memory_analysis().alias_size_in_bytes >= given
-    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves((problem.adjacency, problem.sampler)))
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves((setup.adjacency, setup.sampler)))
 
 
 def test_no_temporary_holds_a_row_for_every_edge():
-    config = Config(dataset="synthetic", num_users=300, num_items=200, num_interactions=20_000, batch_size=64)
-    problem = pose(config, datasets.load(config))
-    step, state = stepper(problem)
-    compiled = jax.jit(step, donate_argnums=0).lower(state, problem.adjacency, batch(problem, 0, 64)).compile()
-    edges_times_width = 2 * problem.sampler.num_examples * config.embedding_dim * 4
+    config = Config.of(dataset="synthetic", num_users=300, num_items=200, num_interactions=20_000, batch_size=64)
+    setup = build_setup(config, datasets.load(config.data))
+    step, state = stepper(setup)
+    compiled = jax.jit(step, donate_argnums=0).lower(state, setup.adjacency, batch(setup, 0, 64)).compile()
+    edges_times_width = 2 * setup.sampler.num_examples * config.model.embedding_dim * 4
     assert compiled.memory_analysis().temp_size_in_bytes < edges_times_width / 4
 
 
-def test_the_log_holds_every_epoch_and_evaluation_in_order(problem):
+def test_the_log_holds_every_epoch_and_evaluation_in_order(setup):
     rows = []
 
     class Log(loop.Listener):
         def log(self, row):
             rows.append(row)
 
-    result = loop.fit(problem, Log())
+    result = loop.fit(setup, Log())
     assert [(row["epoch"], row["split"]) for row in rows] == [
         *((1, "train"), (2, "train"), (2, "test"), (3, "train"), (4, "train"), (4, "test")),
     ]
@@ -284,10 +288,10 @@ def test_the_log_holds_every_epoch_and_evaluation_in_order(problem):
 
 def test_the_checkerboard_is_completed(checkerboard):
     """Each user's one missing item of the own parity is ranked first, the other parity's items never."""
-    config = Config(
+    config = Config.of(
         dataset="checkerboard", num_layers=2, embedding_dim=16, batch_size=64, epochs=60, eval_every=60, top_k=(1,)
     )
-    result = loop.fit(pose(dataclasses.replace(config, learning_rate=0.05), checkerboard))
+    result = loop.fit(build_setup(config.replace(learning_rate=0.05), checkerboard))
     assert result.last["recall@1"] == 1
 
 
@@ -295,9 +299,9 @@ def test_users_and_items_without_train_pairs_do_no_harm():
     """Nothing pulls at such users, and the metrics are those of the definitions."""
     train = [(user, item) for user in range(10) for item in range(8) if (user + item) % 2 == 0]
     data = assemble("gaps", pairs(train, listed=[20]), pairs([(0, 1), (3, 30), (21, 30), (21, 0)]))
-    config = Config(dataset="gaps", num_layers=2, embedding_dim=4, batch_size=8, epochs=3, top_k=(1, 3))
-    problem = pose(dataclasses.replace(config, learning_rate=0.1), data)
-    initial, result = problem.table(problem.fresh().params), loop.fit(problem)
+    config = Config.of(dataset="gaps", num_layers=2, embedding_dim=4, batch_size=8, epochs=3, top_k=(1, 3))
+    setup = build_setup(config.replace(learning_rate=0.1), data)
+    initial, result = setup.table(setup.fresh().params), loop.fit(setup)
     moved = np.abs(result.table - initial).max(1) > 0
     assert moved[: data.num_users].tolist() == [True] * 10 + [False] * 2  # users 20 and 21
     expected = oracle.metrics(oracle.trained(result.table, data, 2), data, "test", (1, 3))
@@ -305,10 +309,10 @@ def test_users_and_items_without_train_pairs_do_no_harm():
     assert 0 < expected["recall@3"] < 1
 
 
-def test_a_loss_that_is_no_number_is_named_with_its_place(problem):
-    config = dataclasses.replace(problem.config, learning_rate=1e30)
+def test_a_loss_that_is_no_number_is_named_with_its_place(setup):
+    config = setup.config.replace(learning_rate=1e30)
     with pytest.raises(loop.NonFiniteError, match=r"is (nan|inf) at epoch \d+, step \d+"):
-        loop.fit(dataclasses.replace(problem, config=config))
+        loop.fit(dataclasses.replace(setup, config=config))
 
 
 @pytest.mark.parametrize(
@@ -320,24 +324,24 @@ def test_a_loss_that_is_no_number_is_named_with_its_place(problem):
     ],
 )
 def test_settings_that_the_data_or_platform_cannot_meet_are_refused(small, setting, flag):
-    config = dataclasses.replace(small, plateau_metric="", **setting)
+    config = small.replace(plateau_metric="", **setting)
     with pytest.raises(InputError, match=flag):
-        pose(config, datasets.load(config))
+        build_setup(config, datasets.load(config.data))
 
 
 def test_data_without_a_possible_triple_is_refused():
     data = assemble("full", pairs([(0, 0), (0, 1)]), pairs([(1, 0)]))
     with pytest.raises(InputError, match="no user has both"):
-        pose(Config(dataset="full", top_k=(1,)), data)
+        build_setup(Config.of(dataset="full", top_k=(1,)), data)
 
 
 def test_a_sum_of_finite_losses_that_is_too_large_is_named():
-    totals = zeros()._replace(sums=zeros().sums._replace(loss=np.float32(np.inf)))
+    totals = zeros(BPR())._replace(sums=zeros(BPR()).sums | {"loss": np.float32(np.inf)})
     with pytest.raises(loop.NonFiniteError, match="the sum of loss is inf at epoch 3, step 7"):
-        loop.require_finite(totals, 3, 7)
+        loop.require_finite(totals, BPR(), 3, 7)
 
 
-def test_a_run_that_goes_on_draws_no_fresh_tables(problem, monkeypatch):
-    half = loop.fit(dataclasses.replace(problem, config=dataclasses.replace(problem.config, epochs=2)))
-    monkeypatch.setattr(Problem, "fresh", lambda self: pytest.fail("a second state beside the one that goes on"))
-    assert loop.fit(problem, start=half.snapshot).snapshot.progress.epoch == 4
+def test_a_run_that_goes_on_draws_no_fresh_tables(setup, monkeypatch):
+    half = loop.fit(dataclasses.replace(setup, config=setup.config.replace(epochs=2)))
+    monkeypatch.setattr(Setup, "fresh", lambda self: pytest.fail("a second state beside the one that goes on"))
+    assert loop.fit(setup, start=half.snapshot).snapshot.progress.epoch == 4

@@ -1,0 +1,31 @@
+"""The most popular items, for everybody."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from lgcn_jax.baselines.baseline import Baseline
+from lgcn_jax.data import csr
+from lgcn_jax.data.interactions import Interactions
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Popularity(Baseline):
+    """Every user gets the items' train degrees as scores; ties go to the lowest id."""
+
+    def fit(self, interactions: Interactions) -> "ItemScores":
+        counts = csr.column_counts(interactions.train, interactions.num_items)
+        return ItemScores(jnp.asarray(counts, jnp.float32))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class ItemScores:
+    """The same scores for every user: `items` float32[num_items]."""
+
+    items: jax.Array
+
+    def scores(self, users: jax.Array) -> jax.Array:
+        """float32[len(users), num_items]."""
+        return jnp.broadcast_to(self.items, (users.shape[0], self.items.shape[0]))

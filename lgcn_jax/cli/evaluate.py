@@ -1,0 +1,110 @@
+"""`evaluate`: scores a run's checkpoint, or a baseline."""
+
+import sys
+
+from absl import flags
+
+from lgcn_jax.baselines import BASELINES
+from lgcn_jax.cli.command import (
+    COMPILATION_CACHE,
+    DATA,
+    PLUGIN,
+    Command,
+    absolute,
+    config_of,
+    say,
+    warn,
+    workdir_of,
+)
+from lgcn_jax.cli.flags import given
+from lgcn_jax.config import PARTS
+from lgcn_jax.data import datasets
+from lgcn_jax.devices import mesh
+from lgcn_jax.errors import InputError
+from lgcn_jax.runs import resume, selection
+from lgcn_jax.settings import Registry, fields
+from lgcn_jax.system.signals import StopRequest
+
+ONE_DEVICE = "data:1,nodes:1"
+OF_A_RUN = ("dataset", "format", "data_dir", "top_k", "propagation", "mesh")  # what may be stated anew of a run
+
+
+def evaluate(values: flags.FlagValues, request: StopRequest) -> int:
+    """Prints the metrics of a run's checkpoint, or of a baseline."""
+    del request
+    mesh.require_devices()
+    model, split = values["model"].value, values["eval_split"].value or "test"
+    if bool(model) == bool(values["workdir"].value):
+        raise InputError("evaluate", "both" if model else "neither", "either --workdir or --model")
+    return _baseline(values, model, split) if model else _run(values, split)
+
+
+def _baseline(values: flags.FlagValues, model: str, split: str) -> int:
+    from lgcn_jax.evaluation import ranking
+    from lgcn_jax.evaluation.task import Task
+    from lgcn_jax.runs import display
+    from lgcn_jax.training.setup import check_config
+
+    chosen = BASELINES[model]
+    for name in ("checkpoint", "propagation", "mesh"):
+        if values[name].present:
+            raise InputError(f"--{name}", "a flag without effect on --model", "--workdir")
+    own = given(values, _baseline_settings())
+    for name in own:
+        if name not in fields(chosen):
+            raise InputError(f"--{name}", own[name], f"nothing with --model={model}, which has none")
+    config = config_of(given(values, (*DATA, "top_k", "eval_split")))
+    interactions = datasets.load(config.data, progress=sys.stderr.isatty())
+    check_config(config, interactions)
+    scores = ranking.evaluate(chosen(**own).fit(interactions), Task.of(interactions, split), config.evaluation.top_k)
+    say(display.table({f"{interactions.name}, {split} part": {}, model: scores}))
+    return 0
+
+
+def _run(values: flags.FlagValues, split: str) -> int:
+    from lgcn_jax.runs import display, run
+    from lgcn_jax.training.setup import check_config
+
+    folder, which = workdir_of(values), values["checkpoint"].value
+    if which not in selection.WHICH:
+        raise InputError("--checkpoint", repr(which), f"one of {', '.join(selection.WHICH)}")
+    for name in (*(name for name in DATA if name not in OF_A_RUN), *_baseline_settings()):
+        if values[name].present:
+            raise InputError(f"--{name}", values[name].value, "nothing beside --workdir, which has its own")
+    config = resume.stored_settings(folder)
+    if config is None:
+        raise InputError(f"--workdir={folder}", "no run", "a folder that train has filled")
+    stated = {"mesh": ONE_DEVICE} | absolute(given(values, OF_A_RUN))  # whatever the run was trained on
+    config = config.replace(**stated, plateau_metric="", eval_split=split)
+    interactions = datasets.load(config.data, progress=sys.stderr.isatty())
+    check_config(config, interactions)
+    scores, choice = run.score(config, interactions, folder, which, split)
+    warn(f"{folder}: {note}" for note in filter(None, [*choice.notes, choice.missing]))
+    which = "best left" if choice.missing else which
+    say(display.table({f"{interactions.name}, {split} part": {}, f"epoch {scores['epoch']} ({which})": scores}))
+    return 0
+
+
+def _baseline_settings() -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for model in BASELINES for name in fields(BASELINES[model])))
+
+
+COMMAND = Command(
+    evaluate,
+    "scores a run's checkpoint, or a baseline",
+    lambda: (*DATA, "top_k", "eval_split", "propagation", "mesh", *_baseline_settings()),
+    {
+        "workdir": ("", "the folder of the run"),
+        "checkpoint": ("best", "which checkpoint of the run: best, latest (default: best)"),
+        "model": ("", f"a baseline in place of a run: {', '.join(BASELINES)}"),
+        **PLUGIN,
+        **COMPILATION_CACHE,
+    },
+    {part: kind for part, kind in PARTS.items() if not isinstance(kind, Registry)} | {"baseline": BASELINES},
+    {
+        "eval_split": "the part that is scored: valid, test (default: test)",
+        "top_k": "list lengths k of the metrics (default: those of the run; of a baseline 20)",
+        "mesh": f"devices, as data:D,nodes:M: users are cut over D, items over M of them (default: {ONE_DEVICE})",
+        "propagation": "layout of the adjacency matrix (default: that of the run)",
+    },
+)

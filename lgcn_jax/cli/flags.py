@@ -1,0 +1,79 @@
+"""Flags made of settings: each has the type, help text and default of the field that it states."""
+
+import types
+import typing
+from collections.abc import Iterable
+from typing import Any
+
+from absl import flags
+
+from lgcn_jax.config import PARTS
+from lgcn_jax.settings import Registry, fields, text
+
+
+class Flag(typing.NamedTuple):
+    """How a setting is stated: its type, what it is by default, and a help text that says so."""
+
+    kind: type
+    help: str
+    group: str
+
+
+def all_flags(parts: dict[str, Any] = PARTS) -> dict[str, Flag]:
+    """The flags of all settings of these parts, by name, group after group."""
+    found = {}
+    for part, kind in parts.items():
+        if isinstance(kind, Registry):
+            found[part] = Flag(str, f"{kind.help}: {', '.join(kind)} (default: {kind.default})", part)
+        for cls in kind.values() if isinstance(kind, Registry) else (kind,):
+            for name, field in fields(cls).items():
+                found.setdefault(name, Flag(field.type, _help(name, field, kind), part))
+    return found
+
+
+def _help(name: str, field, kind: Registry | type) -> str:
+    default = "" if field.default in (None, (), "") else f"default: {text(field.default)}"
+    having = [each for each in kind if name in fields(kind[each])] if isinstance(kind, Registry) else []
+    only = f"of --{kind.kind}={' or '.join(having)}" if having and len(having) < len(kind) else ""
+    told = "; ".join(filter(None, (default, only)))
+    return f"{field.metadata['help']} ({told})" if told else field.metadata["help"]
+
+
+def define(values: flags.FlagValues, known: dict[str, Flag]) -> None:
+    """Adds flags to `values`; their defaults are None, so that given ones are known."""
+    for name, flag in known.items():
+        flags.DEFINE(_Parser(flag.kind), name, None, flag.help, flag_values=values, serializer=None)
+
+
+def given(values: flags.FlagValues, names: Iterable[str]) -> dict[str, Any]:
+    """The settings among `names` that the command line states."""
+    return {name: values[name].value for name in names if name in values and values[name].present}
+
+
+class _Parser(flags.ArgumentParser):
+    """Text of a flag -> value of the setting's type."""
+
+    syntactic_help = ""
+
+    def __init__(self, kind: type):
+        super().__init__()
+        self._repeated = typing.get_origin(kind) is tuple
+        if self._repeated or isinstance(kind, types.UnionType):
+            kind = typing.get_args(kind)[0]
+        self._kind = kind
+
+    def parse(self, argument: str):
+        if self._repeated:
+            if not argument:
+                raise ValueError("expected numbers, separated by commas")
+            return tuple(self._convert(part) for part in argument.split(","))
+        return self._convert(argument)
+
+    def _convert(self, text: str):
+        try:
+            return self._kind(text)
+        except ValueError:
+            raise ValueError(f"expected {'an integer' if self._kind is int else 'a number'}") from None
+
+    def flag_type(self) -> str:
+        return self._kind.__name__

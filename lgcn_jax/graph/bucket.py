@@ -1,0 +1,80 @@
+"""A layout of padded rectangles: gathers only, no scatter."""
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lgcn_jax.graph.layout import Capacity, Layout, Matrix, gather_in_bounds, pytree
+
+
+@pytree
+class Bucket(Layout):
+    """Rows in buckets of similar degree, each a padded rectangle of neighbours: gathers only, no scatter.
+
+    Bucket b holds the rows with a degree in (w_b / 2, w_b], w_b a power of two, as `columns` int32[w_b, rows] and
+    `values` [w_b, rows] padded with zeros; `position` int32[num_rows] says where a row stands in the buckets laid end
+    to end. The order of every sum is fixed, so the product is deterministic on every platform.
+    """
+
+    columns: tuple[jax.Array, ...]
+    values: tuple[jax.Array, ...]
+    position: jax.Array
+
+    NARROW: ClassVar[bool] = True
+    UNROLLED: ClassVar[int] = 8  # neighbours added per turn of the loop
+
+    @classmethod
+    def capacity(cls, matrix: Matrix) -> Capacity:
+        widths, counts = np.unique(_widths(matrix), return_counts=True)
+        return dict(zip(widths.tolist(), counts.tolist(), strict=True))
+
+    @classmethod
+    def prepare(cls, matrix: Matrix, capacity: Capacity | None = None) -> "Bucket":
+        capacity, width = capacity or cls.capacity(matrix), _widths(matrix)
+        position = np.empty(matrix.shape[0], np.int32)
+        buckets, before = [], 0
+        for w, size in sorted(capacity.items()):
+            rows = np.flatnonzero(width == w)
+            position[rows] = before + np.arange(len(rows))
+            buckets.append(_rectangle(matrix, rows, w, size))
+            before += size
+        return cls(*zip(*buckets, strict=True), position)
+
+    @property
+    def num_rows(self) -> int:
+        return self.position.shape[0]
+
+    def product(self, x: jax.Array) -> jax.Array:
+        summed = [self._sum(columns, values, x) for columns, values in zip(self.columns, self.values, strict=True)]
+        return jnp.concatenate(summed)[self.position]
+
+    def _sum(self, columns: jax.Array, values: jax.Array, x: jax.Array) -> jax.Array:
+        turn = min(self.UNROLLED, columns.shape[0])
+
+        def add(total, neighbours):
+            for column, value in zip(*neighbours, strict=True):
+                total = total + value[:, None] * gather_in_bounds(x, column).astype(value.dtype)
+            return total, None
+
+        turns = tuple(array.reshape(-1, turn, array.shape[1]) for array in (columns, values))
+        total = jnp.zeros((columns.shape[1], x.shape[1]), values.dtype)
+        return jax.lax.scan(add, total, turns)[0]
+
+
+def _widths(matrix: Matrix) -> np.ndarray:
+    """int64[n]: each row's degree, rounded up to a power of two."""
+    return 1 << np.ceil(np.log2(np.maximum(np.diff(matrix.indptr), 1))).astype(np.int64)
+
+
+def _rectangle(matrix: Matrix, rows: np.ndarray, width: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Columns int32 and values of some rows, [width, size]: a column for each row, padded with zeros."""
+    neighbour = np.arange(width)[:, None]
+    inside = neighbour < np.diff(matrix.indptr)[rows]
+    entry = np.minimum(matrix.indptr[rows] + neighbour, max(matrix.nnz - 1, 0))
+    filler = ((0, 0), (0, size - len(rows)))
+    if not matrix.nnz:
+        return np.zeros((width, size), np.int32), np.zeros((width, size), matrix.dtype)
+    columns, values = np.where(inside, matrix.indices[entry], 0), np.where(inside, matrix.data[entry], 0)
+    return np.pad(columns.astype(np.int32), filler), np.pad(values.astype(matrix.dtype), filler)

@@ -1,0 +1,50 @@
+"""The enhanced loss: margin-softplus ranking plus log-softmax contrast, weighted.
+
+Formulas are those of "Research on LightGCN Recommendation Algorithm with Enhanced Loss Function", sections 3.1 to 3.3.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from lgcn_jax.losses.bpr import ranking
+from lgcn_jax.losses.loss import EmbeddedBatch, Loss, scores
+from lgcn_jax.settings import real
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Enhanced(Loss):
+    """alpha * ranking + (1 - alpha) * contrastive (section 3.3)."""
+
+    margin: float = real(0.05, "margin of the ranking term", lambda v: True, "a finite number")
+    temperature: float = real(0.2, "temperature of the contrastive term", lambda v: v > 0, "a number above 0")
+    alpha: float = real(
+        0.8,
+        "weight of the ranking term; the contrastive term has 1 - alpha",
+        lambda v: 0 <= v <= 1,
+        "a number from 0 to 1",
+    )
+
+    @property
+    def weights(self) -> dict[str, float]:
+        return {"ranking": self.alpha, "contrastive": 1 - self.alpha}
+
+    def terms(self, batch: EmbeddedBatch) -> dict[str, jax.Array]:
+        positive, negative = scores(batch)
+        return {
+            "ranking": ranking(positive, negative, self.margin),
+            "contrastive": contrastive(positive, negative, self.temperature),
+        }
+
+
+def contrastive(positive: jax.Array, negative: jax.Array, temperature: float) -> jax.Array:
+    """-log_softmax([s_pos, s_neg, ...] / temperature)[0], float[B] (section 3.2, two ways where there is one negative).
+
+    Args:
+      positive: float[B].
+      negative: float[n, B].
+      temperature: divides the scores.
+    """
+    logits = jnp.stack([positive, *negative], axis=-1) / temperature
+    return -jax.nn.log_softmax(logits, axis=-1)[..., 0]

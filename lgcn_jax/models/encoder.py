@@ -1,0 +1,69 @@
+"""What a trained model is: settings that make an encoder, and an encoder that makes embeddings of its parameters."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from lgcn_jax.graph.layout import Layout
+from lgcn_jax.graph.propagation import gather_rows
+from lgcn_jax.settings import Settings, integer, real
+
+
+class Encoder(nnx.Module):
+    """Base of all encoders: a trained table, and the final embeddings that are computed from it.
+
+    Every parameter with an axis has one row for each node, in the order of the layout's rows; scalars are allowed.
+
+    Attributes:
+      table: float[num_rows, d], layer 0 of all nodes, in the order of the layout's rows.
+    """
+
+    def __init__(self, table: jax.Array):
+        self.table = nnx.Param(table)
+
+    def __call__(self, layout: Layout) -> jax.Array:
+        """The final embeddings of all nodes, [num_rows, d]; their dot products are the scores."""
+        raise NotImplementedError
+
+    def rows(
+        self, layout: Layout, nodes: jax.Array, shared: jax.Array | None = None, axis: str | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """The final and the layer-0 embeddings of some rows, `self(layout)[rows]` and `table[rows]`, each [m, d].
+
+        Args:
+          layout: of the adjacency matrix.
+          nodes: int32[..., b], rows of nodes; they come first, flattened.
+          shared: int32[s], rows that all devices of the axis ask for; they come last.
+          axis: the mesh axis over which the last dimension of `nodes` is cut, None where it is not; the gradient is
+            then that of the losses of all its devices, added up.
+        """
+        final, initial = self(layout), self.table[...]
+        return tuple(gather_rows(layout, table, nodes, shared, axis) for table in (final, initial))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EncoderSettings(Settings):
+    """Base of the settings of all encoders."""
+
+    embedding_dim: int = integer(64, "width d of the tables", most=65536)
+    init_std: float = real(0.1, "standard deviation of the initial tables", lambda v: v > 0, "a number above 0")
+
+    def create(self, key: jax.Array, node: jax.Array) -> Encoder:
+        """An encoder before its first step.
+
+        Args:
+          key: of all that is drawn.
+          node: int32[num_rows], the node of each row, -1 where there is none.
+        """
+        raise NotImplementedError
+
+    def initial_table(self, key: jax.Array, node: jax.Array) -> jax.Array:
+        """float32[num_rows, d]: N(0, init_std^2) for the node of each row, and zeros where there is none.
+
+        A node's numbers depend on the key and on the node alone, not on the order of the rows or their number.
+        """
+        shape = (self.embedding_dim,)
+        drawn = jax.vmap(lambda node: jax.random.normal(jax.random.fold_in(key, node), shape, jnp.float32))(node)
+        return jnp.where(node[:, None] >= 0, self.init_std * drawn, 0)

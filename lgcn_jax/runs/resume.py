@@ -1,0 +1,223 @@
+"""Where a run goes on: its stored settings, and its newest whole checkpoint."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lgcn_jax.config import Config
+from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.devices import processes
+from lgcn_jax.devices.processes import is_first
+from lgcn_jax.errors import InputError
+from lgcn_jax.runs import checkpoint, integrity, workdir
+from lgcn_jax.runs.integrity import DamagedError
+from lgcn_jax.runs.workdir import flattened
+from lgcn_jax.settings import text
+from lgcn_jax.training import loop
+from lgcn_jax.training.setup import Setup
+from lgcn_jax.training.state import Progress, Snapshot
+
+# What may be stated anew when a run is continued: where things lie (data are compared by content), how often they are
+# saved, how long it goes on, and how the same product is computed.
+FREE = (
+    *("dataset", "format", "data_dir", "epochs", "save_every", "early_stopping_patience"),
+    *("propagation", "node_order", "mesh"),
+)
+
+# What decides the random numbers that a key stands for.
+GENERATOR = ("jax_default_prng_impl", "jax_threefry_partitionable", "jax_random_seed_offset", "jax_enable_x64")
+
+
+class ResumePoint(NamedTuple):
+    """Where a run goes on: from `start` (None: from its beginning), with the lines `rows` logged so far.
+
+    `notes` are worth telling the user, a line each.
+    """
+
+    start: Snapshot | None
+    rows: list[dict[str, Any]]
+    notes: list[str]
+
+
+def resolve_config(folder: Path, stored: Config, stated: dict[str, Any]) -> Config:
+    """The `stored` settings of the run in `folder`, with those of the stated ones that may change.
+
+    Raises:
+      InputError: a stated setting would change the run's mathematics; all such settings are listed.
+    """
+    kept = stored.to_dict()
+    stored.replace(**stated)  # refuses what the parts of the run do not have
+    changed = [name for name in stated if name not in FREE and stated[name] != kept.get(name)]
+    if changed:
+        found = ", ".join(f"--{name}={text(stated[name])}" for name in changed)
+        expected = ", ".join(f"--{name}={text(kept[name])}" for name in changed if name in kept)
+        raise InputError(f"--workdir={folder}", f"{found} for a run with {expected}", "the same, or --overwrite")
+    return stored.replace(**{name: stated[name] for name in stated if name in FREE})
+
+
+def stored_settings(folder: Path) -> Config | None:
+    """The settings of the run in `folder`; None where there is no run.
+
+    A checkpoint's are sealed, so they come before config.json's, of which only the free ones are taken then.
+    """
+    try:
+        written = Config.from_json(folder / "config.json")
+    except InputError:
+        written = None
+        if not integrity.steps(folder / "checkpoints") and (folder / "config.json").exists():
+            raise
+    for number in reversed(integrity.steps(folder / "checkpoints")):
+        try:
+            sealed = _settings(folder / "checkpoints", number)
+        except DamagedError:
+            continue
+        free = {name: value for name, value in written.to_dict().items() if name in FREE} if written else {}
+        return sealed.replace(**free)
+    return written
+
+
+def _settings(checkpoints: Path, number: int) -> Config:
+    meta = checkpoint.read_meta(checkpoints, number)
+    try:
+        return Config.of_json(meta["config"])
+    except (TypeError, AttributeError, ValueError, OverflowError) as error:
+        raise InputError(checkpoints / str(number), f"settings of no run ({error})", "those that train saves") from None
+
+
+class Survey(NamedTuple):
+    """What the first process finds among the checkpoints of a run, and decides for all.
+
+    Attributes:
+      newest: the step of the newest whole one; None where there is none.
+      seal: the checksum of what it says of itself.
+      whole: the steps of all whole ones.
+      bad: [step, reason] for each damaged one.
+      superfluous: the steps of whole ones that are no longer needed.
+    """
+
+    newest: int | None
+    seal: str
+    whole: list[int]
+    bad: list[list[Any]]
+    superfluous: list[int]
+
+
+def _survey(checkpoints: Path, interactions: Interactions, watched: str) -> Survey:
+    require_content(checkpoints, interactions)
+    good, bad = integrity.verified(checkpoints)
+    if not (good or bad) and workdir.content_sha256(checkpoints.parent) not in (None, interactions.content_hash()):
+        expected = "those that the run was begun on, or --overwrite"
+        raise InputError(f"--workdir={checkpoints.parent}", "other data than the run's", expected)
+    reasons = [[step, reason] for step, reason in bad.items()]
+    if not good:
+        return Survey(None, "", [], reasons, [])
+    newest = max(good)
+    return Survey(newest, good[newest]["sha256"], sorted(good), reasons, sorted(checkpoint.superfluous(good, watched)))
+
+
+def restore_or_init(folder: Path, setup: Setup, interactions: Interactions) -> ResumePoint:
+    """Where the run in `folder` goes on: at its newest checkpoint that is whole. Damaged ones are removed.
+
+    Raises:
+      InputError: the run was made on other data or with other random numbers, has gone beyond `epochs`, has no whole
+        checkpoint left, or one that cannot be read; nothing is removed then.
+    """
+    checkpoints = folder / "checkpoints"
+    watched = setup.config.evaluation.watched
+    found = Survey(
+        *processes.broadcast_from_first("at the checkpoints", lambda: _survey(checkpoints, interactions, watched))
+    )
+    where = setup, interactions, found
+    point = _beginning(folder, found.bad) if found.newest is None else _continuation(folder, *where)
+    processes.all_gather("before checkpoints are removed")  # all have read what they need
+    if is_first():
+        for number in [*(step for step, _ in found.bad), *found.superfluous]:
+            checkpoint.remove(checkpoints, number)
+    processes.all_gather("after checkpoints were removed")  # nobody saves before they are gone
+    return point
+
+
+def _continuation(folder: Path, setup: Setup, interactions: Interactions, found: Survey) -> ResumePoint:
+    """The place at the newest whole checkpoint, loaded."""
+    config, checkpoints = setup.config, folder / "checkpoints"
+    meta = _seen_alike(checkpoints, found)
+    whole = Progress(**meta["progress"])
+    progress = loop.progress_for_resume(config, whole)
+    begun = progress.epoch + (progress.step > 0)
+    if begun > config.training.epochs:
+        raise InputError("--epochs", config.training.epochs, f"at least {begun}, which are begun")
+    now = workdir.environment(config, interactions)
+    require_generator(checkpoints / str(found.newest), meta["environment"], now)
+    notes = [f"removed the damaged checkpoint {number} ({reason})" for number, reason in found.bad]
+    notes += _notes(progress, setup.steps_per_epoch, found.whole, changes(meta["environment"], now))
+    notes += [] if loop.is_finished(config, progress) else [_continues(progress, setup.steps_per_epoch)]
+    with processes.waiting("at the reading of the checkpoint"):
+        state, totals, _ = checkpoint.load(checkpoints, found.newest, meta, setup.abstract_state()).snapshot
+        start = Snapshot(setup.to_row_order(state), totals, progress)
+    rows = [row for row in meta["log"] if row != whole.final or progress.final]
+    return ResumePoint(start, rows, notes)
+
+
+def _seen_alike(checkpoints: Path, found: Survey) -> dict[str, Any]:
+    """What the newest checkpoint says of itself, which has to be what the first process read there."""
+    try:
+        meta = checkpoint.read_meta(checkpoints, found.newest)
+    except DamagedError as error:
+        raise InputError(checkpoints / str(found.newest), error, "the checkpoint that the first process sees") from None
+    if meta["sha256"] != found.seal:
+        expected = "the one that the first process sees"
+        raise InputError(checkpoints / str(found.newest), "another checkpoint than the first process sees", expected)
+    return meta
+
+
+def _notes(progress: Progress, steps_per_epoch: int, good: Collection[int], changed: list[str]) -> list[str]:
+    """What a user should know of a run that goes on from `progress` with the checkpoints `good`."""
+    notes, best = [], progress.chosen
+    if best and best["epoch"] * steps_per_epoch not in good:
+        notes.append(f"the checkpoint of the best epoch, {best['epoch']}, is gone: the best left stands for it")
+    if changed:
+        notes.append(f"from here on, bits may differ from those of a run on one machine: {', '.join(changed)}")
+    return notes
+
+
+def _continues(progress: Progress, steps_per_epoch: int) -> str:
+    within = f", step {progress.step} of {steps_per_epoch}" if progress.step else ""
+    return f"continues after epoch {progress.epoch}{within}"
+
+
+def _beginning(folder: Path, bad: list[list[Any]]) -> ResumePoint:
+    """The place of a run that has no checkpoint yet; an InputError where it had some, all of them `bad`."""
+    if bad:
+        reasons = "; ".join(f"{number}: {reason}" for number, reason in bad)
+        raise InputError(
+            folder / "checkpoints", f"no whole checkpoint ({reasons})", "one, or --overwrite to begin anew"
+        )
+    begun = (folder / "config.json").exists()
+    return ResumePoint(None, [], ["begins again: it was stopped before its first checkpoint"] if begun else [])
+
+
+def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs between two environments, as 'name before -> now'."""
+    before, now = flattened(before), flattened(now)
+    names = sorted((before.keys() | now.keys()) - {"dataset.name"})  # the same data may lie elsewhere now
+    return [f"{name} {before.get(name)} -> {now.get(name)}" for name in names if before.get(name) != now.get(name)]
+
+
+def require_generator(where: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raises an InputError where JAX would draw other random numbers than it did before."""
+    before, now = flattened(before), flattened(now)
+    for name in GENERATOR:
+        if before.get(name) != now.get(name):
+            raise InputError(where, f"{name} {now.get(name)}", f"{before.get(name)}, as the run was begun with")
+
+
+def require_content(checkpoints: Path, interactions: Interactions) -> None:
+    """Raises an InputError where a checkpoint was made on other data."""
+    content = interactions.content_hash()
+    for number in integrity.steps(checkpoints):
+        try:
+            trained_on = checkpoint.read_meta(checkpoints, number)["content_sha256"]
+        except DamagedError:
+            continue
+        if trained_on != content:
+            raise InputError(checkpoints, f"data of content {content}", f"{trained_on}, as trained on")

@@ -1,0 +1,67 @@
+"""The metrics of a run's checkpoint on a part of its data set."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from lgcn_jax.config import Config
+from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.devices import processes
+from lgcn_jax.errors import InputError
+from lgcn_jax.evaluation import ranking
+from lgcn_jax.runs import checkpoint, integrity, selection
+from lgcn_jax.runs.integrity import DamagedError
+from lgcn_jax.runs.resume import require_content, stored_settings
+from lgcn_jax.training.programs import make_evaluate
+from lgcn_jax.training.setup import Setup, build_setup
+
+
+def score(
+    config: Config, interactions: Interactions, folder: Path, which: str, split: str
+) -> tuple[dict[str, Any], selection.Choice]:
+    """The metrics of a run's 'best' or 'latest' checkpoint on a part of its data set, with epoch and split; and which
+    checkpoint that is, with what was lost where it is not the very one that was asked for."""
+    checkpoints = folder / "checkpoints"
+    setup = build_setup(config.replace(eval_split=split), interactions, trains=False)
+    choice, found = _loaded(checkpoints, which, stored_settings(folder).evaluation.watched, setup, interactions)
+    epoch = found.snapshot.progress.epoch
+    with processes.waiting("at the scoring of a checkpoint"):
+        params = setup.to_row_order(found.snapshot.state.params)
+        del found  # the optimizer's state
+        sums = jax.jit(make_evaluate(setup, setup.graphdef()))(params, setup.adjacency, setup.task)
+        scores = ranking.mean(sums, setup.task, config.evaluation.top_k)
+    return {"epoch": epoch, "split": split} | scores, choice
+
+
+def _loaded(
+    checkpoints: Path, which: str, watched: str, setup: Setup, interactions: Interactions
+) -> tuple[selection.Choice, checkpoint.Checkpoint]:
+    """The checkpoint that the first process chooses, loaded; chosen anew where a run beside us has removed it since."""
+
+    def choose() -> selection.Choice:
+        require_content(checkpoints, interactions)
+        return selection.choose(checkpoints, which, watched)
+
+    while True:
+        choice = selection.Choice(*processes.broadcast_from_first("at the choice of a checkpoint", choose))
+        meta, trouble = _by_all("after a checkpoint's meta data", checkpoint.read_meta, checkpoints, choice.step)
+        if not trouble:
+            load = checkpoint.load, checkpoints, choice.step, meta, setup.abstract_state()
+            loaded, trouble = _by_all("after a checkpoint's arrays", *load)
+        if not trouble:
+            return choice, loaded
+        there = processes.broadcast_from_first("after what cannot be loaded", lambda: integrity.steps(checkpoints))
+        if choice.step in there:
+            raise InputError(checkpoints, f"what cannot be loaded ({trouble})", "a whole checkpoint")
+
+
+def _by_all(place: str, read: Callable, *arguments) -> tuple[Any, str]:
+    """What this process reads; and '', or why one of the processes could not read it."""
+    try:
+        with processes.waiting(place):
+            found, trouble = read(*arguments), ""
+    except (DamagedError, InputError) as error:
+        found, trouble = None, str(error)
+    return found, next(filter(None, processes.all_gather(place, trouble)), "")

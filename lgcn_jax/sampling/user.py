@@ -1,0 +1,38 @@
+"""LightGCN's sampler: users are drawn, not pairs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lgcn_jax.sampling.batch import Batch
+from lgcn_jax.sampling.shard import OwnedPairs, SamplerSettings, Shard, pytree, static
+
+
+@pytree
+class UserSampler:
+    """A uniform user, uniformly one of its items, uniformly an item that is not its own.
+
+    Users without a train item and users who have every item are never drawn. An epoch has as many examples as there
+    are train pairs, drawn with replacement.
+    """
+
+    pairs: OwnedPairs
+    users: jax.Array
+    num_examples: int = static()
+
+    def draw(self, key: jax.Array, step: jax.Array, batch_size: int) -> Batch:
+        """The `step`-th batch (from 0) of the epoch with this key; every batch is full."""
+        which, where, negative_key = jax.random.split(jax.random.fold_in(key, step + 1), 3)
+        user = self.users[jax.random.randint(which, (batch_size,), 0, self.users.shape[0])]
+        row, here = self.pairs.to_local_index(user)
+        offset = jax.random.randint(where, (batch_size,), 0, self.pairs.degree(row))
+        items = self.pairs.item(row, offset), self.pairs.negative(row, negative_key)
+        positive, negative = self.pairs.broadcast_from_owner(here, *items)
+        return Batch(user, positive, negative[:, None], jnp.ones(batch_size, jnp.float32))
+
+
+class UserSamplerSettings(SamplerSettings):
+    """Users are drawn uniformly."""
+
+    def build(self, shard: Shard) -> UserSampler:
+        return UserSampler(shard.pairs, np.flatnonzero(shard.drawable).astype(np.int32), shard.train.nnz)

@@ -92,6 +92,9 @@ def scores(batch: EmbeddedBatch) -> tuple[jax.Array, jax.Array]:
         return found, _in_batch_scores(batch)
     if negative.ndim == 2:
         return found, jnp.matmul(negative, user.T, precision="highest")
+    # A sum of another rank is rounded otherwise, and runs with one negative are to keep their bits.
+    if len(negative) == 1:
+        return found, (user * negative[0]).sum(-1)[None]
     return found, (user[None] * negative).sum(-1)
 
 
@@ -106,13 +109,13 @@ def _in_batch_scores(batch: EmbeddedBatch) -> jax.Array:
 def l2(batch: EmbeddedBatch) -> jax.Array:
     """0.5 * the squared norms of an example's layer-0 rows, added up: float[B]; B examples share shared negatives."""
     user, positive, negative = batch.initial
-    rows = [user, positive]
-    if negative is None:
-        return 0.5 * sum(map(_squared, rows))
-    if negative.ndim == 3:
-        return 0.5 * sum(map(_squared, [*rows, *negative]))
-    size = len(user) if batch.axis is None else len(user) * jax.lax.axis_size(batch.axis)
-    return 0.5 * (sum(map(_squared, rows)) + _squared(negative).sum() / size)
+    found = _squared(user) + _squared(positive)
+    if negative is not None and negative.ndim == 3:
+        found = found + (_squared(negative[0]) if len(negative) == 1 else _squared(negative).sum(0))
+    elif negative is not None:
+        size = len(user) if batch.axis is None else len(user) * jax.lax.axis_size(batch.axis)
+        found = found + _squared(negative).sum() / size
+    return 0.5 * found
 
 
 def _squared(rows: jax.Array) -> jax.Array:

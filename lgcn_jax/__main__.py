@@ -23,7 +23,7 @@ def run() -> None:
     try:
         status = main.run(sys.argv[1:], request)
     except signals.Stopped:
-        ending.end(request.status, request.line)
+        ending.exit_process(request.status, request.line)
     request.ignore()
     sys.exit(status)
 

@@ -57,7 +57,7 @@ class Config:
     devices: MeshSettings
 
     def __post_init__(self):
-        self.schedule.require_fits(self.optimizer.learning_rate)
+        self.schedule.validate(self.optimizer.learning_rate)
         watching = self.schedule.watching(self.evaluation.metric_names, self.evaluation.watched)
         object.__setattr__(self, "schedule", watching)
 
@@ -104,9 +104,9 @@ class Config:
         """The optimizer with the schedule of its learning rate."""
         return optimization.build(self.optimizer, self.schedule)
 
-    def without_effect(self) -> dict[str, str]:
+    def ignored_settings(self) -> dict[str, str]:
         """The settings that others leave without effect, each with what would give it one."""
-        return self.schedule.without_effect()
+        return self.schedule.ignored_settings()
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON values."""

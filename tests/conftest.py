@@ -57,7 +57,7 @@ def compiled_once(request, tmp_path_factory):
     checkout = hashlib.sha256(bytes(request.config.rootpath)).hexdigest()[:8]
     name = f"programs-{checkout}-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
     of_pytest = [folder for folder in tmp_path_factory.getbasetemp().parents if folder.name.startswith("pytest-of-")]
-    with cache.kept(of_pytest[0] / name if of_pytest else tmp_path_factory.mktemp("programs")):
+    with cache.compilation_cache(of_pytest[0] / name if of_pytest else tmp_path_factory.mktemp("programs")):
         yield
 
 

@@ -85,8 +85,8 @@ def test_a_mesh_has_size_1_where_no_other_is_stated(spec, shape):
 
 def test_a_plateau_that_is_off_leaves_its_settings_without_effect():
     names = ("plateau_patience", "plateau_min_lr", "plateau_metric")
-    assert Config.of().without_effect() == dict.fromkeys(names, "--plateau_factor below 1")
-    assert Config.of(plateau_factor=0.5).without_effect() == {}
+    assert Config.of().ignored_settings() == dict.fromkeys(names, "--plateau_factor below 1")
+    assert Config.of(plateau_factor=0.5).ignored_settings() == {}
 
 
 def test_values_are_shown_as_the_command_line_takes_them():

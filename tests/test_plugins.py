@@ -16,7 +16,7 @@ from lgcn_jax.cli import main
 from lgcn_jax.config import Config
 from lgcn_jax.data import datasets
 from lgcn_jax.evaluation import ranking
-from lgcn_jax.evaluation.task import Task
+from lgcn_jax.evaluation.task import EvaluationTask
 from lgcn_jax.losses import LOSSES, Loss, scores
 from lgcn_jax.models import ENCODERS
 from lgcn_jax.sampling import SAMPLERS, SamplerSettings, UserSampler, pytree
@@ -110,7 +110,7 @@ def test_in_batch_negatives_and_whole_tables(plugin):
 def test_a_baseline_from_outside_is_scored_from_python(plugin):
     importlib.import_module(plugin)
     interactions = datasets.load(Config.of(**WORLD).data)
-    found = ranking.evaluate(BASELINES["activity"]().fit(interactions), Task.of(interactions, "test"), (5,))
+    found = ranking.evaluate(BASELINES["activity"]().fit(interactions), EvaluationTask.of(interactions, "test"), (5,))
     assert 0 <= found["recall@5"] < 0.2
 
 

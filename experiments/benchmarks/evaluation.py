@@ -15,7 +15,7 @@ from absl import app, flags
 from lgcn_jax.baselines.popularity import Popularity
 from lgcn_jax.data import datasets
 from lgcn_jax.evaluation import ranking
-from lgcn_jax.evaluation.ranking import Task
+from lgcn_jax.evaluation.ranking import EvaluationTask
 from lgcn_jax.training import loop
 from lgcn_jax.training.programs import Programs
 from lgcn_jax.training.setup import build_setup
@@ -38,7 +38,9 @@ def main(argv: list[str]) -> None:
         return loop.evaluate_epoch(setup, programs, here, loop.Listener())
 
     times["evaluation"] = round(common.in_turns({"evaluation": evaluate})["evaluation"] / 1e3, 3)
-    popular = ranking.evaluate(Popularity().fit(interactions), Task.of(interactions, "test"), settings.evaluation.top_k)
+    popular = ranking.evaluate(
+        Popularity().fit(interactions), EvaluationTask.of(interactions, "test"), settings.evaluation.top_k
+    )
     print("popularity: " + ", ".join(f"{name} {value:.4f}" for name, value in popular.items()))
     for name, value in times.items():
         print(f"{name:<10} {value:7.3f} s")

@@ -55,8 +55,8 @@ def main(argv: list[str]) -> None:
         show(step, [name], f"{name:<28} {origin.get(name, '')}")
     show(step, names[SHOWN.value :], f"{len(names[SHOWN.value :])} others")
     show(step, names, "all")
-    rounded = {name: round(step.wall[name], 4) for name in names[: SHOWN.value]}
-    print(json.dumps({"benchmark": "operations", "step_ms": round(step.ms, 3), "wall_ms": rounded}))
+    low_precision = {name: round(step.wall[name], 4) for name in names[: SHOWN.value]}
+    print(json.dumps({"benchmark": "operations", "step_ms": round(step.ms, 3), "wall_ms": low_precision}))
 
 
 def show(step: Step, names: list[str], text: str) -> None:

@@ -19,7 +19,7 @@ def main(argv: list[str]) -> None:
     del argv
     settings = common.config()
     interactions = common.load(settings)
-    matrix = normalization.normalized(interactions.train, interactions.num_items)
+    matrix = normalization.normalized_adjacency(interactions.train, interactions.num_items)
     seconds = min(elapsed(matrix, interactions.num_users) for _ in range(common.ROUNDS.value))
     placed = {
         "natural": order.identity_order(matrix.shape[0]),
@@ -27,13 +27,13 @@ def main(argv: list[str]) -> None:
     }
     x = jax.random.normal(jax.random.key(0), (matrix.shape[0], settings.model.embedding_dim))
     multiply = jax.jit(propagation.propagate)
-    layouts = {name: propagation.prepare(order.permute(matrix, rows)) for name, rows in placed.items()}
+    layouts = {name: propagation.make_layout(order.permute(matrix, rows)) for name, rows in placed.items()}
     calls = {name: lambda layout=layout: multiply(layout, x).block_until_ready() for name, layout in layouts.items()}
     ms = common.in_turns(calls)
     print(f"finding the local order: {seconds:.2f} s")
     for name, time_ in ms.items():
         print(f"product, {name:<8}{time_:9.3f} ms")
-    common.report("order", interactions, seconds=round(seconds, 3), ms=ms, layout=propagation.choose())
+    common.report("order", interactions, seconds=round(seconds, 3), ms=ms, layout=propagation.resolve_layout_name())
 
 
 def elapsed(matrix, num_users: int) -> float:

@@ -30,8 +30,8 @@ def main(argv: list[str]) -> None:
     del argv
     settings = common.config(num_layers=NUM_LAYERS.value, batch_size=BATCH_SIZE.value)
     interactions = common.load(settings)
-    matrix = normalization.normalized(interactions.train, interactions.num_items)
-    layouts = {kind: propagation.prepare(matrix, *kind) for kind in kinds()}
+    matrix = normalization.normalized_adjacency(interactions.train, interactions.num_items)
+    layouts = {kind: propagation.make_layout(matrix, *kind) for kind in kinds()}
     errors = check(layouts, jax.random.normal(jax.random.key(0), (matrix.shape[0], settings.model.embedding_dim)))
     counts = count(matrix, settings)
     table = matrix.shape[0], settings.model.embedding_dim
@@ -49,16 +49,18 @@ def main(argv: list[str]) -> None:
             share[work][" ".join(kind)] = round(least / time, 3)
             differs = f"   largest difference from bcoo {errors[kind]:.1e}" if work == "product" else ""
             print(f"{work:<11}{' '.join(kind):<17}{time:9.3f} ms, {least / time:6.1%} of the floor's speed{differs}")
-    chosen, edges = propagation.choose(), matrix.nnz
+    chosen, edges = propagation.resolve_layout_name(), matrix.nnz
     gigabytes = {name: [round(x / 1e9, 1) for x in bandwidth] for name, bandwidth in bandwidths.items()}
     common.report("propagation", interactions, edges=edges, ms=ms, share=share, copy_gather=gigabytes, chosen=chosen)
 
 
 def kinds() -> list[tuple[str, str]]:
     """Layouts and dtypes to take: all that work here and the flag names."""
-    names = [name for name in propagation.working() if name in ("bcoo", *(LAYOUTS.value or propagation.LAYOUTS))]
+    names = [
+        name for name in propagation.available_layouts() if name in ("bcoo", *(LAYOUTS.value or propagation.LAYOUTS))
+    ]
     return [(name, "float32") for name in names] + [
-        (name, "bfloat16") for name in names if propagation.LAYOUTS[name].NARROW
+        (name, "bfloat16") for name in names if propagation.LAYOUTS[name].ACCEPTS_BFLOAT16
     ]
 
 

@@ -71,7 +71,7 @@ def measure(config: Config) -> dict:
     clock = Clock()
     interactions = datasets.load(config.data)
     clock.lap("world")
-    normalization.normalized(interactions.train, interactions.num_items)
+    normalization.normalized_adjacency(interactions.train, interactions.num_items)
     clock.lap("graph")
     setup = build_setup(config, interactions)
     clock.lap("build")

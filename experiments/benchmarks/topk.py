@@ -16,7 +16,7 @@ import numpy as np
 from absl import app, flags
 
 from lgcn_jax.evaluation import ranking
-from lgcn_jax.evaluation.ranking import Task
+from lgcn_jax.evaluation.ranking import EvaluationTask
 from lgcn_jax.evaluation.scorers import DotProduct
 
 TOP_K = flags.DEFINE_list("top_k", ["20", "100"], "list lengths")
@@ -110,7 +110,7 @@ EXACT = {
 def main(argv: list[str]) -> None:
     del argv
     interactions = common.load(common.config())
-    task = Task.of(interactions, "test")
+    task = EvaluationTask.of(interactions, "test")
     users, random = task.users.shape[1], np.random.default_rng(0)
     sizes = interactions.num_users, interactions.num_items
     tables = (random.standard_normal((size, common.EMBEDDING_DIM.value)) for size in sizes)

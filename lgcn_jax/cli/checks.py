@@ -25,7 +25,7 @@ _WORLD = Config.of(
 def devices() -> dict[str, str]:
     """The devices that JAX sees and the layout of the adjacency matrix chosen for them."""
     kinds = ", ".join(f"{device.platform}:{device.id} ({device.device_kind})" for device in jax.devices())
-    return {"devices": kinds, "propagation": propagation.choose()}
+    return {"devices": kinds, "propagation": propagation.resolve_layout_name()}
 
 
 def check_layouts() -> tuple[bool, str]:
@@ -38,16 +38,16 @@ def check_layouts() -> tuple[bool, str]:
         y, pull = jax.vjp(lambda x: propagation.propagate(layout, x), x)
         return jnp.stack([y, pull(jnp.sin(y))[0]])
 
-    expected = product_and_gradient(propagation.prepare(matrix, "bcoo"))
+    expected = product_and_gradient(propagation.make_layout(matrix, "bcoo"))
     errors = {}
-    for name in propagation.working():
-        errors[name] = float(np.abs(product_and_gradient(propagation.prepare(matrix, name)) - expected).max())
+    for name in propagation.available_layouts():
+        errors[name] = float(np.abs(product_and_gradient(propagation.make_layout(matrix, name)) - expected).max())
     return max(errors.values()) < 1e-5, ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
 
 
 def check_speed() -> tuple[bool, str]:
     """One second of products in the chosen layout; passes whatever the speed."""
-    layout = propagation.prepare(_matrix())
+    layout = propagation.make_layout(_matrix())
     x = jnp.ones((_WORLD.data.num_users + _WORLD.data.num_items, 64))
     product = jax.jit(propagation.propagate)
     product(layout, x).block_until_ready()
@@ -56,7 +56,7 @@ def check_speed() -> tuple[bool, str]:
         product(layout, x).block_until_ready()
         count += 1
     edges = 2 * datasets.load(_WORLD.data).train.nnz
-    return True, f"{propagation.choose()} {1e3 * elapsed / count:.3f} ms for {edges:,} edges x 64"
+    return True, f"{propagation.resolve_layout_name()} {1e3 * elapsed / count:.3f} ms for {edges:,} edges x 64"
 
 
 def check_training() -> tuple[bool, str]:
@@ -77,4 +77,4 @@ CHECKS = {"layouts against BCOO": check_layouts, "one product": check_speed, "tr
 
 def _matrix():
     interactions = datasets.load(_WORLD.data)
-    return normalization.normalized(interactions.train, interactions.num_items)
+    return normalization.normalized_adjacency(interactions.train, interactions.num_items)

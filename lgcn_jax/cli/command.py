@@ -148,10 +148,10 @@ def _misstated(values: flags.FlagValues, text: str, name: str) -> InputError:
     return InputError("flags", text, f"flags as `{name} --help` lists them")
 
 
-def config_of(stated: dict[str, Any]) -> Config:
+def config_from_flags(stated: dict[str, Any]) -> Config:
     """The configuration that the command line states; a flag that would have no effect is refused."""
     config = Config.of(**absolute({"data_dir": DataSettings.data_dir} | stated))
-    for name, wanted in (datasets.without_effect(config.data) | config.without_effect()).items():
+    for name, wanted in (datasets.ignored_settings(config.data) | config.ignored_settings()).items():
         if name in stated:
             raise InputError(f"--{name}", "a setting without effect here", wanted)
     return config
@@ -182,7 +182,7 @@ def say(text: str) -> None:
         print(text, flush=True)
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python flushes the rest to at its end
-        kind = UnreadError if isinstance(error, BrokenPipeError) else WriteError
+        kind = OutputClosedError if isinstance(error, BrokenPipeError) else WriteError
         raise kind("the output", error.strerror) from None
 
 
@@ -192,5 +192,5 @@ def warn(lines: Iterator[str]) -> None:
         print(line, file=sys.stderr)
 
 
-class UnreadError(WriteError):
+class OutputClosedError(WriteError):
     """Nobody reads the output any more, as with `| head`: the command ends, and says nothing."""

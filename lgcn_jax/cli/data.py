@@ -4,7 +4,7 @@ import sys
 
 from absl import flags
 
-from lgcn_jax.cli.command import DATA, Command, config_of, say
+from lgcn_jax.cli.command import DATA, Command, config_from_flags, say
 from lgcn_jax.cli.flags import given
 from lgcn_jax.data import datasets
 from lgcn_jax.system.signals import StopRequest
@@ -15,8 +15,8 @@ def data(values: flags.FlagValues, request: StopRequest) -> int:
     from lgcn_jax.runs import display
 
     del request
-    interactions = datasets.load(config_of(given(values, DATA)).data, progress=sys.stderr.isatty())
-    say(display.facts({"name": interactions.name} | interactions.summary()))
+    interactions = datasets.load(config_from_flags(given(values, DATA)).data, progress=sys.stderr.isatty())
+    say(display.format_facts({"name": interactions.name} | interactions.summary()))
     return 0
 
 

@@ -11,7 +11,7 @@ from lgcn_jax.cli.command import (
     PLUGIN,
     Command,
     absolute,
-    config_of,
+    config_from_flags,
     say,
     warn,
     workdir_of,
@@ -41,7 +41,7 @@ def evaluate(values: flags.FlagValues, request: StopRequest) -> int:
 
 def _baseline(values: flags.FlagValues, model: str, split: str) -> int:
     from lgcn_jax.evaluation import ranking
-    from lgcn_jax.evaluation.task import Task
+    from lgcn_jax.evaluation.task import EvaluationTask
     from lgcn_jax.runs import display
     from lgcn_jax.training.setup import check_config
 
@@ -53,11 +53,13 @@ def _baseline(values: flags.FlagValues, model: str, split: str) -> int:
     for name in own:
         if name not in fields(chosen):
             raise InputError(f"--{name}", own[name], f"nothing with --model={model}, which has none")
-    config = config_of(given(values, (*DATA, "top_k", "eval_split")))
+    config = config_from_flags(given(values, (*DATA, "top_k", "eval_split")))
     interactions = datasets.load(config.data, progress=sys.stderr.isatty())
     check_config(config, interactions)
-    scores = ranking.evaluate(chosen(**own).fit(interactions), Task.of(interactions, split), config.evaluation.top_k)
-    say(display.table({f"{interactions.name}, {split} part": {}, model: scores}))
+    scores = ranking.evaluate(
+        chosen(**own).fit(interactions), EvaluationTask.of(interactions, split), config.evaluation.top_k
+    )
+    say(display.format_table({f"{interactions.name}, {split} part": {}, model: scores}))
     return 0
 
 
@@ -81,7 +83,7 @@ def _run(values: flags.FlagValues, split: str) -> int:
     scores, choice = run.score(config, interactions, folder, which, split)
     warn(f"{folder}: {note}" for note in filter(None, [*choice.notes, choice.missing]))
     which = "best left" if choice.missing else which
-    say(display.table({f"{interactions.name}, {split} part": {}, f"epoch {scores['epoch']} ({which})": scores}))
+    say(display.format_table({f"{interactions.name}, {split} part": {}, f"epoch {scores['epoch']} ({which})": scores}))
     return 0
 
 

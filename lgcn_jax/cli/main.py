@@ -11,7 +11,7 @@ from pathlib import Path
 from absl import flags, logging
 
 from lgcn_jax.cli import data, doctor, evaluate, train
-from lgcn_jax.cli.command import Command, UnreadError, import_plugins, parse, say, usage
+from lgcn_jax.cli.command import Command, OutputClosedError, import_plugins, parse, say, usage
 from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.system.signals import Stopped, StopRequest
 from lgcn_jax.version import __version__
@@ -47,7 +47,7 @@ def run(arguments: Sequence[str], request: StopRequest) -> int:
         request.check()  # the error may be what the signal did to a child process
         print(error, file=sys.stderr)
         return 2
-    except UnreadError:
+    except OutputClosedError:
         return 128 + signal.SIGPIPE
     except WriteError as error:
         print(error, *getattr(error, "__notes__", ()), sep="; ", file=sys.stderr)
@@ -80,7 +80,7 @@ def _with_cache(command: Command, values: flags.FlagValues, request: StopRequest
         return command.function(values, request)
     from lgcn_jax.devices import cache
 
-    with cache.kept(Path(values["compilation_cache"].value).expanduser()):
+    with cache.compilation_cache(Path(values["compilation_cache"].value).expanduser()):
         return command.function(values, request)
 
 

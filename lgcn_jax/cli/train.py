@@ -14,7 +14,7 @@ from lgcn_jax.cli.command import (
     PLUGIN,
     Command,
     absolute,
-    config_of,
+    config_from_flags,
     say,
     settings_of_runs,
     warn,
@@ -53,15 +53,15 @@ def _train(values: flags.FlagValues, folder: Path, request: StopRequest) -> int:
     from lgcn_jax.runs import display, run
     from lgcn_jax.training import loop
 
-    first = processes.is_first()
+    first = processes.is_primary()
     quiet = values["quiet"].value or not first
     profiled = folder / "profile" if values["profile"].value else None
-    with agreement.held(folder), _continuable(folder):
+    with agreement.lock_across_processes(folder), _continuable(folder):
         config, interactions, setup, point = _prepared(values, folder, quiet, request)
         warn(f"{folder}: {note}" for note in point.notes if first)
         if not quiet:
             say(f"{_headline(interactions, config)}\n{interactions.noticed(config.evaluation.eval_split)}")
-        ready = loop.prepare(setup, point.start)
+        ready = loop.compile_run(setup, point.start)
         request.begin_training()
         with display.Display(config, quiet) as shown, profile.Profile(profiled) as trace:
             result = run.run_training(folder, setup, interactions, ready, point.rows, shown, trace, request)
@@ -81,7 +81,7 @@ def _prepared(values: flags.FlagValues, folder: Path, quiet: bool, request: Stop
     workdir.check_is_run_folder(folder)
     stated, anew = absolute(given(values, settings_of_runs())), values["overwrite"].value
     stored = None if anew else resume.stored_settings(folder)
-    config = resume.resolve_config(folder, stored, stated) if stored else config_of(stated)
+    config = resume.resolve_config(folder, stored, stated) if stored else config_from_flags(stated)
     flags_of_run = config.to_json() | {name: values[name].value for name in STEERING}
     lies = "data_dir", "dataset"  # where data lie may differ; what they hold is compared below
     alike = {f"--{name}": value for name, value in flags_of_run.items() if name not in lies}
@@ -93,7 +93,7 @@ def _prepared(values: flags.FlagValues, folder: Path, quiet: bool, request: Stop
     setup = build_setup(config, interactions)
     agreement.require_agreement(config, interactions, setup)
     request.check()
-    if anew and processes.is_first():
+    if anew and processes.is_primary():
         workdir.clear(folder)
     processes.all_gather("before checkpoints are looked at")  # nobody looks into the folder before it is cleared
     point = resume.restore_or_init(folder, setup, interactions)
@@ -136,11 +136,11 @@ def _print_scores(interactions: Interactions, config: Config, result: dict[str, 
 def _print_table(interactions: Interactions, split: str, ks: tuple[int, ...], rows: dict[str, dict]) -> None:
     """A table of these rows below the popularity baseline's."""
     from lgcn_jax.evaluation import ranking
-    from lgcn_jax.evaluation.task import Task
+    from lgcn_jax.evaluation.task import EvaluationTask
     from lgcn_jax.runs import display
 
-    popular = ranking.evaluate(Popularity().fit(interactions), Task.of(interactions, split), ks)
-    say(display.table({f"{interactions.name}, {split} part": {}, "popularity": popular} | rows))
+    popular = ranking.evaluate(Popularity().fit(interactions), EvaluationTask.of(interactions, split), ks)
+    say(display.format_table({f"{interactions.name}, {split} part": {}, "popularity": popular} | rows))
 
 
 def _headline(interactions: Interactions, config: Config) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lgcn_jax.data import interactions, reader, synthetic
 from lgcn_jax.data.interactions import Interactions
-from lgcn_jax.data.named import NAMED, NamedSet, locate
+from lgcn_jax.data.named import NAMED, NamedDataset, find_or_fetch
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError
 
@@ -36,7 +36,7 @@ def is_name(dataset: str) -> bool:
     return dataset == "synthetic" or dataset in NAMED or not _exists(Path(dataset).expanduser())
 
 
-def without_effect(settings: DataSettings) -> dict[str, str]:
+def ignored_settings(settings: DataSettings) -> dict[str, str]:
     """The settings that this data set does not look at, each with what would look at it."""
     unused = {}
     if settings.dataset != "synthetic":
@@ -88,9 +88,9 @@ def _synthetic(settings: DataSettings) -> Interactions:
     )
 
 
-def _named(settings: DataSettings, named: NamedSet, progress: bool) -> Interactions:
+def _named(settings: DataSettings, named: NamedDataset, progress: bool) -> Interactions:
     sources = filter(None, (named.train, named.test))
-    parts = reader.read_all([locate(settings, source, progress) for source in sources], named.format)
+    parts = reader.read_all([find_or_fetch(settings, source, progress) for source in sources], named.format)
     if named.test is None:
         return interactions.train_test_split(settings.dataset, *parts, settings.test_fraction, settings.data_seed)
     return interactions.assemble(settings.dataset, *parts)

@@ -33,7 +33,7 @@ class Source:
 
 
 @dataclasses.dataclass(frozen=True)
-class NamedSet:
+class NamedDataset:
     """A published data set: a file for each part, or one file that is split here, and the format of all of them."""
 
     format: str
@@ -41,7 +41,7 @@ class NamedSet:
     test: Source | None = None
 
 
-def locate(settings: DataSettings, source: Source, progress: bool) -> Path:
+def find_or_fetch(settings: DataSettings, source: Source, progress: bool) -> Path:
     """The verified file: under --data_dir, under the environment's folder, or fetched into --data_dir."""
     for where, folder in ("--data_dir", settings.data_dir), (ENVIRONMENT, os.environ.get(ENVIRONMENT)):
         path = Path(folder or "") / settings.dataset / source.file
@@ -144,9 +144,9 @@ def _from_wheel(source: Source, target: Path, progress: bool) -> None:
         target.write_bytes(archive.read(_RECBOLE_MEMBER))
 
 
-def _lightgcn(name: str, file_format: str, train: tuple[str, str], test: tuple[str, str]) -> NamedSet:
+def _lightgcn(name: str, file_format: str, train: tuple[str, str], test: tuple[str, str]) -> NamedDataset:
     fetch = _from_url(name)
-    return NamedSet(file_format, Source(*train, fetch), Source(*test, fetch))
+    return NamedDataset(file_format, Source(*train, fetch), Source(*test, fetch))
 
 
 NAMED = {
@@ -174,7 +174,7 @@ NAMED = {
         ("train.txt", "git:6ef55159c5f1fd7f6d86eb9ff290d0cc2854ac99"),
         ("test.txt", "git:09e5da4e0bf46c751c4ba0f4375e414fd13512cd"),
     ),
-    "ml-100k": NamedSet(
+    "ml-100k": NamedDataset(
         "pairs",
         Source(
             "ml-100k.inter",

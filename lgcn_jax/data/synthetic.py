@@ -52,10 +52,10 @@ class SyntheticSpec:
 
 def generate(num_users: int, num_items: int, num_interactions: int, seed: int) -> CSR:
     """All pairs of the world that `plan` describes: `num_users` rows of item ids, int32 in [0, num_items)."""
-    return rows(plan(num_users, num_items, num_interactions, seed), 0, num_users)
+    return rows(make_spec(num_users, num_items, num_interactions, seed), 0, num_users)
 
 
-def plan(num_users: int, num_items: int, num_interactions: int, seed: int) -> SyntheticSpec:
+def make_spec(num_users: int, num_items: int, num_interactions: int, seed: int) -> SyntheticSpec:
     """A world of exactly `num_interactions` distinct pairs, in which communities predict taste.
 
     Users' degrees follow Zipf activity. An item is drawn by its popularity, a power law: with probability 0.8 among
@@ -68,13 +68,13 @@ def plan(num_users: int, num_items: int, num_interactions: int, seed: int) -> Sy
         raise ValueError(f"{num_interactions} of {num_users} x {num_items} pairs")
     random = np.random.Generator(np.random.PCG64(seed))
     rank = random.permutation(num_users).astype(np.int32)
-    degree = degrees(num_users, num_items, num_interactions)[rank]
+    degree = draw_user_degrees(num_users, num_items, num_interactions)[rank]
     names = random.permutation(num_items).astype(np.int32)
     community = rank % np.int32(min(NUM_COMMUNITIES, num_items))
     return SyntheticSpec(degree, community, names, _starts(degree), seed)
 
 
-def degrees(num_users: int, num_items: int, num_interactions: int) -> np.ndarray:
+def draw_user_degrees(num_users: int, num_items: int, num_interactions: int) -> np.ndarray:
     """int32[num_users]: the degree of each activity rank, proportional to (rank + 1)^-0.6, with the given sum.
 
     Nobody has more than half of the items (rounded up); what that cuts off goes to all others, in proportion.
@@ -91,29 +91,29 @@ def degrees(num_users: int, num_items: int, num_interactions: int) -> np.ndarray
     return np.diff(whole, prepend=0).astype(np.int32)
 
 
-def rows(world: SyntheticSpec, first: int, last: int) -> CSR:
+def rows(spec: SyntheticSpec, first: int, last: int) -> CSR:
     """The items of the users from `first` to below `last`, drawing no block that has none of them."""
-    before = np.concatenate([[0], np.cumsum(world.degrees[first:last], dtype=np.int64)])
+    before = np.concatenate([[0], np.cumsum(spec.degrees[first:last], dtype=np.int64)])
     indices = np.empty(before[-1], np.int32)
-    for number in np.flatnonzero((world.starts[:-1] < last) & (world.starts[1:] > first)):
-        start, stop = world.starts[number : number + 2]
-        drawn, inside = block(world, number), slice(max(first, start), min(last, stop))
+    for number in np.flatnonzero((spec.starts[:-1] < last) & (spec.starts[1:] > first)):
+        start, stop = spec.starts[number : number + 2]
+        drawn, inside = block(spec, number), slice(max(first, start), min(last, stop))
         entries = slice(*drawn.indptr[[inside.start - start, inside.stop - start]])
         indices[before[inside.start - first] : before[inside.stop - first]] = drawn.indices[entries]
     return CSR(before.astype(np.int32), indices)
 
 
-def block(world: SyntheticSpec, number: int) -> CSR:
+def block(spec: SyntheticSpec, number: int) -> CSR:
     """The items of the users of one block, starts[number] to below starts[number + 1]: a row for each."""
-    users = slice(*world.starts[number : number + 2])
-    degree, community = world.degrees[users], world.user_community[users]
-    random = world.random(number)
-    crowded = degree > world.num_items // CROWDED
-    keys = _rejection(world, random, np.where(crowded, 0, degree), community)
-    keys += _race(world, random, np.flatnonzero(crowded), degree, community)
+    users = slice(*spec.starts[number : number + 2])
+    degree, community = spec.degrees[users], spec.user_community[users]
+    random = spec.random(number)
+    crowded = degree > spec.num_items // CROWDED
+    keys = _rejection(spec, random, np.where(crowded, 0, degree), community)
+    keys += _race(spec, random, np.flatnonzero(crowded), degree, community)
     keys = np.sort(np.concatenate(keys))
     indptr = np.concatenate([[0], np.cumsum(degree)])
-    return CSR(indptr.astype(np.int32), (keys % world.num_items).astype(np.int32))
+    return CSR(indptr.astype(np.int32), (keys % spec.num_items).astype(np.int32))
 
 
 def peak_bytes(num_users: int, num_items: int, num_interactions: int) -> int:
@@ -129,7 +129,7 @@ def _starts(degree: np.ndarray) -> np.ndarray:
     return np.unique(np.concatenate([[0], inner, [len(degree)]]))
 
 
-def _rejection(world: SyntheticSpec, random: np.random.Generator, missing: np.ndarray, community: np.ndarray) -> list:
+def _rejection(spec: SyntheticSpec, random: np.random.Generator, missing: np.ndarray, community: np.ndarray) -> list:
     """Distinct pairs as int64 keys row * num_items + item, `missing[row]` of each row; the arrays are disjoint.
 
     As many items are drawn as are missing, those that a row has already are dropped, and so on until none is missing.
@@ -137,7 +137,7 @@ def _rejection(world: SyntheticSpec, random: np.random.Generator, missing: np.nd
     found = []
     while missing.any():
         row = np.repeat(np.arange(len(missing)), missing)
-        keys = row * world.num_items + _items(world, random, community[row])
+        keys = row * spec.num_items + _items(spec, random, community[row])
         keys.sort()
         keys = keys[np.diff(keys, prepend=-1) > 0]
         for earlier in found:
@@ -145,49 +145,49 @@ def _rejection(world: SyntheticSpec, random: np.random.Generator, missing: np.nd
             keys = keys[earlier[place] != keys]
         if len(keys):
             found.append(keys)
-            missing = missing - np.bincount(keys // world.num_items, minlength=len(missing))
+            missing = missing - np.bincount(keys // spec.num_items, minlength=len(missing))
     return found
 
 
-def _items(world: SyntheticSpec, random: np.random.Generator, community: np.ndarray) -> np.ndarray:
+def _items(spec: SyntheticSpec, random: np.random.Generator, community: np.ndarray) -> np.ndarray:
     """int32: an item for each of the given communities, with repeats."""
-    communities, everyone = world.num_communities, world.num_communities
-    size = np.append(-(-(world.num_items - np.arange(communities)) // communities), world.num_items)
+    communities, everyone = spec.num_communities, spec.num_communities
+    size = np.append(-(-(spec.num_items - np.arange(communities)) // communities), spec.num_items)
     span = (size + 1.0) ** (1 / ITEM_POWER) - 1
     own = random.random(len(community)) < COMMUNITY_SHARE
     group = np.where(own, community, everyone)
     root = 1 + random.random(len(community)) * span[group]
     rank = np.minimum((root * root * root * root * root).astype(np.int64) - 1, size[group] - 1)
-    return world.item_permutation[np.where(own, rank * communities + community, rank)]
+    return spec.item_permutation[np.where(own, rank * communities + community, rank)]
 
 
 def _race(
-    world: SyntheticSpec, random: np.random.Generator, rows: np.ndarray, degree: np.ndarray, community: np.ndarray
+    spec: SyntheticSpec, random: np.random.Generator, rows: np.ndarray, degree: np.ndarray, community: np.ndarray
 ):
     """As `_rejection` for rows that want so many items that it would take long; the same law of sequential draws.
 
     Items arrive at exponential times at the rate of their probability; the first `degree[row]` are taken.
     """
     found = [np.zeros(0, np.int64)]
-    at_once = max(1, BLOCK // world.num_items)
+    at_once = max(1, BLOCK // spec.num_items)
     for c in np.unique(community[rows]):
-        mean, members = 1 / _probability(world, c), rows[community[rows] == c]
+        mean, members = 1 / _probability(spec, c), rows[community[rows] == c]
         for some in np.split(members, range(at_once, len(members), at_once)):
-            times = random.standard_exponential((len(some), world.num_items)) * mean
+            times = random.standard_exponential((len(some), spec.num_items)) * mean
             last = np.sort(times)[np.arange(len(some)), degree[some] - 1]
             row, rank = np.nonzero(times <= last[:, None])
-            found.append(some[row] * world.num_items + world.item_permutation[rank])
+            found.append(some[row] * spec.num_items + spec.item_permutation[rank])
     return found
 
 
-def _probability(world: SyntheticSpec, community: int) -> np.ndarray:
+def _probability(spec: SyntheticSpec, community: int) -> np.ndarray:
     """float64[num_items]: the probability with which `_items` draws each popularity rank for a community."""
 
     def zipf(size: int) -> np.ndarray:
         root = (np.arange(size + 1) + 1.0) ** (1 / ITEM_POWER)
         return np.diff(root) / (root[-1] - 1)
 
-    whole = (1 - COMMUNITY_SHARE) * zipf(world.num_items)
-    own = whole[community :: world.num_communities]
+    whole = (1 - COMMUNITY_SHARE) * zipf(spec.num_items)
+    own = whole[community :: spec.num_communities]
     own += COMMUNITY_SHARE * zipf(len(own))
     return whole

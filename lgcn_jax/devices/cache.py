@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jax
-from jax.experimental.compilation_cache import compilation_cache
+from jax.experimental.compilation_cache import compilation_cache as jax_cache
 
 from lgcn_jax.errors import InputError
 
@@ -18,7 +18,7 @@ _SETTINGS = {
 
 
 @contextlib.contextmanager
-def kept(folder: Path) -> Iterator[None]:
+def compilation_cache(folder: Path) -> Iterator[None]:
     """While entered, what is compiled is put into `folder`, and what lies there is not compiled again.
 
     Raises:
@@ -41,4 +41,4 @@ def kept(folder: Path) -> Iterator[None]:
 def _set(settings: dict[str, object]) -> None:
     for name, value in settings.items():
         jax.config.update(name, value)
-    compilation_cache.reset_cache()  # JAX looks at the folder once, at its first compilation
+    jax_cache.reset_cache()  # JAX looks at the folder once, at its first compilation

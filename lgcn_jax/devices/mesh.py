@@ -60,7 +60,7 @@ def require_devices() -> None:
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:  # the latter with no text where no backend begins
-        if processes.is_lost(error):
+        if processes.is_peer_lost(error):
             raise
         reason = str(error).splitlines() or ["JAX finds no device for it"]
         found = f"{jax.config.jax_platforms} ({reason[0]})"

@@ -20,16 +20,16 @@ from typing import Any, NoReturn
 import jax
 from jax._src import distributed  # as Orbax does: no public function gives the coordination service's client
 
-from lgcn_jax.devices.lost import (
+from lgcn_jax.devices.peers import (
     causes,
-    is_first,
-    is_lost,
-    is_our_own,
-    lost,
+    is_multiprocess,
+    is_own_error,
+    is_peer_lost,
+    is_primary,
+    peer_lost_message,
     process_count,
     process_index,
-    quiet_libraries,
-    several,
+    silence_libraries,
 )
 from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.system import ending
@@ -94,7 +94,7 @@ def _initialize(settings: dict[str, Any], coordinator: str, check: Callable[[], 
         except Exception as error:
             failures.append((str(error) or type(error).__name__).splitlines()[0])
 
-    _quiet.enter_context(quiet_libraries())
+    _quiet.enter_context(silence_libraries())
     thread = threading.Thread(target=initialize, daemon=True, name="join")
     end = time.monotonic() + _limit
     thread.start()
@@ -104,7 +104,7 @@ def _initialize(settings: dict[str, Any], coordinator: str, check: Callable[[], 
     expected = f"HOST:PORT that all processes reach, or {DETECT} in a cluster that JAX knows"
     if thread.is_alive():  # it never ends, so this process has to
         found = f"{coordinator} (after {_limit:.0f} s {_absent(coordinator, settings)})"
-        ending.end(2, str(InputError("--coordinator", found, expected)))
+        ending.exit_process(2, str(InputError("--coordinator", found, expected)))
     if failures:
         _quiet.close()
         raise InputError("--coordinator", f"{coordinator} ({failures[0]})", expected)
@@ -133,7 +133,7 @@ def all_gather(place: str, text: str = "") -> list[str]:
       DivergedError: another process came to another place.
       jax.errors.JaxRuntimeError: a process is gone, or did not come in time.
     """
-    if not several():
+    if not is_multiprocess():
         return [text]
     client, number = distributed.global_state.client, next(_meetings)
     meeting = f"lgcn_jax/{number}"
@@ -145,7 +145,7 @@ def all_gather(place: str, text: str = "") -> list[str]:
             come = {int(key.rsplit("/", 1)[1]) for key, _ in client.key_value_dir_get(meeting)}
             _too_late(place, sorted(set(range(process_count())) - come))
         raise
-    if is_first() and number:  # all have read what was brought to the meeting before this one
+    if is_primary() and number:  # all have read what was brought to the meeting before this one
         client.key_value_delete(f"lgcn_jax/{number - 1}")
     told = {int(key.rsplit("/", 1)[1]): json.loads(value) for key, value in client.key_value_dir_get(meeting)}
     places, texts = zip(*(told[process] for process in sorted(told)), strict=True)
@@ -156,12 +156,14 @@ def all_gather(place: str, text: str = "") -> list[str]:
 
 def _too_late(place: str, missing: list[int]) -> NoReturn:
     who = " and ".join(f"process {number}" for number in missing) or "another process"
-    ending.end(1, f"process {process_index()} waited {_limit:.0f} s {place} for {who}; the same command continues")
+    ending.exit_process(
+        1, f"process {process_index()} waited {_limit:.0f} s {place} for {who}; the same command continues"
+    )
 
 
 def _too_long(place: str) -> NoReturn:
     why = f"another process does not answer, or {_limit:.0f} s are too few (--process_timeout)"
-    ending.end(1, f"process {process_index()} was not done {place}: {why}; the same command continues")
+    ending.exit_process(1, f"process {process_index()} was not done {place}: {why}; the same command continues")
 
 
 @contextlib.contextmanager
@@ -170,7 +172,7 @@ def waiting(place: str) -> Iterator[None]:
     line. Whether it worked or waited is not known."""
     timer = threading.Timer(_limit, _too_long, (place,))
     timer.daemon = True
-    if several():
+    if is_multiprocess():
         timer.start()
     try:
         yield
@@ -180,7 +182,7 @@ def waiting(place: str) -> Iterator[None]:
 
 def max_over_processes(place: str, value: int) -> int:
     """The largest of the processes' values, so that all of them do the same next; waits for all."""
-    return max(map(int, all_gather(place, str(value)))) if several() else value
+    return max(map(int, all_gather(place, str(value)))) if is_multiprocess() else value
 
 
 def min_over_processes(place: str, value: int) -> int:
@@ -194,9 +196,9 @@ def broadcast_from_first(place: str, value: Callable[[], Any]) -> Any:
     Raises:
       InputError: the first process has raised one; then all processes do.
     """
-    if not several():
+    if not is_multiprocess():
         return value()
-    found, refused = json.loads(all_gather(place, json.dumps(_attempted(value)) if is_first() else "")[0])
+    found, refused = json.loads(all_gather(place, json.dumps(_attempted(value)) if is_primary() else "")[0])
     if refused:
         raise InputError(*refused)
     return found
@@ -238,7 +240,7 @@ def fail_together(request: StopRequest) -> Iterator[None]:
 
     They notice that it is gone, and end in one line with exit status 1. Where there is one process, nothing is done.
     """
-    if not several():
+    if not is_multiprocess():
         yield
         return
     with _quiet:
@@ -253,20 +255,20 @@ def fail_together(request: StopRequest) -> Iterator[None]:
 def _end(error: BaseException, request: StopRequest) -> NoReturn:
     """Ends this process with the line that the error asks for; it may mean that another process is gone."""
     if isinstance(error, Stopped) or (isinstance(error, InputError) and request.signal):
-        ending.end(request.status, request.line)  # an error may be what the signal did to a child process
-    if isinstance(error, InputError | DivergedError) and is_first():
+        ending.exit_process(request.status, request.line)  # an error may be what the signal did to a child process
+    if isinstance(error, InputError | DivergedError) and is_primary():
         time.sleep(FAREWELL_SECONDS)
     if isinstance(error, InputError):
-        ending.end(2, str(error))
+        ending.exit_process(2, str(error))
     if isinstance(error, DivergedError):
-        ending.end(1, f"the processes of this run have come apart ({error}); the same command continues")
+        ending.exit_process(1, f"the processes of this run have come apart ({error}); the same command continues")
     found = list(causes(error))
-    if said := next((str(cause) for cause in found if is_lost(cause)), ""):
-        ending.end(1, lost(said))
-    if not any(is_our_own(cause) for cause in found):
+    if said := next((str(cause) for cause in found if is_peer_lost(cause)), ""):
+        ending.exit_process(1, peer_lost_message(said))
+    if not any(is_own_error(cause) for cause in found):
         time.sleep(HEARTBEAT_SECONDS + 5)  # JAX's service ends this process, where that is what became of another
     if isinstance(error, WriteError):
-        ending.end(1, "; ".join([str(error), *getattr(error, "__notes__", [])]))
+        ending.exit_process(1, "; ".join([str(error), *getattr(error, "__notes__", [])]))
     sys.excepthook(type(error), error, error.__traceback__)
     sys.stderr.flush()
     os._exit(1)

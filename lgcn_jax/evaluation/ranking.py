@@ -12,15 +12,15 @@ import numpy as np
 from lgcn_jax.data import csr
 from lgcn_jax.evaluation import metrics
 from lgcn_jax.evaluation.scorers import Scorer
-from lgcn_jax.evaluation.task import Task
+from lgcn_jax.evaluation.task import EvaluationTask
 
 
-def evaluate(scorer: Scorer, task: Task, ks: tuple[int, ...]) -> dict[str, float]:
+def evaluate(scorer: Scorer, task: EvaluationTask, ks: tuple[int, ...]) -> dict[str, float]:
     """Precision, recall and ndcg at every k, as means over the task's users.
 
     Args:
       scorer: the model.
-      task: made by `Task.of`.
+      task: made by `EvaluationTask.of`.
       ks: list lengths, none above the number of items.
 
     Returns:
@@ -29,7 +29,7 @@ def evaluate(scorer: Scorer, task: Task, ks: tuple[int, ...]) -> dict[str, float
     return mean(chunk_sums(scorer, task, ks), task, ks)
 
 
-def mean(sums: jax.Array, task: Task, ks: tuple[int, ...]) -> dict[str, float]:
+def mean(sums: jax.Array, task: EvaluationTask, ks: tuple[int, ...]) -> dict[str, float]:
     """The named means of what `chunk_sums` returned."""
     means = np.asarray(jax.device_get(sums), np.float64).sum(0) / max(task.num_users, 1)
     names = [f"{name}@{k}" for k in ks for name in metrics.NAMES]
@@ -37,7 +37,7 @@ def mean(sums: jax.Array, task: Task, ks: tuple[int, ...]) -> dict[str, float]:
 
 
 @functools.partial(jax.jit, static_argnames="ks")
-def chunk_sums(scorer: Scorer, task: Task, ks: tuple[int, ...]) -> jax.Array:
+def chunk_sums(scorer: Scorer, task: EvaluationTask, ks: tuple[int, ...]) -> jax.Array:
     """float[chunks, len(ks) * 3]: the sum of every metric over the users of each chunk, of all devices."""
 
     def chunk(number):
@@ -51,7 +51,7 @@ def chunk_sums(scorer: Scorer, task: Task, ks: tuple[int, ...]) -> jax.Array:
     return sums if task.axes[0] is None else jax.lax.all_gather(sums, task.axes[0], tiled=True)
 
 
-def recommend(scorer: Scorer, task: Task, number: jax.Array, k: int) -> jax.Array:
+def recommend(scorer: Scorer, task: EvaluationTask, number: jax.Array, k: int) -> jax.Array:
     """int32[chunk_size, k]: the best items of each user of chunk `number`, seen ones masked with -inf.
 
     `lax.top_k` is exact, and a tie goes to the lower item id (a zero of either sign is a tie where items are cut).

@@ -29,7 +29,7 @@ class DotProduct:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Trained:
+class EncoderScorer:
     """Scores of a trained model by its final embeddings, in the order of the table's rows.
 
     Attributes:

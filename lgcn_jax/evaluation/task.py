@@ -14,7 +14,7 @@ CHUNK_ELEMENTS = 1 << 23  # scores of one chunk: 32 MiB in float32, about what a
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Task:
+class EvaluationTask:
     """What one part of a data set asks of a model: the users with a relevant item, cut into equal chunks.
 
     Where devices share the work, each has the chunks of its place on the axis `data`, and ranks the items of its place
@@ -45,12 +45,12 @@ class Task:
     axes: tuple[str | None, str | None] = dataclasses.field(metadata={"static": True})
 
     @classmethod
-    def of(cls, interactions: Interactions, split: str, chunk_elements: int = CHUNK_ELEMENTS) -> "Task":
+    def of(cls, interactions: Interactions, split: str, chunk_elements: int = CHUNK_ELEMENTS) -> "EvaluationTask":
         """The task of ranking all items for every user with an item in `split` ('valid' or 'test'), on one device."""
-        return jax.device_put(shard_tasks(interactions, split, chunk_elements)[0][0])
+        return jax.device_put(shard_evaluation_tasks(interactions, split, chunk_elements)[0][0])
 
 
-def shard_tasks(
+def shard_evaluation_tasks(
     interactions: Interactions,
     split: str,
     chunk_elements: int = CHUNK_ELEMENTS,
@@ -58,7 +58,7 @@ def shard_tasks(
     owners: np.ndarray | None = None,
     node_shards: int = 1,
     axes: tuple[str | None, str | None] = (None, None),
-) -> list[list[Task]]:
+) -> list[list[EvaluationTask]]:
     """Host: a task's part of each place on the axes `data` and `nodes`, of NumPy arrays of the same shapes for all.
 
     Args:
@@ -84,7 +84,7 @@ def shard_tasks(
     width = max(part.width for part in flat)
     entries = max(part.relevant.nnz for part in flat), max(len(part.seen_row) for part in flat) + width
 
-    def padded(part: Task) -> Task:
+    def padded(part: EvaluationTask) -> EvaluationTask:
         return _padded(dataclasses.replace(part, num_users=len(users)), *entries, ranked, width)
 
     return [[padded(part) for part in row] for row in made]
@@ -97,7 +97,7 @@ def _part(
     owners: np.ndarray | None,
     place: int,
     axes: tuple[str | None, str | None],
-) -> Task:
+) -> EvaluationTask:
     """The part of one place, without padding; `users` int32[chunks, chunk_size] are -1 where they are padding."""
     relevant, seen = (_taken(rows, users) for rows in (interactions.part(split), interactions.seen(split)))
     items = None
@@ -108,7 +108,7 @@ def _part(
     start = seen.indptr[:: users.shape[1]]
     row = csr.row_of_entry(seen)
     row %= users.shape[1]  # in place: there may be very many
-    return Task(
+    return EvaluationTask(
         users=np.maximum(users, 0),
         relevant=relevant,
         items=items,
@@ -129,7 +129,7 @@ def _taken(rows: CSR, users: np.ndarray) -> CSR:
     return found._replace(indptr=np.pad(found.indptr, (0, users.size - len(real)), "edge"))
 
 
-def _padded(part: Task, relevant: int, seen: int, ranked: int, width: int) -> Task:
+def _padded(part: EvaluationTask, relevant: int, seen: int, ranked: int, width: int) -> EvaluationTask:
     """The part with arrays of these lengths."""
 
     def to(array: np.ndarray, size: int, value: int = 0) -> np.ndarray:

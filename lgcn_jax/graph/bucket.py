@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lgcn_jax.graph.layout import Capacity, Layout, Matrix, gather_in_bounds, pytree
+from lgcn_jax.graph.layout import Layout, Matrix, PaddedSizes, gather_in_bounds, pytree
 
 
 @pytree
-class Bucket(Layout):
+class BucketLayout(Layout):
     """Rows in buckets of similar degree, each a padded rectangle of neighbours: gathers only, no scatter.
 
     Bucket b holds the rows with a degree in (w_b / 2, w_b], w_b a power of two, as `columns` int32[w_b, rows] and
@@ -22,20 +22,20 @@ class Bucket(Layout):
     values: tuple[jax.Array, ...]
     position: jax.Array
 
-    NARROW: ClassVar[bool] = True
-    UNROLLED: ClassVar[int] = 8  # neighbours added per turn of the loop
+    ACCEPTS_BFLOAT16: ClassVar[bool] = True
+    UNROLL: ClassVar[int] = 8  # neighbours added per turn of the loop
 
     @classmethod
-    def capacity(cls, matrix: Matrix) -> Capacity:
+    def padded_sizes(cls, matrix: Matrix) -> PaddedSizes:
         widths, counts = np.unique(_widths(matrix), return_counts=True)
         return dict(zip(widths.tolist(), counts.tolist(), strict=True))
 
     @classmethod
-    def prepare(cls, matrix: Matrix, capacity: Capacity | None = None) -> "Bucket":
-        capacity, width = capacity or cls.capacity(matrix), _widths(matrix)
+    def prepare(cls, matrix: Matrix, padded_sizes: PaddedSizes | None = None) -> "BucketLayout":
+        padded_sizes, width = padded_sizes or cls.padded_sizes(matrix), _widths(matrix)
         position = np.empty(matrix.shape[0], np.int32)
         buckets, before = [], 0
-        for w, size in sorted(capacity.items()):
+        for w, size in sorted(padded_sizes.items()):
             rows = np.flatnonzero(width == w)
             position[rows] = before + np.arange(len(rows))
             buckets.append(_rectangle(matrix, rows, w, size))
@@ -51,7 +51,7 @@ class Bucket(Layout):
         return jnp.concatenate(summed)[self.position]
 
     def _sum(self, columns: jax.Array, values: jax.Array, x: jax.Array) -> jax.Array:
-        turn = min(self.UNROLLED, columns.shape[0])
+        turn = min(self.UNROLL, columns.shape[0])
 
         def add(total, neighbours):
             for column, value in zip(*neighbours, strict=True):

@@ -8,11 +8,11 @@ import numpy as np
 from jax.experimental import sparse
 
 from lgcn_jax.graph import scatter
-from lgcn_jax.graph.layout import Capacity, Layout, Matrix, gather_in_bounds, padded, pytree, static
+from lgcn_jax.graph.layout import Layout, Matrix, PaddedSizes, gather_in_bounds, padded, pytree, static
 
 
 @pytree
-class Bcoo(Layout):
+class BcooLayout(Layout):
     """JAX's BCOO product: gather and scatter-add with an (nnz, d) temporary. The oracle."""
 
     values: jax.Array
@@ -22,12 +22,12 @@ class Bcoo(Layout):
     DETERMINISTIC: ClassVar[tuple[str, ...]] = ("cpu", "tpu")  # on a GPU, a scatter-add is atomic
 
     @classmethod
-    def capacity(cls, matrix: Matrix) -> Capacity:
+    def padded_sizes(cls, matrix: Matrix) -> PaddedSizes:
         return {"entries": matrix.nnz}
 
     @classmethod
-    def prepare(cls, matrix: Matrix, capacity: Capacity | None = None) -> "Bcoo":
-        size = (capacity or cls.capacity(matrix))["entries"]
+    def prepare(cls, matrix: Matrix, padded_sizes: PaddedSizes | None = None) -> "BcooLayout":
+        size = (padded_sizes or cls.padded_sizes(matrix))["entries"]
         rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
         indices = np.stack([rows, matrix.indices], axis=1)
         outside = np.broadcast_to(np.array(matrix.shape, np.int32), (size - matrix.nnz, 2))  # BCOO's own padding
@@ -42,7 +42,7 @@ class Bcoo(Layout):
 
 
 @pytree
-class Bcsr(Layout):
+class BcsrLayout(Layout):
     """JAX's BCSR product: on CPU a kernel over compressed rows, threaded and without temporaries."""
 
     values: jax.Array
@@ -54,12 +54,14 @@ class Bcsr(Layout):
     SHARE: ClassVar[int] = 4  # rows with up to 1/SHARE of all entries are worth a matrix of their own
 
     @classmethod
-    def capacity(cls, matrix: Matrix) -> Capacity:
+    def padded_sizes(cls, matrix: Matrix) -> PaddedSizes:
         return {"entries": max(1, matrix.nnz)}
 
     @classmethod
-    def prepare(cls, matrix: Matrix, capacity: Capacity | None = None) -> "Bcsr":
-        size = (capacity or cls.capacity(matrix))["entries"]  # what lies past the last row's end is not looked at
+    def prepare(cls, matrix: Matrix, padded_sizes: PaddedSizes | None = None) -> "BcsrLayout":
+        size = (padded_sizes or cls.padded_sizes(matrix))[
+            "entries"
+        ]  # what lies past the last row's end is not looked at
         starts = matrix.indptr.astype(np.int32)
         return cls(padded(matrix.data, size), padded(matrix.indices, size), starts, matrix.shape[1])
 
@@ -83,10 +85,10 @@ class Bcsr(Layout):
         return max(1, self.values.shape[0] // self.SHARE)
 
     def _partial(self, x: jax.Array, nodes: jax.Array, starts: jax.Array, degrees: jax.Array) -> jax.Array:
-        capacity = self._capacity
+        padded_sizes = self._capacity
         stops = jnp.cumsum(degrees, dtype=jnp.int32)
-        owner = jnp.repeat(jnp.arange(len(nodes), dtype=jnp.int32), degrees, total_repeat_length=capacity)
-        entry = gather_in_bounds(starts - stops + degrees, owner) + jnp.arange(capacity, dtype=jnp.int32)
+        owner = jnp.repeat(jnp.arange(len(nodes), dtype=jnp.int32), degrees, total_repeat_length=padded_sizes)
+        entry = gather_in_bounds(starts - stops + degrees, owner) + jnp.arange(padded_sizes, dtype=jnp.int32)
         entry = jnp.minimum(entry, self.values.shape[0] - 1)  # what lies past the last row's is not looked at
         indptr = jnp.concatenate([jnp.zeros(1, jnp.int32), stops])
         return self._multiply(gather_in_bounds(self.values, entry), gather_in_bounds(self.columns, entry), indptr, x)
@@ -107,7 +109,7 @@ class Bcsr(Layout):
 
 
 @pytree
-class Cusparse(Bcsr):
+class CusparseLayout(BcsrLayout):
     """The same compressed rows, multiplied by NVIDIA's cuSPARSE (by hipSPARSE on AMD's GPUs).
 
     By way of JAX's CSR, which is always lowered to it. BCSR is only under `jax_bcoo_cusparse_lowering`, a switch of the
@@ -124,7 +126,7 @@ class Cusparse(Bcsr):
 
 
 @pytree
-class Segment(Layout):
+class SegmentSumLayout(Layout):
     """Gather and a sum over sorted segments: BCOO's product with the order of its rows made known."""
 
     values: jax.Array
@@ -133,15 +135,15 @@ class Segment(Layout):
     num_rows: int = static()
 
     DETERMINISTIC: ClassVar[tuple[str, ...]] = ("cpu", "tpu")
-    NARROW: ClassVar[bool] = True
+    ACCEPTS_BFLOAT16: ClassVar[bool] = True
 
     @classmethod
-    def capacity(cls, matrix: Matrix) -> Capacity:
+    def padded_sizes(cls, matrix: Matrix) -> PaddedSizes:
         return {"entries": matrix.nnz}
 
     @classmethod
-    def prepare(cls, matrix: Matrix, capacity: Capacity | None = None) -> "Segment":
-        size = (capacity or cls.capacity(matrix))["entries"]
+    def prepare(cls, matrix: Matrix, padded_sizes: PaddedSizes | None = None) -> "SegmentSumLayout":
+        size = (padded_sizes or cls.padded_sizes(matrix))["entries"]
         rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
         rows = np.pad(rows, (0, size - matrix.nnz), constant_values=matrix.shape[0] - 1)  # zeros added to the last row
         return cls(padded(matrix.data, size), rows, padded(matrix.indices, size), matrix.shape[0])

@@ -1,7 +1,7 @@
 """What a layout of a sparse matrix is: a form in which `propagation` multiplies.
 
 A layout is a pytree with `product(x)`, made on the host from compressed rows and equal to them (tests compare each).
-Blocks of one matrix get arrays of equal shapes by sharing a `capacity`, so that they can be stacked over devices.
+Blocks of one matrix get arrays of equal shapes by sharing a `padded_sizes`, so that they can be stacked over devices.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from lgcn_jax.graph import scatter
 
 Matrix = scipy.sparse.csr_matrix  # of sorted, unique entries
 
-Capacity = dict[Hashable, int]
+PaddedSizes = dict[Hashable, int]
 
 
 class Layout:
@@ -25,18 +25,20 @@ class Layout:
 
     PLATFORMS: ClassVar[tuple[str, ...]] = ("cpu", "gpu", "tpu")  # where it works
     DETERMINISTIC: ClassVar[tuple[str, ...]] = ("cpu", "gpu", "tpu")  # where a product has the same bits every time
-    NARROW: ClassVar[bool] = False  # whether it takes x in a narrower dtype, to read less and sum in the matrix's
+    ACCEPTS_BFLOAT16: ClassVar[bool] = (
+        False  # whether it takes x in a narrower dtype, to read less and sum in the matrix's
+    )
 
     num_rows: int
 
     @classmethod
-    def capacity(cls, matrix: Matrix) -> Capacity:
+    def padded_sizes(cls, matrix: Matrix) -> PaddedSizes:
         """The sizes of the arrays that `prepare` makes of the matrix, as far as they depend on its entries."""
         raise NotImplementedError
 
     @classmethod
-    def prepare(cls, matrix: Matrix, capacity: Capacity | None = None) -> "Layout":
-        """Host: the layout of a matrix, of NumPy arrays, padded to `capacity` where one is given."""
+    def prepare(cls, matrix: Matrix, padded_sizes: PaddedSizes | None = None) -> "Layout":
+        """Host: the layout of a matrix, of NumPy arrays, padded to `padded_sizes` where one is given."""
         raise NotImplementedError
 
     def product(self, x: jax.Array) -> jax.Array:
@@ -73,11 +75,11 @@ def pytree(cls):
     return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
 
 
-def max_capacity(capacities: list[Capacity]) -> Capacity:
+def max_padded_sizes(all_padded_sizes: list[PaddedSizes]) -> PaddedSizes:
     """A capacity that is enough for each of the matrices."""
     return {
-        size: max(capacity.get(size, 0) for capacity in capacities)
-        for size in sorted(set().union(*capacities), key=str)
+        size: max(padded_sizes.get(size, 0) for padded_sizes in all_padded_sizes)
+        for size in sorted(set().union(*all_padded_sizes), key=str)
     }
 
 

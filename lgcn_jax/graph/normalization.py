@@ -9,7 +9,7 @@ from lgcn_jax.data import csr
 from lgcn_jax.data.csr import CSR
 
 
-def normalized(train: CSR, num_items: int, dtype=np.float32) -> scipy.sparse.csr_matrix:
+def normalized_adjacency(train: CSR, num_items: int, dtype=np.float32) -> scipy.sparse.csr_matrix:
     """Host: A_hat = D^-1/2 A D^-1/2 (He et al. 2020, eq. 7) of the bipartite graph of the train pairs.
 
     Nodes are the users, then the items offset by num_users; A = [[0, R], [R^T, 0]] with R the 0/1 matrix of `train`.
@@ -45,9 +45,9 @@ def _values(indptr: np.ndarray, columns: np.ndarray, degree: np.ndarray, dtype) 
     return values
 
 
-def adjacency(train: CSR, num_items: int, dtype=jnp.float32) -> sparse.BCOO:
+def normalized_adjacency_bcoo(train: CSR, num_items: int, dtype=jnp.float32) -> sparse.BCOO:
     """`normalized` as a BCOO [num_nodes, num_nodes] on the device: int32 indices, sorted, unique."""
-    return bcoo(normalized(train, num_items, dtype))
+    return bcoo(normalized_adjacency(train, num_items, dtype))
 
 
 def bcoo(matrix: scipy.sparse.csr_matrix) -> sparse.BCOO:

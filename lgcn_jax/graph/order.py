@@ -42,7 +42,7 @@ class Order(NamedTuple):
         return node
 
 
-def choose(name: str = "auto") -> str:
+def resolve_order_name(name: str = "auto") -> str:
     """The order meant by `name`: itself, or for 'auto' what is faster on the platform that JAX runs on."""
     return ("local" if jax.default_backend() == "cpu" else "natural") if name == "auto" else name
 

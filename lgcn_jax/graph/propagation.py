@@ -2,8 +2,8 @@
 
 Which layout is fastest where is measured by `experiments/benchmarks/propagation.py` and written down in BUILD_NOTES.md.
 
-`combined_rows` is what a train step needs: some rows of the layers' weighted sum. Its first and its last product, one
-of them in each direction, concern these rows alone, and a layout may have something faster for them.
+`combine_layers_at` is what a train step needs: some rows of the layers' weighted sum. Its first and its last product,
+one of them in each direction, concern these rows alone, and a layout may have something faster for them.
 """
 
 import functools
@@ -12,39 +12,39 @@ import jax
 import jax.numpy as jnp
 
 from lgcn_jax.graph import scatter
-from lgcn_jax.graph.bucket import Bucket
-from lgcn_jax.graph.compressed import Bcoo, Bcsr, Cusparse, Segment
+from lgcn_jax.graph.bucket import BucketLayout
+from lgcn_jax.graph.compressed import BcooLayout, BcsrLayout, CusparseLayout, SegmentSumLayout
 from lgcn_jax.graph.layout import Layout, Matrix, pytree
 
 DTYPES = ("float32", "bfloat16")
 LAYOUTS: dict[str, type[Layout]] = {
-    "bcoo": Bcoo,
-    "bcsr": Bcsr,
-    "segment": Segment,
-    "bucket": Bucket,
-    "cusparse": Cusparse,
+    "bcoo": BcooLayout,
+    "bcsr": BcsrLayout,
+    "segment": SegmentSumLayout,
+    "bucket": BucketLayout,
+    "cusparse": CusparseLayout,
 }
 
-# BCSR has a kernel of its own on CPU only; elsewhere its fallback scatters, so the gathers of `Bucket` are the default.
+# BCSR has a kernel of its own on CPU only; elsewhere its fallback scatters, so `BucketLayout`, which gathers, is the default.
 FASTEST = {"cpu": "bcsr"}
 
 
-def choose(name: str = "auto") -> str:
+def resolve_layout_name(name: str = "auto") -> str:
     """The layout meant by `name`: itself, or for 'auto' the default of the platform that JAX runs on."""
     return FASTEST.get(jax.default_backend(), "bucket") if name == "auto" else name
 
 
 def deterministic(name: str) -> bool:
     """Whether a product in the layout meant by `name` has the same bits every time on the platform that JAX runs on."""
-    return jax.default_backend() in LAYOUTS[choose(name)].DETERMINISTIC
+    return jax.default_backend() in LAYOUTS[resolve_layout_name(name)].DETERMINISTIC
 
 
-def working() -> list[str]:
+def available_layouts() -> list[str]:
     """The layouts that work on the platform that JAX runs on."""
     return [name for name, layout in LAYOUTS.items() if jax.default_backend() in layout.PLATFORMS]
 
 
-def prepare(matrix: Matrix, name: str = "auto", dtype: str = "float32") -> Layout:
+def make_layout(matrix: Matrix, name: str = "auto", dtype: str = "float32") -> Layout:
     """The symmetric matrix, as `graph.normalized` makes it, on the device in the named layout.
 
     Args:
@@ -52,16 +52,16 @@ def prepare(matrix: Matrix, name: str = "auto", dtype: str = "float32") -> Layou
       name: one of LAYOUTS, or 'auto'.
       dtype: 'bfloat16' makes each product read its operand rounded to it; any other changes nothing.
     """
-    return rounded(jax.device_put(LAYOUTS[choose(name)].prepare(matrix)), dtype)
+    return low_precision(jax.device_put(LAYOUTS[resolve_layout_name(name)].prepare(matrix)), dtype)
 
 
-def rounded(layout: Layout, dtype: str) -> Layout:
+def low_precision(layout: Layout, dtype: str) -> Layout:
     """The layout, with products that read their operand rounded to `dtype` where that is 'bfloat16'."""
-    return Rounded(layout) if dtype == "bfloat16" else layout
+    return LowPrecisionLayout(layout) if dtype == "bfloat16" else layout
 
 
 @pytree
-class Rounded(Layout):
+class LowPrecisionLayout(Layout):
     """A layout whose products read x rounded to bfloat16 and add in the dtype of the matrix, as they do otherwise.
 
     Where the layout within takes no bfloat16, x is rounded there and back: the numbers are the same.
@@ -95,8 +95,8 @@ class Rounded(Layout):
 
     def _rounded(self, x: jax.Array) -> jax.Array:
         # Not by way of the dtype alone: XLA may drop a conversion there and back.
-        rounded = jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
-        return rounded.astype(jnp.bfloat16) if self.within.NARROW else rounded
+        low_precision = jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
+        return low_precision.astype(jnp.bfloat16) if self.within.ACCEPTS_BFLOAT16 else low_precision
 
 
 @pytree
@@ -137,7 +137,7 @@ propagate.defvjp(_forward, _backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 5))
-def combined_rows(
+def combine_layers_at(
     layout: Layout,
     weights: tuple[float, ...],
     table: jax.Array,
@@ -169,8 +169,8 @@ def combined_rows(
 def gather_rows(
     layout: Layout, table: jax.Array, nodes: jax.Array, shared: jax.Array | None = None, axis: str | None = None
 ) -> jax.Array:
-    """table[rows], [m, d]; arguments and gradient as for `combined_rows`."""
-    return combined_rows(layout, (1.0,), table, nodes, shared, axis)[1]
+    """table[rows], [m, d]; arguments and gradient as for `combine_layers_at`."""
+    return combine_layers_at(layout, (1.0,), table, nodes, shared, axis)[1]
 
 
 def _flat(nodes: jax.Array, shared: jax.Array | None) -> jax.Array:
@@ -179,7 +179,7 @@ def _flat(nodes: jax.Array, shared: jax.Array | None) -> jax.Array:
 
 
 def _combined_forward(layout: Layout, weights: tuple[float, ...], table: jax.Array, nodes, shared, axis: str | None):
-    return combined_rows(layout, weights, table, nodes, shared, axis), (layout, nodes, shared)
+    return combine_layers_at(layout, weights, table, nodes, shared, axis), (layout, nodes, shared)
 
 
 def _combined_backward(weights: tuple[float, ...], axis: str | None, kept, gradients: tuple[jax.Array, jax.Array]):
@@ -212,4 +212,4 @@ def _of_all(axis: str | None, nodes: jax.Array, shared: jax.Array | None, *rows:
     return _flat(all_nodes, shared), *all_rows
 
 
-combined_rows.defvjp(_combined_forward, _combined_backward)
+combine_layers_at.defvjp(_combined_forward, _combined_backward)

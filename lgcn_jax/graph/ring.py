@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from lgcn_jax.devices.mesh import psum, ring_shift
-from lgcn_jax.graph.layout import Layout, Matrix, max_capacity, pytree, static
+from lgcn_jax.graph.layout import Layout, Matrix, max_padded_sizes, pytree, static
 
 
 @pytree
@@ -89,10 +89,12 @@ def partition(
         rows = matrix[row * size : (row + 1) * size]
         return rows[:, column * size : (column + 1) * size]
 
-    capacity = max_capacity([kind.capacity(block(row, column)) for row in range(shares) for column in range(shares)])
+    padded_sizes = max_padded_sizes(
+        [kind.padded_sizes(block(row, column)) for row in range(shares) for column in range(shares)]
+    )
 
     def make(place: int) -> Ring:
-        blocks = (kind.prepare(block(place, (place + turn) % shares), capacity) for turn in range(shares))
+        blocks = (kind.prepare(block(place, (place + turn) % shares), padded_sizes) for turn in range(shares))
         return Ring(tuple(map(finish, blocks)), size, axis)
 
     return make

@@ -6,7 +6,7 @@ import jax
 
 from lgcn_jax.errors import InputError
 from lgcn_jax.graph.layout import Layout
-from lgcn_jax.graph.propagation import combined_rows, propagate
+from lgcn_jax.graph.propagation import combine_layers_at, propagate
 from lgcn_jax.models.encoder import Encoder, EncoderSettings
 from lgcn_jax.settings import integer, representable, setting
 
@@ -71,4 +71,4 @@ class LightGCN(Encoder):
         self, layout: Layout, nodes: jax.Array, shared: jax.Array | None = None, axis: str | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """As for `Encoder`, but cheaper: the first and the last product are made for these rows alone."""
-        return combined_rows(layout, self.weights, self.table[...], nodes, shared, axis)
+        return combine_layers_at(layout, self.weights, self.table[...], nodes, shared, axis)

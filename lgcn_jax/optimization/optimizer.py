@@ -40,7 +40,7 @@ class Schedule(Settings):
         del metrics, watched
         return self
 
-    def require_fits(self, learning_rate: float) -> None:
+    def validate(self, learning_rate: float) -> None:
         """Raises an InputError where the schedule does not go with the learning rate."""
 
     def transform(self, learning_rate: float) -> optax.GradientTransformationExtraArgs | None:
@@ -48,7 +48,7 @@ class Schedule(Settings):
         del learning_rate
         return None
 
-    def without_effect(self) -> dict[str, str]:
+    def ignored_settings(self) -> dict[str, str]:
         """The settings that others leave without effect, each with what would give it one."""
         return {}
 

@@ -39,7 +39,7 @@ class Plateau(Schedule):
             raise InputError("--plateau_metric", repr(self.plateau_metric), f"one of {', '.join(metrics)}")
         return dataclasses.replace(self, plateau_metric=self.plateau_metric or watched)
 
-    def require_fits(self, learning_rate: float) -> None:
+    def validate(self, learning_rate: float) -> None:
         if self.plateau_min_lr > learning_rate:
             raise InputError("--plateau_min_lr", self.plateau_min_lr, f"at most --learning_rate={learning_rate}")
 
@@ -54,7 +54,7 @@ class Plateau(Schedule):
             min_scale=self.plateau_min_lr / learning_rate,
         )
 
-    def without_effect(self) -> dict[str, str]:
+    def ignored_settings(self) -> dict[str, str]:
         if self.plateau_factor < 1:
             return {}
         return dict.fromkeys(("plateau_patience", "plateau_min_lr", "plateau_metric"), "--plateau_factor below 1")

@@ -10,7 +10,7 @@ from pathlib import Path
 from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.devices import processes
-from lgcn_jax.devices.processes import is_first
+from lgcn_jax.devices.processes import is_primary
 from lgcn_jax.errors import InputError
 from lgcn_jax.runs import lock, workdir
 from lgcn_jax.runs.workdir import flattened
@@ -23,16 +23,16 @@ SEEN_SECONDS = 10.0  # after which a network's folder shows in all processes wha
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
+def lock_across_processes(folder: Path) -> Iterator[None]:
     """Holds the work folder for the processes of a run; the first one locks it, and the others must see that lock.
 
     Raises:
       InputError: another run holds the folder, or this process sees another folder than the first one does.
     """
-    with lock.hold(folder) if is_first() else contextlib.nullcontext():
-        owner = processes.broadcast_from_first("at the lock of the work folder", lambda: lock.content(folder))
+    with lock.hold(folder) if is_primary() else contextlib.nullcontext():
+        owner = processes.broadcast_from_first("at the lock of the work folder", lambda: lock.owner(folder))
         end = time.monotonic() + SEEN_SECONDS
-        while lock.content(folder) != owner:
+        while lock.owner(folder) != owner:
             if time.monotonic() > end:
                 found = "another folder than the first process of this run sees"
                 raise InputError(f"--workdir={folder}", found, "a folder that all processes see")

@@ -31,13 +31,13 @@ from lgcn_jax.devices import processes
 from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.runs.integrity import (
     FORMAT,
-    SummedHandler,
+    ChecksumHandler,
+    checkpoint_sort_key,
+    describe_error,
     metrics_of,
-    rank,
-    read_meta,
-    reason_of,
-    sealed,
+    read_metadata,
     step_of,
+    with_checksum,
 )
 from lgcn_jax.system import files
 from lgcn_jax.training.state import Progress, Snapshot
@@ -75,7 +75,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, watched: str):
-        by_watched = functools.partial(rank, watched)
+        by_watched = functools.partial(checkpoint_sort_key, watched)
         best = BestN(get_metric_fn=by_watched, n=1, keep_checkpoints_without_metrics=False)
         options = ocp.CheckpointManagerOptions(
             preservation_policy=AnyPreservationPolicy([LatestN(1), _Scheduled(KEPT), best]),
@@ -84,7 +84,7 @@ class Checkpoints:
         )
         self._folder = folder
         handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
-        handlers.add("arrays", ocp.args.StandardSave, SummedHandler())
+        handlers.add("arrays", ocp.args.StandardSave, ChecksumHandler())
         with self._failing_as_write_error(), processes.waiting("at the opening of the checkpoints"):
             # Orbax writes from a background thread, where a relative path would mean another place.
             self._manager = ocp.CheckpointManager(folder.absolute(), options=options, handler_registry=handlers)
@@ -110,7 +110,7 @@ class Checkpoints:
             if step == newest:
                 self._complete(step, meta)
                 return
-            meta = ocp.args.JsonSave(sealed(meta))
+            meta = ocp.args.JsonSave(with_checksum(meta))
             items = ocp.args.Composite(arrays=ocp.args.StandardSave(_arrays(snapshot)), meta=meta)
             with processes.waiting(f"at the save of step {step}"):
                 if not self._manager.save(step, args=items, metrics=metrics_of(progress, scheduled)):
@@ -120,10 +120,10 @@ class Checkpoints:
         """Gives the newest checkpoint the evaluation that was made due by the run's end there; its arrays stay."""
         with processes.waiting(f"at the save of step {step}"):
             self._manager.wait_until_finished()
-        if processes.is_first():
-            saved = read_meta(self._folder, step)
+        if processes.is_primary():
+            saved = read_metadata(self._folder, step)
             if saved["progress"]["final"] != meta["progress"]["final"]:
-                whole = sealed(meta | {"scheduled": saved["scheduled"]})  # by which Orbax ranks it
+                whole = with_checksum(meta | {"scheduled": saved["scheduled"]})  # by which Orbax ranks it
                 files.write(self._folder / str(step) / "meta" / "metadata", json.dumps(whole).encode())
         processes.all_gather(f"at the save of step {step}")
 
@@ -162,16 +162,16 @@ class Checkpoints:
         except (processes.DivergedError, InputError):
             raise
         except Exception as error:
-            raise WriteError(f"a checkpoint in {self._folder}", reason_of(error)) from error
+            raise WriteError(f"a checkpoint in {self._folder}", describe_error(error)) from error
 
 
-def superfluous(good: dict[int, dict[str, Any]], watched: str) -> set[int]:
+def steps_to_prune(good: dict[int, dict[str, Any]], watched: str) -> set[int]:
     """The steps among whole checkpoints that Orbax would have removed, had the run not been stopped before that."""
     scheduled = [step for step in sorted(good) if good[step]["scheduled"]]
 
     def by_watched(step: int) -> tuple:
         metrics = metrics_of(Progress(**good[step]["progress"]), good[step]["scheduled"])
-        return *rank(watched, metrics), step  # of equals, Orbax keeps the newest
+        return *checkpoint_sort_key(watched, metrics), step  # of equals, Orbax keeps the newest
 
     return good.keys() - {max(good), *scheduled[-KEPT:], max(good, key=by_watched)}
 
@@ -200,7 +200,7 @@ def load(folder: Path, step: int, meta: dict[str, Any], like: Snapshot) -> Check
         nnx.replace_by_pure_dict(params, arrays["params"])
     except Exception as error:  # whatever the libraries below say
         raise InputError(
-            path, f"arrays that cannot be loaded ({reason_of(error)})", "memory and files for them"
+            path, f"arrays that cannot be loaded ({describe_error(error)})", "memory and files for them"
         ) from None
     state = like.state._replace(params=params, optimizer=arrays["optimizer"])
     return Checkpoint(Snapshot(state, arrays["totals"], Progress(**meta["progress"])), meta)

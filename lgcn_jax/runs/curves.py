@@ -42,7 +42,7 @@ def logarithmic(panels: dict[str, dict[str, dict[float, float]]], xlabels: list[
     return _png(figure)
 
 
-def of_run(rows: list[dict]) -> bytes:
+def plot_run(rows: list[dict]) -> bytes:
     """The curves of a run (PNG) from the lines of its metrics.jsonl."""
     return _png(progression(rows))
 

@@ -82,7 +82,7 @@ class Display:
         self._bar.close()
 
 
-def table(rows: dict[str, dict[str, float]]) -> str:
+def format_table(rows: dict[str, dict[str, float]]) -> str:
     """Rows {label: {metric: value}} as aligned text, metrics to four digits; a row without values heads the table."""
     metrics = list(dict.fromkeys(name for values in rows.values() for name in values if "@" in name))
     width = max(map(len, rows))
@@ -93,7 +93,7 @@ def table(rows: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def facts(values: dict) -> str:
+def format_facts(values: dict) -> str:
     """A dictionary as aligned lines."""
     width = max(map(len, values))
     return "\n".join(f"{name:<{width}}  {_number(value)}" for name, value in values.items())

@@ -32,7 +32,7 @@ class DamagedError(Exception):
     """A checkpoint that is provably incomplete or not what was saved; one that cannot be read is an InputError."""
 
 
-class SummedHandler(ocp.StandardCheckpointHandler):
+class ChecksumHandler(ocp.StandardCheckpointHandler):
     """Orbax's arrays, and beside them the sums of their files: written before the checkpoint is made final.
 
     Orbax itself notices damage late or never, and a failed read of its leaves coroutines behind whose complaints
@@ -56,7 +56,7 @@ class SummedHandler(ocp.StandardCheckpointHandler):
         except UnicodeDecodeError:
             raise DamagedError(f"{cls.NAME} is not the file that was saved") from None
         written = {name: digest for digest, _, name in (line.partition("  ") for line in lines if line)}
-        with readable(directory):
+        with read_errors_as_input_errors(directory):
             found = cls._sums(directory)
         if written != found:
             changed = min(name for name in written.keys() | found.keys() if written.get(name) != found.get(name))
@@ -74,7 +74,7 @@ def steps(folder: Path) -> list[int]:
     Raises:
       InputError: the folder cannot be read.
     """
-    with readable(folder):
+    with read_errors_as_input_errors(folder):
         if not folder.exists():
             return []
         names = [path.name for path in folder.iterdir()]
@@ -104,21 +104,21 @@ def verify(folder: Path, step: int) -> dict[str, Any]:
       InputError: it is of a format that this version does not know, or cannot be read.
     """
     path = folder.absolute() / str(step)
-    meta = read_meta(folder, step)
-    with readable(path):
+    meta = read_metadata(folder, step)
+    with read_errors_as_input_errors(path):
         if not ocp.utils.is_checkpoint_finalized(path):
             raise DamagedError("its saving was cut off")
-    SummedHandler.check(path / "arrays")
+    ChecksumHandler.check(path / "arrays")
     try:
         metrics = json.loads(_content(path / "metrics" / "metrics"))
     except (ValueError, RecursionError) as error:
-        raise DamagedError(reason_of(error)) from None
+        raise DamagedError(describe_error(error)) from None
     if metrics != metrics_of(Progress(**meta["progress"]), meta["scheduled"]):
         raise DamagedError("its metrics are not those that were saved")
     return meta
 
 
-def read_meta(folder: Path, step: int) -> dict[str, Any]:
+def read_metadata(folder: Path, step: int) -> dict[str, Any]:
     """What the checkpoint of `step` says of itself, verified; the arrays are not looked at.
 
     Raises:
@@ -128,12 +128,12 @@ def read_meta(folder: Path, step: int) -> dict[str, Any]:
     try:
         meta = json.loads(_content(path / "meta" / "metadata"))
     except (ValueError, RecursionError) as error:
-        raise DamagedError(reason_of(error)) from None
+        raise DamagedError(describe_error(error)) from None
     if not isinstance(meta, dict):
         raise DamagedError("its meta data are no JSON object")
     found = meta.get("format")
     future = type(found) is int and found > FORMAT  # which may be sealed in another way
-    if not future and meta != sealed({key: value for key, value in meta.items() if key != "sha256"}):
+    if not future and meta != with_checksum({key: value for key, value in meta.items() if key != "sha256"}):
         raise DamagedError("its meta data are not those that were saved")
     if type(found) is not int or found != FORMAT:
         known = f"format {FORMAT}, the one of this version (another version may continue this run)"
@@ -148,7 +148,7 @@ def step_of(progress: Progress, steps_per_epoch: int) -> int:
     return progress.epoch * steps_per_epoch + progress.step
 
 
-def rank(watched: str, metrics: dict[str, float]) -> tuple[float, float]:
+def checkpoint_sort_key(watched: str, metrics: dict[str, float]) -> tuple[float, float]:
     """By which the best checkpoint is kept: the highest watched metric, the earliest of equals."""
     return metrics.get(watched, -math.inf), -metrics["epoch"]
 
@@ -164,7 +164,7 @@ def metrics_of(progress: Progress, scheduled: bool) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def readable(path: Path):
+def read_errors_as_input_errors(path: Path):
     """What the operating system does not let us read is the user's to mend, and no damage."""
     try:
         yield
@@ -174,7 +174,7 @@ def readable(path: Path):
 
 def _content(path: Path) -> bytes:
     """The bytes of a file of a checkpoint; a DamagedError where there is no such file."""
-    with readable(path):
+    with read_errors_as_input_errors(path):
         try:
             if stat.S_ISREG(path.stat().st_mode):
                 return path.read_bytes()
@@ -188,12 +188,12 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sealed(meta: dict[str, Any]) -> dict[str, Any]:
+def with_checksum(meta: dict[str, Any]) -> dict[str, Any]:
     text = json.dumps(meta, sort_keys=True)
     return meta | {"sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def reason_of(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """One line: what the operating system said, where it can be found in the error, else how the error begins."""
     if code := re.search(r"os_error_code='(\d+)'", str(error)):
         return os.strerror(int(code[1]))

@@ -46,7 +46,7 @@ def _release(folder: Path) -> None:
     (folder / NAME).unlink(missing_ok=True)
 
 
-def content(folder: Path) -> str:
+def owner(folder: Path) -> str:
     """What the file of the lock says of its owner, as text; empty where there is none."""
     try:
         return (folder / NAME).read_text(encoding="utf-8", errors="replace")

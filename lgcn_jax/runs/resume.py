@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.devices import processes
-from lgcn_jax.devices.processes import is_first
+from lgcn_jax.devices.processes import is_primary
 from lgcn_jax.errors import InputError
 from lgcn_jax.runs import checkpoint, integrity, workdir
 from lgcn_jax.runs.integrity import DamagedError
@@ -68,23 +68,23 @@ def stored_settings(folder: Path) -> Config | None:
             raise
     for number in reversed(integrity.steps(folder / "checkpoints")):
         try:
-            sealed = _settings(folder / "checkpoints", number)
+            with_checksum = _settings(folder / "checkpoints", number)
         except DamagedError:
             continue
         free = {name: value for name, value in written.to_dict().items() if name in FREE} if written else {}
-        return sealed.replace(**free)
+        return with_checksum.replace(**free)
     return written
 
 
 def _settings(checkpoints: Path, number: int) -> Config:
-    meta = checkpoint.read_meta(checkpoints, number)
+    meta = checkpoint.read_metadata(checkpoints, number)
     try:
         return Config.of_json(meta["config"])
     except (TypeError, AttributeError, ValueError, OverflowError) as error:
         raise InputError(checkpoints / str(number), f"settings of no run ({error})", "those that train saves") from None
 
 
-class Survey(NamedTuple):
+class CheckpointInventory(NamedTuple):
     """What the first process finds among the checkpoints of a run, and decides for all.
 
     Attributes:
@@ -99,20 +99,22 @@ class Survey(NamedTuple):
     seal: str
     whole: list[int]
     bad: list[list[Any]]
-    superfluous: list[int]
+    steps_to_prune: list[int]
 
 
-def _survey(checkpoints: Path, interactions: Interactions, watched: str) -> Survey:
-    require_content(checkpoints, interactions)
+def _survey(checkpoints: Path, interactions: Interactions, watched: str) -> CheckpointInventory:
+    require_same_dataset(checkpoints, interactions)
     good, bad = integrity.verified(checkpoints)
     if not (good or bad) and workdir.content_sha256(checkpoints.parent) not in (None, interactions.content_hash()):
         expected = "those that the run was begun on, or --overwrite"
         raise InputError(f"--workdir={checkpoints.parent}", "other data than the run's", expected)
     reasons = [[step, reason] for step, reason in bad.items()]
     if not good:
-        return Survey(None, "", [], reasons, [])
+        return CheckpointInventory(None, "", [], reasons, [])
     newest = max(good)
-    return Survey(newest, good[newest]["sha256"], sorted(good), reasons, sorted(checkpoint.superfluous(good, watched)))
+    return CheckpointInventory(
+        newest, good[newest]["sha256"], sorted(good), reasons, sorted(checkpoint.steps_to_prune(good, watched))
+    )
 
 
 def restore_or_init(folder: Path, setup: Setup, interactions: Interactions) -> ResumePoint:
@@ -124,20 +126,20 @@ def restore_or_init(folder: Path, setup: Setup, interactions: Interactions) -> R
     """
     checkpoints = folder / "checkpoints"
     watched = setup.config.evaluation.watched
-    found = Survey(
+    found = CheckpointInventory(
         *processes.broadcast_from_first("at the checkpoints", lambda: _survey(checkpoints, interactions, watched))
     )
     where = setup, interactions, found
     point = _beginning(folder, found.bad) if found.newest is None else _continuation(folder, *where)
     processes.all_gather("before checkpoints are removed")  # all have read what they need
-    if is_first():
-        for number in [*(step for step, _ in found.bad), *found.superfluous]:
+    if is_primary():
+        for number in [*(step for step, _ in found.bad), *found.steps_to_prune]:
             checkpoint.remove(checkpoints, number)
     processes.all_gather("after checkpoints were removed")  # nobody saves before they are gone
     return point
 
 
-def _continuation(folder: Path, setup: Setup, interactions: Interactions, found: Survey) -> ResumePoint:
+def _continuation(folder: Path, setup: Setup, interactions: Interactions, found: CheckpointInventory) -> ResumePoint:
     """The place at the newest whole checkpoint, loaded."""
     config, checkpoints = setup.config, folder / "checkpoints"
     meta = _seen_alike(checkpoints, found)
@@ -147,7 +149,7 @@ def _continuation(folder: Path, setup: Setup, interactions: Interactions, found:
     if begun > config.training.epochs:
         raise InputError("--epochs", config.training.epochs, f"at least {begun}, which are begun")
     now = workdir.environment(config, interactions)
-    require_generator(checkpoints / str(found.newest), meta["environment"], now)
+    require_same_prng(checkpoints / str(found.newest), meta["environment"], now)
     notes = [f"removed the damaged checkpoint {number} ({reason})" for number, reason in found.bad]
     notes += _notes(progress, setup.steps_per_epoch, found.whole, changes(meta["environment"], now))
     notes += [] if loop.is_finished(config, progress) else [_continues(progress, setup.steps_per_epoch)]
@@ -158,10 +160,10 @@ def _continuation(folder: Path, setup: Setup, interactions: Interactions, found:
     return ResumePoint(start, rows, notes)
 
 
-def _seen_alike(checkpoints: Path, found: Survey) -> dict[str, Any]:
+def _seen_alike(checkpoints: Path, found: CheckpointInventory) -> dict[str, Any]:
     """What the newest checkpoint says of itself, which has to be what the first process read there."""
     try:
-        meta = checkpoint.read_meta(checkpoints, found.newest)
+        meta = checkpoint.read_metadata(checkpoints, found.newest)
     except DamagedError as error:
         raise InputError(checkpoints / str(found.newest), error, "the checkpoint that the first process sees") from None
     if meta["sha256"] != found.seal:
@@ -203,7 +205,7 @@ def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [f"{name} {before.get(name)} -> {now.get(name)}" for name in names if before.get(name) != now.get(name)]
 
 
-def require_generator(where: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+def require_same_prng(where: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Raises an InputError where JAX would draw other random numbers than it did before."""
     before, now = flattened(before), flattened(now)
     for name in GENERATOR:
@@ -211,12 +213,12 @@ def require_generator(where: Path, before: dict[str, Any], now: dict[str, Any]) 
             raise InputError(where, f"{name} {now.get(name)}", f"{before.get(name)}, as the run was begun with")
 
 
-def require_content(checkpoints: Path, interactions: Interactions) -> None:
+def require_same_dataset(checkpoints: Path, interactions: Interactions) -> None:
     """Raises an InputError where a checkpoint was made on other data."""
     content = interactions.content_hash()
     for number in integrity.steps(checkpoints):
         try:
-            trained_on = checkpoint.read_meta(checkpoints, number)["content_sha256"]
+            trained_on = checkpoint.read_metadata(checkpoints, number)["content_sha256"]
         except DamagedError:
             continue
         if trained_on != content:

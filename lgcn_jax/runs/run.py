@@ -6,7 +6,7 @@ from typing import Any
 from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.devices import processes
-from lgcn_jax.devices.processes import is_first
+from lgcn_jax.devices.processes import is_primary
 from lgcn_jax.devices.profile import Profile
 from lgcn_jax.errors import InputError
 from lgcn_jax.runs import integrity, selection, workdir
@@ -71,7 +71,7 @@ def run_training(
     folder: Path,
     setup: Setup,
     interactions: Interactions,
-    ready: loop.Ready,
+    ready: loop.CompiledRun,
     rows: list[dict[str, Any]],
     shown: Display,
     profile: Profile,
@@ -90,7 +90,7 @@ def run_training(
     """
     config = setup.config
     environment = workdir.environment(config, interactions)
-    kind = workdir.RunFolder if is_first() else workdir.NullRunFolder
+    kind = workdir.RunFolder if is_primary() else workdir.NullRunFolder
     with kind(folder, config, environment, rows) as run_folder:
         try:
             with Checkpoints(folder / "checkpoints", config.evaluation.watched) as checkpoints:
@@ -100,7 +100,7 @@ def run_training(
             result = failure(run_folder.rows, config, error)
         if result["status"] == "completed" and config.evaluation.eval_split == "valid" and interactions.test.nnz:
             result |= _test_part(config, interactions, folder)
-        elif result["status"] == "completed" and is_first():
+        elif result["status"] == "completed" and is_primary():
             result |= _lost_best(folder / "checkpoints", result["best"]["epoch"] * setup.steps_per_epoch, config)
         run_folder.finish(result)
     return result
@@ -122,7 +122,7 @@ def _lost_best(checkpoints: Path, best: int, config: Config) -> dict[str, Any]:
     """What result.json says where the best checkpoint, of step `best`, is gone."""
     if best in integrity.steps(checkpoints):
         return {}
-    return {"missing": selection.choose(checkpoints, "best", config.evaluation.watched).missing}
+    return {"missing": selection.select_checkpoint(checkpoints, "best", config.evaluation.watched).missing}
 
 
 def _test_part(config: Config, interactions: Interactions, folder: Path) -> dict[str, Any]:

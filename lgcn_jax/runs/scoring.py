@@ -13,14 +13,14 @@ from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation import ranking
 from lgcn_jax.runs import checkpoint, integrity, selection
 from lgcn_jax.runs.integrity import DamagedError
-from lgcn_jax.runs.resume import require_content, stored_settings
+from lgcn_jax.runs.resume import require_same_dataset, stored_settings
 from lgcn_jax.training.programs import make_evaluate
 from lgcn_jax.training.setup import Setup, build_setup
 
 
 def score(
     config: Config, interactions: Interactions, folder: Path, which: str, split: str
-) -> tuple[dict[str, Any], selection.Choice]:
+) -> tuple[dict[str, Any], selection.CheckpointSelection]:
     """The metrics of a run's 'best' or 'latest' checkpoint on a part of its data set, with epoch and split; and which
     checkpoint that is, with what was lost where it is not the very one that was asked for."""
     checkpoints = folder / "checkpoints"
@@ -37,16 +37,16 @@ def score(
 
 def _loaded(
     checkpoints: Path, which: str, watched: str, setup: Setup, interactions: Interactions
-) -> tuple[selection.Choice, checkpoint.Checkpoint]:
+) -> tuple[selection.CheckpointSelection, checkpoint.Checkpoint]:
     """The checkpoint that the first process chooses, loaded; chosen anew where a run beside us has removed it since."""
 
-    def choose() -> selection.Choice:
-        require_content(checkpoints, interactions)
-        return selection.choose(checkpoints, which, watched)
+    def choose() -> selection.CheckpointSelection:
+        require_same_dataset(checkpoints, interactions)
+        return selection.select_checkpoint(checkpoints, which, watched)
 
     while True:
-        choice = selection.Choice(*processes.broadcast_from_first("at the choice of a checkpoint", choose))
-        meta, trouble = _by_all("after a checkpoint's meta data", checkpoint.read_meta, checkpoints, choice.step)
+        choice = selection.CheckpointSelection(*processes.broadcast_from_first("at the choice of a checkpoint", choose))
+        meta, trouble = _by_all("after a checkpoint's meta data", checkpoint.read_metadata, checkpoints, choice.step)
         if not trouble:
             load = checkpoint.load, checkpoints, choice.step, meta, setup.abstract_state()
             loaded, trouble = _by_all("after a checkpoint's arrays", *load)

@@ -12,7 +12,7 @@ from lgcn_jax.training.state import Progress
 WHICH = ("best", "latest")
 
 
-class Choice(NamedTuple):
+class CheckpointSelection(NamedTuple):
     """A whole checkpoint that was chosen among those of a run.
 
     Attributes:
@@ -26,7 +26,7 @@ class Choice(NamedTuple):
     notes: list[str]
 
 
-def choose(folder: Path, which: str, watched: str) -> Choice:
+def select_checkpoint(folder: Path, which: str, watched: str) -> CheckpointSelection:
     """The 'best' or the 'latest' whole checkpoint of a run, every byte of it verified.
 
     Where the newest one is damaged, the one before it is the latest, and says which was the best until then. Where the
@@ -52,7 +52,7 @@ def choose(folder: Path, which: str, watched: str) -> Choice:
     )
 
 
-def _choice(folder: Path, found: list[int], which: str, watched: str) -> tuple[Choice | None, bool]:
+def _choice(folder: Path, found: list[int], which: str, watched: str) -> tuple[CheckpointSelection | None, bool]:
     """The choice among the steps `found`, None where all are damaged; and whether none was damaged or gone."""
     notes, good = [], {}
     for step in reversed(found):
@@ -68,7 +68,7 @@ def _choice(folder: Path, found: list[int], which: str, watched: str) -> tuple[C
     try:
         if wanted != newest:
             verify(folder, wanted)
-        return Choice(wanted, "", notes), not notes
+        return CheckpointSelection(wanted, "", notes), not notes
     except DamagedError as error:
         missing = f"the best checkpoint, {wanted}, is lost ({error})"
     for step in (step for step in found if step < newest and step != wanted):
@@ -79,7 +79,7 @@ def _choice(folder: Path, found: list[int], which: str, watched: str) -> tuple[C
         left, what = newest, f"of those that are left none was evaluated, {newest} is the newest"
     else:
         what = f"{left} is the best of those that are left"
-    return Choice(left, f"{missing}; {what}", notes), False
+    return CheckpointSelection(left, f"{missing}; {what}", notes), False
 
 
 def _evaluated(meta: dict[str, Any], watched: str) -> float:

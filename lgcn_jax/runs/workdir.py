@@ -73,7 +73,7 @@ class RunFolder:
             whole = result | {"config": self.config.to_json(), "environment": self.environment}
             write_json(self.path / "result.json", whole)
             if any(row["split"] != "train" for row in self.rows):
-                write(self.path / "curves.png", curves.of_run(self.rows))
+                write(self.path / "curves.png", curves.plot_run(self.rows))
 
     @contextlib.contextmanager
     def _writing(self):
@@ -155,7 +155,7 @@ def _is_ours(path: Path) -> bool:
             return True
     for number in integrity.steps(path / "checkpoints"):
         with contextlib.suppress(integrity.DamagedError, InputError):
-            checkpoint.read_meta(path / "checkpoints", number)
+            checkpoint.read_metadata(path / "checkpoints", number)
             return True
     return False
 
@@ -180,8 +180,8 @@ def environment(config: Config, interactions: Interactions) -> dict[str, Any]:
         "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         **{name: getattr(jax.config, name) for name in JAX_SETTINGS},
         "variables": {name: os.environ[name] for name in sorted(os.environ) if _matters(name)},
-        "propagation": propagation.choose(config.graph.propagation),
-        "node_order": order.choose(config.graph.node_order),
+        "propagation": propagation.resolve_layout_name(config.graph.propagation),
+        "node_order": order.resolve_order_name(config.graph.node_order),
         "processes": jax.process_count(),
         "commit": _commit(),
         "dataset": {

@@ -2,7 +2,7 @@
 
 from lgcn_jax.sampling.batch import Batch, Sampler
 from lgcn_jax.sampling.edge import EdgeSampler, EdgeSamplerSettings
-from lgcn_jax.sampling.shard import OwnedPairs, SamplerSettings, Shard, build, build_shard, pytree, static
+from lgcn_jax.sampling.shard import LocalPairs, SamplerSettings, Shard, build, build_shard, pytree, static
 from lgcn_jax.sampling.user import UserSampler, UserSamplerSettings
 from lgcn_jax.settings import Registry
 
@@ -10,7 +10,7 @@ __all__ = [
     "SAMPLERS",
     "Batch",
     "EdgeSampler",
-    "OwnedPairs",
+    "LocalPairs",
     "Sampler",
     "SamplerSettings",
     "Shard",

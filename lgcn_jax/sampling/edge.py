@@ -7,7 +7,7 @@ import numpy as np
 from lgcn_jax.data import csr
 from lgcn_jax.sampling import permutation
 from lgcn_jax.sampling.batch import Batch
-from lgcn_jax.sampling.shard import LAST, OwnedPairs, SamplerSettings, Shard, pytree, static
+from lgcn_jax.sampling.shard import LAST, LocalPairs, SamplerSettings, Shard, pytree, static
 
 
 @pytree
@@ -18,7 +18,7 @@ class EdgeSampler:
     numbered user by user; `first` int32[rows] is the number of each user's first one.
     """
 
-    pairs: OwnedPairs
+    pairs: LocalPairs
     first: jax.Array
     num_examples: int = static()
 
@@ -27,7 +27,7 @@ class EdgeSampler:
         place = step * batch_size + jnp.arange(batch_size, dtype=jnp.int32)
         weight = (place < self.num_examples).astype(jnp.float32)
         place = jnp.minimum(place, self.num_examples - 1)
-        pair = permutation.element(jax.random.fold_in(key, 0), place, self.num_examples)
+        pair = permutation.permuted_index(jax.random.fold_in(key, 0), place, self.num_examples)
         row = jnp.searchsorted(self.first, pair, side="right", method="scan_unrolled").astype(jnp.int32) - 1
         row = jnp.maximum(row, 0)
         offset, degree = pair - self.first[row], self.pairs.degree(row)

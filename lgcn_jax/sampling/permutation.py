@@ -12,7 +12,7 @@ MOST = 2**30  # so that a * b, which may be a little more, is an int32
 ROUNDS = 8  # of the Feistel network; four already pass the tests of uniformity, the rest is margin
 
 
-def element(key: jax.Array, place: jax.Array, count: int) -> jax.Array:
+def permuted_index(key: jax.Array, place: jax.Array, count: int) -> jax.Array:
     """int32: what stands at each `place` (int32, from 0 to count - 1) of the key's permutation of range(count).
 
     A Feistel network on pairs (left, right) in [a] x [b], a * b >= count, of which it is a permutation; a result of

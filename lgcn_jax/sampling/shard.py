@@ -32,7 +32,7 @@ def pytree(cls):
 
 
 @pytree
-class OwnedPairs:
+class LocalPairs:
     """Train pairs that one device answers for: those of some users, or, with no `axis`, all.
 
     Attributes:
@@ -86,7 +86,7 @@ class Shard(NamedTuple):
 
     train: CSR
     drawable: np.ndarray
-    pairs: OwnedPairs
+    pairs: LocalPairs
     users: np.ndarray | None
     padding: int
 
@@ -141,13 +141,13 @@ def build_shard(
     if not drawable.any():
         raise ValueError("no user has both a train item and an item that is none")
     if owners is None:
-        return settings.build(Shard(train, drawable, OwnedPairs(train, None, num_items, axis), None, 0))
+        return settings.build(Shard(train, drawable, LocalPairs(train, None, num_items, axis), None, 0))
     return settings.build(Shard(train, drawable, *_owned(train, num_items, owners, place, axis)))
 
 
 def _owned(
     train: CSR, num_items: int, owners: np.ndarray, place: int, axis: str | None
-) -> tuple[OwnedPairs, np.ndarray, int]:
+) -> tuple[LocalPairs, np.ndarray, int]:
     """The pairs of one place, their users, and by how many rows they are padded to those of the place with the most."""
     users = np.flatnonzero(owners == place)
     rows = csr.take(train, users)
@@ -155,4 +155,4 @@ def _owned(
     entries = int(np.bincount(owners, csr.degrees(train)).max()) - rows.nnz
     padded = CSR(np.pad(rows.indptr, (0, padding), mode="edge"), np.pad(rows.indices, (0, entries)))
     known = np.pad(users.astype(np.int32), (0, padding), constant_values=LAST)
-    return OwnedPairs(padded, known, num_items, axis), users, padding
+    return LocalPairs(padded, known, num_items, axis), users, padding

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lgcn_jax.sampling.batch import Batch
-from lgcn_jax.sampling.shard import OwnedPairs, SamplerSettings, Shard, pytree, static
+from lgcn_jax.sampling.shard import LocalPairs, SamplerSettings, Shard, pytree, static
 
 
 @pytree
@@ -16,7 +16,7 @@ class UserSampler:
     are train pairs, drawn with replacement.
     """
 
-    pairs: OwnedPairs
+    pairs: LocalPairs
     users: jax.Array
     num_examples: int = static()
 

@@ -16,7 +16,7 @@ _told = threading.Lock()  # taken, and never released, by whoever tells the last
 _cleanups: list[Callable[[], None]] = []
 
 
-def end(status: int, line: str) -> NoReturn:
+def exit_process(status: int, line: str) -> NoReturn:
     """Ends the process at once with an exit status and one line on stderr; `cleanup`s run, `finally` blocks do not.
 
     Where another thread has begun to do so, this one leaves it to that, for some seconds.

@@ -23,7 +23,7 @@ class Stopped(BaseException):
     """Raised by `StopRequest.check` in the main thread: a signal came before training began, and nothing is lost."""
 
 
-def is_answered(number: int) -> bool:
+def is_handled(number: int) -> bool:
     """Whether a signal is ours to answer: not where nohup has the process ignore SIGHUP."""
     return signal.Signals(number).name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN
 
@@ -33,8 +33,8 @@ class StopRequest:
     alone.
 
     Args:
-      ends_process: whether a thread ends the process, by `ending.end`, at a second SIGINT, and at the first signal
-        while nothing can be lost yet; to be left out where the process is not ours, as in a test.
+      ends_process: whether a thread ends the process, by `ending.exit_process`, at a second SIGINT, and at the first
+        signal while nothing can be lost yet; to be left out where the process is not ours, as in a test.
 
     Attributes:
       signal: the number of the first signal received, or 0.
@@ -69,7 +69,7 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         self._exits = contextlib.ExitStack()
-        for number in filter(is_answered, NUMBERS):
+        for number in filter(is_handled, NUMBERS):
             self._exits.callback(signal.signal, number, signal.signal(number, self._note))
         if self._ends_process:
             heard, tell = os.pipe()
@@ -95,7 +95,7 @@ class StopRequest:
             self._note(byte[0])
             if received.count(signal.SIGINT) > 1:
                 lost = ": what was done since the last checkpoint is lost" if self._training else ""
-                ending.end(128 + signal.SIGINT, f"interrupted at once{lost}")
+                ending.exit_process(128 + signal.SIGINT, f"interrupted at once{lost}")
             if len(received) == 1:
                 threading.Thread(target=self._end_before_training, daemon=True, name="grace").start()
 
@@ -103,4 +103,4 @@ class StopRequest:
         threading.Event().wait(GRACE_SECONDS)
         with self._phase:
             if not self._training:
-                ending.end(self.status, self.line)
+                ending.exit_process(self.status, self.line)

@@ -34,7 +34,7 @@ FIRST_BLOCK = 1  # steps of a run's first block, which is timed to size the next
 GROWTH = 8  # how many times longer than the one before it a block may be
 
 
-class Pace:
+class BlockTimer:
     """How many steps the next block shall have: about BLOCK_SECONDS of them, as far as the last block tells."""
 
     def __init__(self):
@@ -84,22 +84,22 @@ class Result:
         }
 
 
-class Ready(NamedTuple):
+class CompiledRun(NamedTuple):
     """A run that can begin at once: where it stands, its compiled programs, and the seconds that compilation took."""
 
-    here: Snapshot
+    snapshot: Snapshot
     programs: Programs
     compile_seconds: float
 
 
-def prepare(setup: Setup, start: Snapshot | None = None) -> Ready:
+def compile_run(setup: Setup, start: Snapshot | None = None) -> CompiledRun:
     """Compiles the programs of a run from `start`, or from its beginning."""
-    here = (
+    snapshot = (
         setup.start() if start is None else start._replace(progress=progress_for_resume(setup.config, start.progress))
     )
     started = time.perf_counter()
-    programs = Programs.compile(setup, here)
-    return Ready(here, programs, time.perf_counter() - started)
+    programs = Programs.compile(setup, snapshot)
+    return CompiledRun(snapshot, programs, time.perf_counter() - started)
 
 
 def fit(setup: Setup, listener: Listener | None = None, start: Snapshot | None = None) -> Result:
@@ -114,10 +114,10 @@ def fit(setup: Setup, listener: Listener | None = None, start: Snapshot | None =
     Raises:
       NonFiniteError: as for `train`.
     """
-    return train(setup, prepare(setup, start), listener or Listener())
+    return train(setup, compile_run(setup, start), listener or Listener())
 
 
-def train(setup: Setup, ready: Ready, listener: Listener) -> Result:
+def train(setup: Setup, ready: CompiledRun, listener: Listener) -> Result:
     """Trains from where the run stands until `config.training.epochs`, an early stop, or the listener's wish.
 
     Args:
@@ -129,22 +129,22 @@ def train(setup: Setup, ready: Ready, listener: Listener) -> Result:
     Raises:
       NonFiniteError: a loss, gradient, parameter or metric is no longer a finite number; nothing is saved then.
     """
-    config, (here, programs, compile_seconds), pace = setup.config, ready, Pace()
-    if evaluation_due(config, here.progress):  # settings were changed so that the run ends where it stands
-        here = evaluate_epoch(setup, programs, here, listener)
-        save(here, listener, save_scheduled(config, here.progress))
-    while not is_finished(config, here.progress):
-        here = train_epoch(setup, programs, here, listener, pace)
-        if evaluation_due(config, here.progress):
-            here = evaluate_epoch(setup, programs, here, listener)
-        stopped, scheduled = listener.stopped(), save_scheduled(config, here.progress)
-        if stopped or scheduled or is_finished(config, here.progress):
-            save(here, listener, scheduled)
+    config, (snapshot, programs, compile_seconds), pace = setup.config, ready, BlockTimer()
+    if evaluation_due(config, snapshot.progress):  # settings were changed so that the run ends where it stands
+        snapshot = evaluate_epoch(setup, programs, snapshot, listener)
+        save(snapshot, listener, save_scheduled(config, snapshot.progress))
+    while not is_finished(config, snapshot.progress):
+        snapshot = train_epoch(setup, programs, snapshot, listener, pace)
+        if evaluation_due(config, snapshot.progress):
+            snapshot = evaluate_epoch(setup, programs, snapshot, listener)
+        stopped, scheduled = listener.stopped(), save_scheduled(config, snapshot.progress)
+        if stopped or scheduled or is_finished(config, snapshot.progress):
+            save(snapshot, listener, scheduled)
         if stopped:
             break
-    status = "completed" if is_finished(config, here.progress) else "interrupted"
+    status = "completed" if is_finished(config, snapshot.progress) else "interrupted"
     with processes.waiting("for the trained table"):
-        return Result(status, here, compile_seconds, setup.table(here.state.params))
+        return Result(status, snapshot, compile_seconds, setup.table(snapshot.state.params))
 
 
 def is_finished(config: Config, progress: Progress) -> bool:
@@ -177,14 +177,14 @@ def save_scheduled(config: Config, progress: Progress) -> bool:
     return progress.step == 0 and (progress.epoch % config.training.save_every == 0 or new_best)
 
 
-def save(here: Snapshot, listener: Listener, scheduled: bool) -> None:
+def save(snapshot: Snapshot, listener: Listener, scheduled: bool) -> None:
     """Hands a place to the listener, but never one whose parameters are ruined."""
-    epoch, step = here.progress.epoch, here.progress.step
+    epoch, step = snapshot.progress.epoch, snapshot.progress.step
     with processes.waiting(f"before the save after epoch {epoch}, step {step}"):
-        finite = jax.device_get(jnp.isfinite(here.state.params["table"][...]).all())
+        finite = jax.device_get(jnp.isfinite(snapshot.state.params["table"][...]).all())
     if not finite:
         raise NonFiniteError("a parameter", math.nan, epoch, step)
-    listener.save(here, scheduled)
+    listener.save(snapshot, scheduled)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -194,51 +194,53 @@ def epoch_key(seed: int, epoch: jax.Array) -> jax.Array:
 
 
 def train_epoch(
-    setup: Setup, programs: Programs, here: Snapshot, listener: Listener, pace: Pace | None = None
+    setup: Setup, programs: Programs, snapshot: Snapshot, listener: Listener, pace: BlockTimer | None = None
 ) -> Snapshot:
     """The rest of the epoch in hand, or the part of it until the listener stops the run. Donates `here`."""
-    steps, epoch, pace = setup.steps_per_epoch, here.progress.epoch + 1, pace or Pace()
+    steps, epoch, pace = setup.steps_per_epoch, snapshot.progress.epoch + 1, pace or BlockTimer()
     key = setup.mesh.replicate(epoch_key(setup.config.training.seed, jax.device_put(np.uint32(epoch))))
-    while here.progress.step < steps:
-        first = here.progress.step
+    while snapshot.progress.step < steps:
+        first = snapshot.progress.step
         last = first + listener.steps(min(pace.steps, steps - first))
         last = processes.min_over_processes(f"at epoch {epoch}, step {first}", last)
         begun = time.perf_counter()
         indices = setup.mesh.replicate((np.int32(first), np.int32(last)))
         with processes.waiting(f"at epoch {epoch}, step {last}"):
-            state, totals = programs.block(here.state, here.totals, setup.adjacency, setup.sampler, key, *indices)
+            state, totals = programs.block(
+                snapshot.state, snapshot.totals, setup.adjacency, setup.sampler, key, *indices
+            )
             told = jax.device_get(totals)  # waits for the device
         require_finite(told, setup.config.loss, epoch, last)
         seconds = time.perf_counter() - begun
-        here = Snapshot(state, totals, _worked(here.progress, seconds, step=last))
+        snapshot = Snapshot(state, totals, _worked(snapshot.progress, seconds, step=last))
         listener.progress(epoch, last, steps, float(told.sums["loss"]) / last)
         pace.took(last - first, seconds)
         if last < steps and listener.stopped():
-            return here
-    listener.log(train_row(setup, here))
-    progress = dataclasses.replace(here.progress, epoch=epoch, step=0, epoch_seconds=0.0)
-    return Snapshot(here.state, setup.zeros(), progress)
+            return snapshot
+    listener.log(train_record(setup, snapshot))
+    progress = dataclasses.replace(snapshot.progress, epoch=epoch, step=0, epoch_seconds=0.0)
+    return Snapshot(snapshot.state, setup.zeros(), progress)
 
 
-def train_row(setup: Setup, here: Snapshot) -> dict[str, Any]:
+def train_record(setup: Setup, snapshot: Snapshot) -> dict[str, Any]:
     """The line of metrics.jsonl about the epoch that `here` is at the end of."""
-    config, steps, sums = setup.config, setup.steps_per_epoch, jax.device_get(here.totals.sums)
+    config, steps, sums = setup.config, setup.steps_per_epoch, jax.device_get(snapshot.totals.sums)
     means = {name: float(sums[name]) / steps for name in ("loss", *metric_names(config.loss))}
-    rate = config.build_optimizer().current_learning_rate(here.state.optimizer)
-    seconds = round(here.progress.epoch_seconds, 4)
-    return {"epoch": here.progress.epoch + 1, "split": "train", **means, "learning_rate": rate, "seconds": seconds}
+    rate = config.build_optimizer().current_learning_rate(snapshot.state.optimizer)
+    seconds = round(snapshot.progress.epoch_seconds, 4)
+    return {"epoch": snapshot.progress.epoch + 1, "split": "train", **means, "learning_rate": rate, "seconds": seconds}
 
 
-def evaluate_epoch(setup: Setup, programs: Programs, here: Snapshot, listener: Listener) -> Snapshot:
+def evaluate_epoch(setup: Setup, programs: Programs, snapshot: Snapshot, listener: Listener) -> Snapshot:
     """Evaluates, and tells the plateau schedule and the early-stopping count of it.
 
     One that is due only because the run ends here is told to neither, and is remembered apart, so that a run continued
     with more epochs is the longer run.
     """
-    config, epoch = setup.config, here.progress.epoch
+    config, epoch = setup.config, snapshot.progress.epoch
     begun = time.perf_counter()
     with processes.waiting(f"at the evaluation of epoch {epoch}"):
-        sums = programs.evaluate(here.state.params, setup.adjacency, setup.task)
+        sums = programs.evaluate(snapshot.state.params, setup.adjacency, setup.task)
         means = ranking.mean(sums, setup.task, config.evaluation.top_k)
     processes.require_same(f"at the evaluation of epoch {epoch}", means)  # what follows is decided by them
     seconds = time.perf_counter() - begun
@@ -247,14 +249,14 @@ def evaluate_epoch(setup: Setup, programs: Programs, here: Snapshot, listener: L
             raise NonFiniteError(name, value, epoch, setup.steps_per_epoch)
     row = {"epoch": epoch, "split": config.evaluation.eval_split, **means, "seconds": round(seconds, 4)}
     listener.log(row)
-    best, watched = here.progress.best, config.evaluation.watched
+    best, watched = snapshot.progress.best, config.evaluation.watched
     improved = best is None or row[watched] > best[watched]
     if epoch % config.evaluation.eval_every:
-        return here._replace(progress=_worked(here.progress, seconds, final=row, final_best=improved))
-    changes = {"last": row, "stale": 0 if improved else here.progress.stale + 1}
+        return snapshot._replace(progress=_worked(snapshot.progress, seconds, final=row, final_best=improved))
+    changes = {"last": row, "stale": 0 if improved else snapshot.progress.stale + 1}
     changes |= {"best": row} if improved else {}
-    state = here.state._replace(optimizer=observed(config, here.state.optimizer, row))
-    return Snapshot(state, here.totals, _worked(here.progress, seconds, **changes))
+    state = snapshot.state._replace(optimizer=observed(config, snapshot.state.optimizer, row))
+    return Snapshot(state, snapshot.totals, _worked(snapshot.progress, seconds, **changes))
 
 
 def observed(config: Config, state: OptimizerState, row: dict[str, Any]) -> OptimizerState:

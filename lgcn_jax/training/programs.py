@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from lgcn_jax.devices.mesh import DATA, NODES, PER_DEVICE, ROWS, WHOLE, local_slice, psum
+from lgcn_jax.cli.command import DATA
+from lgcn_jax.devices.mesh import NODES, PER_DEVICE, ROWS, WHOLE, local_slice, psum
 from lgcn_jax.evaluation import ranking
-from lgcn_jax.evaluation.ranking import Task
-from lgcn_jax.evaluation.scorers import Trained
+from lgcn_jax.evaluation.ranking import EvaluationTask
+from lgcn_jax.evaluation.scorers import EncoderScorer
 from lgcn_jax.graph.propagation import Adjacency
 from lgcn_jax.sampling import Batch
 from lgcn_jax.training.setup import Setup, require_equal_parts
@@ -37,7 +38,7 @@ class Programs(NamedTuple):
         """The programs for the setup and snapshots of the same shapes as `like`."""
         graphdef = setup.graphdef()
         key, place = setup.mesh.replicate((jax.random.key(0), np.int32(0)))
-        block = jax.jit(make_block(setup, graphdef), donate_argnums=(0, 1), out_shardings=_shardings(setup, like))
+        block = jax.jit(make_train_steps(setup, graphdef), donate_argnums=(0, 1), out_shardings=_shardings(setup, like))
         arguments = like.state, like.totals, setup.adjacency, setup.sampler, key, place, place
         evaluate = jax.jit(make_evaluate(setup, graphdef))
         return cls(
@@ -50,7 +51,7 @@ def _shardings(setup: Setup, like: Snapshot):
     return setup.mesh.shardings(like.state), setup.mesh.shardings(like.totals)
 
 
-def make_block(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
+def make_train_steps(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
     """The function of `Programs.block`, not compiled."""
     config, mesh = setup.config, setup.mesh
     require_equal_parts(config, mesh)
@@ -86,17 +87,19 @@ def make_evaluate(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
     """The function of `Programs.evaluate`, not compiled."""
     mesh, ks = setup.mesh, setup.config.evaluation.top_k
 
-    def evaluate(params, adjacency: Adjacency, task: Task):
-        scorer = trained(graphdef, params, adjacency, task, setup.num_users)
+    def evaluate(params, adjacency: Adjacency, task: EvaluationTask):
+        scorer = make_encoder_scorer(graphdef, params, adjacency, task, setup.num_users)
         wrong = psum((~jnp.isfinite(scorer.final).all()).astype(jnp.int32), mesh.axis(NODES))
         return jnp.where(wrong == 0, ranking.chunk_sums(scorer, task, ks), jnp.nan)
 
     return mesh.shard_map(evaluate, (ROWS, PER_DEVICE, PER_DEVICE), WHOLE)
 
 
-def trained(graphdef: nnx.GraphDef, params: nnx.State, adjacency: Adjacency, task: Task, num_users: int) -> Trained:
+def make_encoder_scorer(
+    graphdef: nnx.GraphDef, params: nnx.State, adjacency: Adjacency, task: EvaluationTask, num_users: int
+) -> EncoderScorer:
     """The model's final embeddings as a scorer of the task's items."""
     final = nnx.merge(graphdef, params)(adjacency.layout)
     items = jnp.arange(task.num_items, dtype=jnp.int32) if task.items is None else task.items
     rows = adjacency.row[num_users + jnp.minimum(items, task.num_items - 1)]
-    return Trained(final, adjacency, adjacency.layout.gather_local(final, rows))
+    return EncoderScorer(final, adjacency, adjacency.layout.gather_local(final, rows))

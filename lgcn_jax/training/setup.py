@@ -14,12 +14,13 @@ from jax.experimental import multihost_utils
 from jax.sharding import SingleDeviceSharding
 
 from lgcn_jax import sampling
+from lgcn_jax.cli.command import DATA
 from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
-from lgcn_jax.devices.mesh import DATA, NODES, ROWS, WHOLE, Mesh, ring_gather
+from lgcn_jax.devices.mesh import NODES, ROWS, WHOLE, Mesh, ring_gather
 from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation import task
-from lgcn_jax.evaluation.ranking import Task
+from lgcn_jax.evaluation.ranking import EvaluationTask
 from lgcn_jax.graph import normalization, order, propagation, ring
 from lgcn_jax.graph.order import Order
 from lgcn_jax.graph.propagation import Adjacency
@@ -49,7 +50,7 @@ class Setup:
     order: Order
     adjacency: Adjacency
     sampler: Sampler | None
-    task: Task
+    task: EvaluationTask
 
     @property
     def steps_per_epoch(self) -> int:
@@ -133,8 +134,8 @@ class Setup:
 
 def check_config(config: Config, interactions: Interactions) -> None:
     """Raises an InputError where the platform or the data set lacks what the settings ask for."""
-    if propagation.choose(config.graph.propagation) not in propagation.working():
-        layouts = ", ".join(propagation.working())
+    if propagation.resolve_layout_name(config.graph.propagation) not in propagation.available_layouts():
+        layouts = ", ".join(propagation.available_layouts())
         raise InputError("--propagation", config.graph.propagation, f"one of {layouts} on this platform")
     if max(config.evaluation.top_k) > interactions.num_items:
         raise InputError(
@@ -180,23 +181,23 @@ def build_setup(config: Config, interactions: Interactions, *, trains: bool = Tr
 
 def _graph(config: Config, mesh: Mesh, interactions: Interactions) -> tuple[Order, Adjacency]:
     """The order of rows and A_hat in it, on the devices; the host's matrices are gone when it returns."""
-    matrix = normalization.normalized(interactions.train, interactions.num_items)
-    placed = arrangement(config, mesh, matrix, interactions.num_users)
+    matrix = normalization.normalized_adjacency(interactions.train, interactions.num_items)
+    placed = build_order(config, mesh, matrix, interactions.num_users)
     return placed, _adjacency(config, mesh, order.permute(matrix, placed), placed)
 
 
-def arrangement(config: Config, mesh: Mesh, matrix: scipy.sparse.csr_matrix, num_users: int) -> Order:
+def build_order(config: Config, mesh: Mesh, matrix: scipy.sparse.csr_matrix, num_users: int) -> Order:
     """The order of rows that suits the devices: dealt over several, or what `config.graph.node_order` says."""
     if mesh.nodes > 1:
         return order.balanced_order(np.diff(matrix.indptr), num_users, mesh.nodes)
-    if order.choose(config.graph.node_order) == "local":
+    if order.resolve_order_name(config.graph.node_order) == "local":
         return order.locality_order(matrix, num_users)
     return order.identity_order(matrix.shape[0])
 
 
 def _adjacency(config: Config, mesh: Mesh, matrix: scipy.sparse.csr_matrix, placed: Order) -> Adjacency:
-    kind = propagation.LAYOUTS[propagation.choose(config.graph.propagation)]
-    finish = functools.partial(propagation.rounded, dtype=config.graph.propagation_dtype)
+    kind = propagation.LAYOUTS[propagation.resolve_layout_name(config.graph.propagation)]
+    finish = functools.partial(propagation.low_precision, dtype=config.graph.propagation_dtype)
     if mesh.nodes == 1:
         return mesh.make_sharded(lambda data, nodes: Adjacency(finish(kind.prepare(matrix)), placed.row))
     make = ring.partition(matrix, kind, mesh.nodes, NODES, finish)
@@ -215,10 +216,10 @@ def _sampler(config: Config, mesh: Mesh, interactions: Interactions, owners: np.
         raise InputError("--dataset", str(error), "a user with both") from None
 
 
-def _task(config: Config, mesh: Mesh, interactions: Interactions, owners: np.ndarray | None) -> Task:
+def _task(config: Config, mesh: Mesh, interactions: Interactions, owners: np.ndarray | None) -> EvaluationTask:
     if owners is not None:
         owners = owners[interactions.num_users :]
     axes = mesh.axis(DATA), mesh.axis(NODES)
     cut = {"data_shards": mesh.data, "owners": owners, "node_shards": mesh.nodes, "axes": axes}
-    parts = task.shard_tasks(interactions, config.evaluation.eval_split, **cut)
+    parts = task.shard_evaluation_tasks(interactions, config.evaluation.eval_split, **cut)
     return mesh.make_sharded(lambda data, nodes: parts[data][nodes])

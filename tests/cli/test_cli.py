@@ -474,8 +474,8 @@ def test_doctor_ends_with_status_1_where_a_check_fails(capsys, monkeypatch):
 def test_doctor_sees_a_layout_whose_product_is_wrong(monkeypatch):
     monkeypatch.setattr(propagation, "working", lambda: ["bcoo", "bucket"])
     assert checks.check_layouts()[0]
-    product = bucket.Bucket.product
-    monkeypatch.setattr(bucket.Bucket, "product", lambda self, x: 1.001 * product(self, x))
+    product = bucket.BucketLayout.product
+    monkeypatch.setattr(bucket.BucketLayout, "product", lambda self, x: 1.001 * product(self, x))
     passed, finding = checks.check_layouts()
     assert not passed
     assert finding.startswith("bcoo 0.0e+00, bucket ")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lgcn_jax.cli import checks, main
-from lgcn_jax.cli.command import config_of, parse, settings_of_runs
+from lgcn_jax.cli.command import config_from_flags, parse, settings_of_runs
 from lgcn_jax.cli.flags import given
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +63,7 @@ def test_flags_of_commands_that_are_shown_in_part_exist(command, monkeypatch):
     """Their values pass, too; what stands for several flags is left out."""
     monkeypatch.chdir(ROOT)
     name, *flags = [part for part in command if part != "..."]
-    config_of(given(parse(main.COMMANDS[name], name, flags), settings_of_runs()))
+    config_from_flags(given(parse(main.COMMANDS[name], name, flags), settings_of_runs()))
 
 
 def test_the_librarys_example_runs(monkeypatch, capsys):

@@ -155,7 +155,7 @@ def test_a_member_is_taken_out_of_a_wheel(tmp_path, monkeypatch):
     pip_brings(monkeypatch, wheel(INTER))
     monkeypatch.setattr(named, "_RECBOLE_SHA256", hashlib.sha256(wheel(INTER)).hexdigest())
     source = named.Source("ml-100k.inter", sha256(INTER), named._from_wheel)
-    monkeypatch.setitem(named.NAMED, "ml-100k", named.NamedSet("pairs", source))
+    monkeypatch.setitem(named.NAMED, "ml-100k", named.NamedDataset("pairs", source))
     found = datasets.load(DataSettings(dataset="ml-100k", data_dir=str(tmp_path)))
     assert (found.train.nnz, found.test.nnz) == (40, 10)
     assert [path.name for path in tmp_path.rglob("*")] == ["ml-100k", "ml-100k.inter"]
@@ -259,7 +259,7 @@ def test_two_that_fetch_one_set_into_one_folder_at_the_same_time_both_have_it(tm
         both.wait()
 
     sources = (named.Source("train.txt", sha256(TRAIN), fetch), named.Source("test.txt", sha256(TEST), fetch))
-    monkeypatch.setitem(named.NAMED, "tiny", named.NamedSet("adjacency", *sources))
+    monkeypatch.setitem(named.NAMED, "tiny", named.NamedDataset("adjacency", *sources))
     monkeypatch.delenv(named.ENVIRONMENT, raising=False)
     found = []
     config = Config.of(dataset="tiny", data_dir=str(tmp_path))

@@ -46,7 +46,7 @@ GOLDEN_ITEMS = [28, 56, 698, 592, 574]
 
 
 def test_a_block_alone_is_the_same_rows_of_the_whole(small_blocks):
-    world = synthetic.plan(300, 200, 5000, seed=4)
+    world = synthetic.make_spec(300, 200, 5000, seed=4)
     whole = synthetic.rows(world, 0, 300)
     assert len(world.starts) > 5
     assert (world.starts[0], world.starts[-1]) == (0, 300)
@@ -59,7 +59,7 @@ def test_a_block_alone_is_the_same_rows_of_the_whole(small_blocks):
 
 @pytest.mark.parametrize("bounds", [(0, 1), (17, 120), (299, 300), (50, 50), (0, 300)])
 def test_some_users_alone_are_those_of_the_whole(small_blocks, bounds):
-    world = synthetic.plan(300, 200, 5000, seed=4)
+    world = synthetic.make_spec(300, 200, 5000, seed=4)
     expected = csr.take(synthetic.rows(world, 0, 300), np.arange(*bounds))
     found = synthetic.rows(world, *bounds)
     assert np.array_equal(found.indptr, expected.indptr)
@@ -67,7 +67,7 @@ def test_some_users_alone_are_those_of_the_whole(small_blocks, bounds):
 
 
 def test_some_users_draw_no_block_but_theirs(small_blocks, monkeypatch):
-    world, drawn = synthetic.plan(300, 200, 5000, seed=4), []
+    world, drawn = synthetic.make_spec(300, 200, 5000, seed=4), []
     block = synthetic.block
     monkeypatch.setattr(synthetic, "block", lambda world, number: drawn.append(number) or block(world, number))
     synthetic.rows(world, int(world.starts[2]), int(world.starts[3]) + 1)
@@ -76,14 +76,14 @@ def test_some_users_draw_no_block_but_theirs(small_blocks, monkeypatch):
 
 @pytest.mark.parametrize("size", [(1000, 10**6, 50_000), (1000, 1000, 499_000), (7, 3, 10), (1000, 500, 3)])
 def test_degrees_add_up_and_nobody_has_more_than_half(size):
-    found = synthetic.degrees(*size)
+    found = synthetic.draw_user_degrees(*size)
     assert found.sum() == size[2]
     assert found.min() >= 0
     assert found.max() <= (size[1] + 1) // 2
 
 
 def test_degrees_follow_the_power_law():
-    found = synthetic.degrees(100_000, 10**6, 10**8)
+    found = synthetic.draw_user_degrees(100_000, 10**6, 10**8)
     rank = np.array([10, 100, 1000, 10_000, 90_000])
     np.testing.assert_allclose(found[rank] / found[10], ((rank + 1) / 11) ** -0.6, rtol=0.01)
 
@@ -101,7 +101,7 @@ def test_popularity_is_skewed_like_a_power_law():
 
 def test_items_are_drawn_with_their_probability():
     """A user with few items among many draws from the law that the race of crowded users is run by."""
-    world = synthetic.plan(16, 50, 16, seed=0)
+    world = synthetic.make_spec(16, 50, 16, seed=0)
     drawn = synthetic._items(world, np.random.default_rng(0), np.full(200_000, 3))
     counts = np.bincount(drawn, minlength=50)[world.item_permutation]
     expected = 200_000 * synthetic._probability(world, 3)
@@ -111,7 +111,7 @@ def test_items_are_drawn_with_their_probability():
 
 def test_rejection_and_race_follow_the_same_law():
     """How often each item is among the 6 of 96 of many equal users, drawn by the one and by the other."""
-    world = synthetic.plan(16, 96, 16, seed=0)
+    world = synthetic.make_spec(16, 96, 16, seed=0)
     count, wanted, community = 20_000, np.full(20_000, 6), np.full(20_000, 5)
     everybody = np.arange(count)
     ways = (
@@ -135,7 +135,7 @@ def test_items_of_a_community_share_their_users():
 
 def test_a_community_predicts_taste():
     """Most of what a user with few items has is of the user's own community, one sixteenth of all items."""
-    world = synthetic.plan(2000, 3200, 40_000, seed=1)
+    world = synthetic.make_spec(2000, 3200, 40_000, seed=1)
     found = synthetic.rows(world, 0, 2000)
     item_community = np.empty(3200, int)
     item_community[world.item_permutation] = np.arange(3200) % 16

@@ -65,10 +65,10 @@ def test_a_moved_folder_is_still_of_use(tmp_path):
     def compile_anew():
         jax.jit(lambda x: x * 3 + 1).lower(jnp.ones(7)).compile()
 
-    with cache.kept(tmp_path / "here"):
+    with cache.compilation_cache(tmp_path / "here"):
         compile_anew()
     (tmp_path / "here").rename(tmp_path / "there")
-    with counted() as counts, cache.kept(tmp_path / "there"):
+    with counted() as counts, cache.compilation_cache(tmp_path / "there"):
         compile_anew()
     assert counts["cache_misses"] == 0
 
@@ -76,7 +76,7 @@ def test_a_moved_folder_is_still_of_use(tmp_path):
 def test_the_settings_are_those_of_before_afterwards(tmp_path):
     names = [name for name in dir(jax.config) if "_cache_" in name]
     before = {name: getattr(jax.config, name) for name in names}
-    with pytest.raises(ZeroDivisionError), cache.kept(tmp_path):
+    with pytest.raises(ZeroDivisionError), cache.compilation_cache(tmp_path):
         raise ZeroDivisionError
     assert {name: getattr(jax.config, name) for name in names} == before
 
@@ -84,5 +84,8 @@ def test_the_settings_are_those_of_before_afterwards(tmp_path):
 def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "cache"):
-        with pytest.raises(InputError, match=r"--compilation_cache: found .*expected a folder"), cache.kept(folder):
+        with (
+            pytest.raises(InputError, match=r"--compilation_cache: found .*expected a folder"),
+            cache.compilation_cache(folder),
+        ):
             pass

@@ -15,7 +15,7 @@ from lgcn_jax.devices.mesh import NODES, PER_DEVICE, ROWS, WHOLE, Mesh, ring_gat
 from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation import ranking
 from lgcn_jax.graph import propagation
-from lgcn_jax.graph.compressed import Bcsr
+from lgcn_jax.graph.compressed import BcsrLayout
 from lgcn_jax.sampling import Batch
 from lgcn_jax.training import loop
 from lgcn_jax.training import setup as setups
@@ -76,7 +76,7 @@ def test_twenty_steps_that_round_to_bfloat16_are_those_of_one_device(small):
 
 @pytest.mark.parametrize("platforms", [("cpu",), ()])
 def test_a_table_travels_over_data_only_where_a_layout_may_give_other_bits(small, monkeypatch, platforms):
-    monkeypatch.setattr(Bcsr, "DETERMINISTIC", platforms)
+    monkeypatch.setattr(BcsrLayout, "DETERMINISTIC", platforms)
     setup = setup_on(small, "data:2", num_layers=1)
     text = Programs.compile(setup, setup.start()).block.as_text()
     gathered = [line for line in text.splitlines() if " all-gather(" in line]

@@ -14,7 +14,7 @@ import kill_test
 import pytest
 
 from lgcn_jax.cli import main
-from lgcn_jax.devices import lost, processes
+from lgcn_jax.devices import peers, processes
 from lgcn_jax.errors import InputError
 from lgcn_jax.runs import integrity
 from lgcn_jax.system.signals import StopRequest
@@ -296,7 +296,7 @@ def test_flags_of_several_processes_are_refused_without_a_coordinator(tmp_path, 
 def test_one_process_agrees_with_itself():
     assert (processes.max_over_processes("here", 5), processes.min_over_processes("here", 5)) == (5, 5)
     assert processes.broadcast_from_first("here", lambda: (1, 2)) == (1, 2)
-    assert processes.is_first()
+    assert processes.is_primary()
     with (
         processes.fail_together(StopRequest()),
         pytest.raises(ZeroDivisionError),
@@ -319,7 +319,7 @@ def test_one_process_agrees_with_itself():
     ],
 )
 def test_what_became_of_another_process_is_told(reason, told):
-    assert lost.lost(reason) == f"{told}; the same command continues"
+    assert peers.peer_lost_message(reason) == f"{told}; the same command continues"
 
 
 @pytest.mark.parametrize(
@@ -333,4 +333,4 @@ def test_what_became_of_another_process_is_told(reason, told):
     ],
 )
 def test_errors_of_a_lost_process_are_known(error, expected):
-    assert lost.is_lost(error) == expected
+    assert peers.is_peer_lost(error) == expected

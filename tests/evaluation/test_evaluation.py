@@ -14,7 +14,7 @@ from lgcn_jax.data.interactions import assemble
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.evaluation import ranking
 from lgcn_jax.evaluation.scorers import DotProduct
-from lgcn_jax.evaluation.task import Task, shard_tasks
+from lgcn_jax.evaluation.task import EvaluationTask, shard_evaluation_tasks
 
 
 @jax.tree_util.register_dataclass
@@ -34,14 +34,14 @@ def world():
 
 
 def test_seen_items_are_masked_and_ties_go_to_the_lowest_id():
-    task = Task.of(world(), "test")
+    task = EvaluationTask.of(world(), "test")
     ranked = ranking.recommend(Fixed(jnp.zeros((3, 5))), task, jnp.int32(0), 2)
     np.testing.assert_array_equal(ranked, [[1, 2], [0, 1]])  # user 0 has item 0, user 2 has items 2, 3 and 4
 
 
 def test_metrics_are_means_over_users_with_a_test_item():
     scores = jnp.asarray([[9.0, 1, 2, 0, 0], [0, 0, 0, 0, 0], [3.0, 1, 9, 9, 2]])
-    found = ranking.evaluate(Fixed(scores), Task.of(world(), "test"), (1, 2))
+    found = ranking.evaluate(Fixed(scores), EvaluationTask.of(world(), "test"), (1, 2))
     # User 0 ranks 2, 1, ...: a hit at rank 2. User 2 ranks 0, 1: two hits. User 1 does not count.
     assert found["recall@1"] == pytest.approx((0 + 1 / 2) / 2)
     assert found["precision@2"] == pytest.approx((1 / 2 + 2 / 2) / 2)
@@ -49,7 +49,7 @@ def test_metrics_are_means_over_users_with_a_test_item():
 
 
 def test_k_may_be_the_number_of_items():
-    found = ranking.evaluate(Fixed(jnp.zeros((3, 5))), Task.of(world(), "test"), (5,))
+    found = ranking.evaluate(Fixed(jnp.zeros((3, 5))), EvaluationTask.of(world(), "test"), (5,))
     assert found["recall@5"] == 1
 
 
@@ -62,13 +62,13 @@ def synthetic():
 def test_chunks_change_no_metric(synthetic, chunk_users):
     random = np.random.default_rng(0)
     scorer = DotProduct(*(jnp.asarray(random.standard_normal((n, 4)), jnp.float32) for n in (200, 150)))
-    whole = ranking.evaluate(scorer, Task.of(synthetic, "test"), (5, 20))
-    cut = ranking.evaluate(scorer, Task.of(synthetic, "test", chunk_users * 150), (5, 20))
+    whole = ranking.evaluate(scorer, EvaluationTask.of(synthetic, "test"), (5, 20))
+    cut = ranking.evaluate(scorer, EvaluationTask.of(synthetic, "test", chunk_users * 150), (5, 20))
     assert cut == pytest.approx(whole, rel=1e-6)
 
 
 def test_several_lists_in_one_pass_are_those_of_several_passes(synthetic):
-    scorer, task = Popularity().fit(synthetic), Task.of(synthetic, "test")
+    scorer, task = Popularity().fit(synthetic), EvaluationTask.of(synthetic, "test")
     together = ranking.evaluate(scorer, task, (1, 10, 50))
     apart = {}
     for k in (1, 10, 50):
@@ -77,7 +77,7 @@ def test_several_lists_in_one_pass_are_those_of_several_passes(synthetic):
 
 
 def test_no_seen_item_is_recommended_to_anybody(synthetic):
-    task = Task.of(synthetic, "test", 16 * 150)
+    task = EvaluationTask.of(synthetic, "test", 16 * 150)
     for number in range(task.users.shape[0]):
         ranked = ranking.recommend(Popularity().fit(synthetic), task, jnp.int32(number), 50)
         device = csr.CSR(*map(jnp.asarray, synthetic.train))
@@ -92,7 +92,7 @@ def cut_world():
     return assemble("four", pairs(train), pairs([(0, 1), (2, 0), (2, 1), (3, 4)]))
 
 
-def holds(task: Task, **expected) -> bool:
+def holds(task: EvaluationTask, **expected) -> bool:
     """Whether the task's arrays are int32 and hold this."""
     arrays = {"indptr": task.relevant.indptr, "indices": task.relevant.indices, **vars(task)}
     assert all(arrays[name].dtype == np.int32 for name in expected)
@@ -100,7 +100,7 @@ def holds(task: Task, **expected) -> bool:
 
 
 def test_a_task_of_one_place():
-    ((task,),) = shard_tasks(cut_world(), "test", 10)  # two users of five items a chunk
+    ((task,),) = shard_evaluation_tasks(cut_world(), "test", 10)  # two users of five items a chunk
     assert holds(task, users=[[0, 2], [3, 0]], indptr=[0, 1, 3, 4, 4], indices=[1, 0, 1, 4], seen_start=[0, 4, 6])
     # The four places more are for a slice as long as the longest, which begins at the end.
     assert holds(task, seen_row=[0, 1, 1, 1, 0, 0, *[0] * 4], seen_item=[0, 2, 3, 4, 1, 2, *[0] * 4])
@@ -110,7 +110,7 @@ def test_a_task_of_one_place():
 def test_a_task_cut_over_users_and_items():
     """Place 0 has the items 0 and 2; the first two users are of share 0, the third and padding of share 1."""
     owners, axes = np.array([0, 1, 0, 1, 1]), ("data", "nodes")
-    cut = shard_tasks(cut_world(), "test", 6, 2, owners, 2, axes)
+    cut = shard_evaluation_tasks(cut_world(), "test", 6, 2, owners, 2, axes)
     for share, tasks in enumerate(cut):
         for place, task in enumerate(tasks):
             assert holds(task, items=([0, 2, 5], [1, 3, 4])[place], users=([[0, 2]], [[3, 0]])[share])
@@ -125,7 +125,7 @@ def test_a_task_cut_over_users_and_items():
 def test_the_validation_part_is_masked_when_the_test_part_is_ranked():
     data = assemble("valid", pairs([(0, 0)]), pairs([(0, 2)]), pairs([(0, 1)]))
     first = [
-        int(ranking.recommend(Fixed(jnp.zeros((1, 3))), Task.of(data, part), jnp.int32(0), 1)[0, 0])
+        int(ranking.recommend(Fixed(jnp.zeros((1, 3))), EvaluationTask.of(data, part), jnp.int32(0), 1)[0, 0])
         for part in ("valid", "test")
     ]
     assert first == [1, 2]
@@ -134,6 +134,6 @@ def test_the_validation_part_is_masked_when_the_test_part_is_ranked():
 @pytest.mark.parametrize(("name", "recall", "ndcg"), [("gowalla", 0.0416, 0.0317), ("yelp2018", 0.0125, 0.0101)])
 def test_popularity_has_its_published_numbers(published, name, recall, ndcg):
     interactions = datasets.load(DataSettings(dataset=name, data_dir=published(name)))
-    found = ranking.evaluate(Popularity().fit(interactions), Task.of(interactions, "test"), (20,))
+    found = ranking.evaluate(Popularity().fit(interactions), EvaluationTask.of(interactions, "test"), (20,))
     assert found["recall@20"] == pytest.approx(recall, abs=2e-4)
     assert found["ndcg@20"] == pytest.approx(ndcg, abs=2e-4)

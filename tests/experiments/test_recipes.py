@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lgcn_jax.cli import main
-from lgcn_jax.cli.command import config_of, parse, settings_of_runs
+from lgcn_jax.cli.command import config_from_flags, parse, settings_of_runs
 from lgcn_jax.cli.flags import given
 from lgcn_jax.data import datasets
 
@@ -17,7 +17,7 @@ QUICK = ("lastfm",)  # data sets of which two epochs take seconds
 
 def settings(recipe: Path):
     values = parse(main.COMMANDS["train"], "train", [f"--flagfile={recipe}"])
-    return config_of(given(values, settings_of_runs()))
+    return config_from_flags(given(values, settings_of_runs()))
 
 
 def of(recipe: Path):

@@ -30,18 +30,18 @@ def dense(train: csr.CSR) -> np.ndarray:
 
 
 def test_entries_are_those_of_the_definition(train):
-    np.testing.assert_allclose(normalization.adjacency(train, ITEMS).todense(), dense(train), rtol=1e-7)
+    np.testing.assert_allclose(normalization.normalized_adjacency_bcoo(train, ITEMS).todense(), dense(train), rtol=1e-7)
 
 
 def test_float64_is_exact(train):
     with jax.enable_x64(True):
-        found = normalization.adjacency(train, ITEMS, jnp.float64)
+        found = normalization.normalized_adjacency_bcoo(train, ITEMS, jnp.float64)
         assert found.dtype == jnp.float64
         np.testing.assert_allclose(found.todense(), dense(train), rtol=1e-15)
 
 
 def test_entries_are_sorted_unique_and_twice_the_train_pairs(train):
-    found = normalization.adjacency(train, ITEMS)
+    found = normalization.normalized_adjacency_bcoo(train, ITEMS)
     keys = np.asarray(found.indices[:, 0]).astype(int) * (USERS + ITEMS) + np.asarray(found.indices[:, 1])
     assert (np.diff(keys) > 0).all()
     assert found.nse == 2 * train.nnz
@@ -50,13 +50,15 @@ def test_entries_are_sorted_unique_and_twice_the_train_pairs(train):
 
 
 def test_the_largest_eigenvalue_is_1(train):
-    eigenvalues = np.linalg.eigvalsh(np.asarray(normalization.adjacency(train, ITEMS).todense(), np.float64))
+    eigenvalues = np.linalg.eigvalsh(
+        np.asarray(normalization.normalized_adjacency_bcoo(train, ITEMS).todense(), np.float64)
+    )
     assert eigenvalues.max() == pytest.approx(1, abs=1e-6)
     assert eigenvalues.min() == pytest.approx(-1, abs=1e-6)  # a bipartite graph's spectrum is symmetric
 
 
 def test_nodes_without_an_edge_have_an_empty_row(train):
-    found = np.asarray(normalization.adjacency(train, ITEMS).todense())
+    found = np.asarray(normalization.normalized_adjacency_bcoo(train, ITEMS).todense())
     alone = [USERS - 2, USERS - 1, USERS + ITEMS - 2, USERS + ITEMS - 1]
     assert (found[alone] == 0).all()
     assert np.isfinite(found).all()
@@ -64,20 +66,20 @@ def test_nodes_without_an_edge_have_an_empty_row(train):
 
 @pytest.mark.parametrize("block", [1, 37])
 def test_values_are_the_same_whatever_the_blocks(train, block, monkeypatch):
-    expected = normalization.normalized(train, ITEMS)
+    expected = normalization.normalized_adjacency(train, ITEMS)
     monkeypatch.setattr(csr, "BLOCK", block)
-    assert np.array_equal(normalization.normalized(train, ITEMS).data, expected.data)
+    assert np.array_equal(normalization.normalized_adjacency(train, ITEMS).data, expected.data)
 
 
 def test_more_entries_than_an_int32_counts_are_refused():
     pairs = np.broadcast_to(np.int32(0), 2**30)
     with pytest.raises(OverflowError, match="2147483648 entries"):
-        normalization.normalized(csr.CSR(np.array([0, 2**30], np.int32), pairs), 1)
+        normalization.normalized_adjacency(csr.CSR(np.array([0, 2**30], np.int32), pairs), 1)
 
 
 def test_published_graph_has_twice_its_interactions(published):
     from lgcn_jax.data import datasets
 
     interactions = datasets.load(DataSettings(dataset="gowalla", data_dir=published("gowalla")))
-    found = normalization.adjacency(interactions.train, interactions.num_items)
+    found = normalization.normalized_adjacency_bcoo(interactions.train, interactions.num_items)
     assert (found.nse, found.shape) == (2 * 810_128, (29_858 + 40_981,) * 2)

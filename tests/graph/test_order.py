@@ -24,7 +24,7 @@ def golden():
     items = (users * users + 7 * turns * users + turns**3) % 990 // 3 * 3 + users % 3
     items[turns == 0] %= 30
     pairs = np.append(users, 5_009), np.append(items, 999)
-    return normalization.normalized(csr.from_pairs(*pairs, (5_010, 1_000)), 1_000), 5_010
+    return normalization.normalized_adjacency(csr.from_pairs(*pairs, (5_010, 1_000)), 1_000), 5_010
 
 
 def digest(placed):
@@ -38,7 +38,7 @@ def matrix():
     users = random.integers(0, USERS - 5, 6000)
     items = random.integers(0, (ITEMS - 5) // 2, 6000) * 2 + users % 2
     users, items = np.append(users, np.arange(USERS)), np.append(items, np.zeros(USERS, int))
-    return normalization.normalized(csr.from_pairs(users, items, (USERS, ITEMS)), ITEMS)
+    return normalization.normalized_adjacency(csr.from_pairs(users, items, (USERS, ITEMS)), ITEMS)
 
 
 def orders(matrix):
@@ -92,12 +92,12 @@ def test_dealt_rows_hold_equal_numbers_of_edges_and_each_share_ends_without_a_no
 
 
 def test_tiny_graphs_can_be_ordered():
-    matrix = normalization.normalized(csr.from_pairs([0], [0], (1, 1)), 1)
+    matrix = normalization.normalized_adjacency(csr.from_pairs([0], [0], (1, 1)), 1)
     assert sorted(order.locality_order(matrix, 1).row.tolist()) == [0, 1]
 
 
 def test_a_graph_without_an_edge_can_be_ordered():
-    matrix = normalization.normalized(csr.empty(350), 250)
+    matrix = normalization.normalized_adjacency(csr.empty(350), 250)
     assert sorted(order.locality_order(matrix, 350).row.tolist()) == list(range(600))
 
 

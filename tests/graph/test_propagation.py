@@ -12,12 +12,12 @@ import scipy.sparse
 
 from lgcn_jax.data import csr
 from lgcn_jax.graph import normalization, propagation
-from lgcn_jax.graph.compressed import Bcsr
-from lgcn_jax.graph.layout import max_capacity
+from lgcn_jax.graph.compressed import BcsrLayout
+from lgcn_jax.graph.layout import max_padded_sizes
 from lgcn_jax.graph.propagation import LAYOUTS
 
 USERS, ITEMS, DIM = 150, 90, 16
-WORKING = propagation.working()
+WORKING = propagation.available_layouts()
 TOLERANCE = {"float32": 2e-6, "float64": 1e-13}
 
 
@@ -32,7 +32,7 @@ def matrix_of(dtype="float32"):
     random = np.random.default_rng(1)
     users = np.concatenate([random.integers(0, USERS - 10, 900), np.arange(USERS - 10)])
     items = np.concatenate([random.integers(0, ITEMS - 10, 900), np.zeros(USERS - 10, int)])
-    return normalization.normalized(csr.from_pairs(users, items, (USERS, ITEMS)), ITEMS, dtype)
+    return normalization.normalized_adjacency(csr.from_pairs(users, items, (USERS, ITEMS)), ITEMS, dtype)
 
 
 def table(dtype="float32"):
@@ -43,7 +43,7 @@ def table(dtype="float32"):
 def test_product_is_scipys(name, dtype):
     matrix = matrix_of(dtype)
     expected = matrix @ np.asarray(table(dtype))
-    found = jax.jit(propagation.propagate)(propagation.prepare(matrix, name), table(dtype))
+    found = jax.jit(propagation.propagate)(propagation.make_layout(matrix, name), table(dtype))
     assert found.dtype == dtype
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE[dtype])
 
@@ -51,7 +51,7 @@ def test_product_is_scipys(name, dtype):
 @pytest.mark.parametrize("name", WORKING)
 def test_gradient_is_that_of_the_dense_product(name, dtype):
     matrix, x = matrix_of(dtype), table(dtype)
-    layout, dense = propagation.prepare(matrix, name), jnp.asarray(matrix.todense())
+    layout, dense = propagation.make_layout(matrix, name), jnp.asarray(matrix.todense())
 
     def loss(product):
         return lambda x: jnp.sum(jnp.sin(product(x)))
@@ -72,7 +72,7 @@ NODES = {
 @pytest.mark.parametrize("name", WORKING)
 def test_rows_and_spread_are_a_product_and_its_transpose(name, nodes, dtype):
     matrix, x, nodes = matrix_of(dtype), table(dtype), jnp.asarray(NODES[nodes], jnp.int32)
-    layout, dense = propagation.prepare(matrix, name), np.asarray(matrix.todense())
+    layout, dense = propagation.make_layout(matrix, name), np.asarray(matrix.todense())
     assert layout.num_rows == USERS + ITEMS
     found = jax.jit(lambda layout, x: layout.rows(x, nodes))(layout, x)
     np.testing.assert_allclose(found, (dense @ np.asarray(x))[nodes], rtol=0, atol=TOLERANCE[dtype])
@@ -85,16 +85,16 @@ def test_rows_and_spread_are_a_product_and_its_transpose(name, nodes, dtype):
 
 def test_the_cases_take_both_branches_of_bcsr():
     matrix = matrix_of()
-    degree, capacity = np.diff(matrix.indptr), matrix.nnz // Bcsr.SHARE
+    degree, padded_sizes = np.diff(matrix.indptr), matrix.nnz // BcsrLayout.SHARE
     entries = {case: degree[nodes].sum() for case, nodes in NODES.items()}
-    assert 0 < entries["few"] < capacity < entries["all, twice"]
+    assert 0 < entries["few"] < padded_sizes < entries["all, twice"]
 
 
 @pytest.mark.parametrize("weights", [(1.0,), (0.25, 0.75), (0.1, 0.2, 0.3, 0.4)])
 @pytest.mark.parametrize("name", WORKING)
 def test_combined_rows_and_their_gradient_are_those_of_dense_powers(name, weights, dtype):
     matrix, x, nodes = matrix_of(dtype), table(dtype), jnp.asarray(NODES["few"], jnp.int32)
-    layout, dense = propagation.prepare(matrix, name), jnp.asarray(matrix.todense())
+    layout, dense = propagation.make_layout(matrix, name), jnp.asarray(matrix.todense())
 
     def powers(x):
         layers = [x]
@@ -106,7 +106,7 @@ def test_combined_rows_and_their_gradient_are_those_of_dense_powers(name, weight
         return lambda x: sum(jnp.sum(jnp.sin(part)) for part in rows(x))
 
     def combined(x):
-        return propagation.combined_rows(layout, weights, x, nodes)
+        return propagation.combine_layers_at(layout, weights, x, nodes)
 
     for found, expected in zip(jax.jit(combined)(x), powers(x), strict=True):
         np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE[dtype])
@@ -120,12 +120,12 @@ def test_combined_rows_and_their_gradient_are_those_of_dense_powers(name, weight
 def test_the_gradient_of_rows_cut_over_devices_is_that_of_all(weights, shared):
     """On each device, and also where sums are rounded: node 7 has rows in both parts, and among the shared ones."""
     shared = None if shared is None else jnp.asarray(shared, jnp.int32)
-    layout, x = propagation.prepare(matrix_of(), "bcsr", "bfloat16"), table()
+    layout, x = propagation.make_layout(matrix_of(), "bcsr", "bfloat16"), table()
     nodes = jnp.asarray([[3, 7, 7, USERS], [USERS + 5, 3, 7, USERS - 1]], jnp.int32)  # two parts of a batch of four
 
     def gradient(nodes, axis=None):
         def loss(x):
-            found = propagation.combined_rows(layout, weights, x, nodes, shared, axis)
+            found = propagation.combine_layers_at(layout, weights, x, nodes, shared, axis)
             own = sum(jnp.sum(jnp.sin(part[: nodes.size])) for part in found)
             common = sum(jnp.sum(jnp.sin(part[nodes.size :])) for part in found)  # both devices have it
             return own + (0.5 if axis else 1.0) * common
@@ -148,8 +148,8 @@ def test_blocks_in_one_room_have_equal_shapes_and_add_up(name, dtype):
     blocks = [[matrix[rows, a:b].tocsr() for a, b in itertools.pairwise(edges)] for rows in (slice(0, 100), [3] * 100)]
     blocks[1][2] = scipy.sparse.csr_matrix(blocks[1][2].shape, dtype=dtype)
     for start, column in zip(edges, zip(*blocks, strict=True), strict=False):
-        capacity = max_capacity([LAYOUTS[name].capacity(block) for block in column])
-        made = [LAYOUTS[name].prepare(block, capacity) for block in column]
+        padded_sizes = max_padded_sizes([LAYOUTS[name].padded_sizes(block) for block in column])
+        made = [LAYOUTS[name].prepare(block, padded_sizes) for block in column]
         assert len({str(jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), one)) for one in made}) == 1
         for block, one in zip(column, made, strict=True):
             part = x[start : start + block.shape[1]]
@@ -162,7 +162,7 @@ def test_blocks_in_one_room_have_equal_shapes_and_add_up(name, dtype):
 
 @pytest.mark.parametrize("name", WORKING)
 def test_a_graph_of_one_edge(name):
-    layout = propagation.prepare(normalization.normalized(csr.from_pairs([0], [0], (1, 1)), 1), name)
+    layout = propagation.make_layout(normalization.normalized_adjacency(csr.from_pairs([0], [0], (1, 1)), 1), name)
     np.testing.assert_array_equal(
         propagation.propagate(layout, jnp.asarray([[1.0, 2.0], [3.0, 4.0]])), [[3, 4], [1, 2]]
     )
@@ -172,48 +172,48 @@ def test_a_graph_of_one_edge(name):
 def test_no_temporary_grows_with_edges_times_width(name):
     random = np.random.default_rng(3)
     train = csr.from_pairs(random.integers(0, 300, 40_000), random.integers(0, 200, 40_000), (300, 200))
-    matrix, x = normalization.normalized(train, 200), jnp.ones((500, 64))
-    compiled = jax.jit(propagation.propagate).lower(propagation.prepare(matrix, name), x).compile()
+    matrix, x = normalization.normalized_adjacency(train, 200), jnp.ones((500, 64))
+    compiled = jax.jit(propagation.propagate).lower(propagation.make_layout(matrix, name), x).compile()
     edges_times_width = matrix.nnz * 64 * 4
     assert compiled.memory_analysis().temp_size_in_bytes < edges_times_width / 10
 
 
-def rounded(x):
+def low_precision(x):
     return np.asarray(jnp.asarray(x, jnp.bfloat16), x.dtype)
 
 
 @pytest.mark.parametrize("name", WORKING)
 def test_bfloat16_rounds_what_a_product_reads_and_nothing_else(name, dtype):
     matrix, x, nodes = matrix_of(dtype), np.asarray(table(dtype)), jnp.asarray(NODES["few"], jnp.int32)
-    layout, dense = propagation.prepare(matrix, name, "bfloat16"), matrix.toarray()
+    layout, dense = propagation.make_layout(matrix, name, "bfloat16"), matrix.toarray()
     found = jax.jit(propagation.propagate)(layout, x)
     assert found.dtype == dtype
-    np.testing.assert_allclose(found, dense @ rounded(x), rtol=0, atol=TOLERANCE[dtype])
+    np.testing.assert_allclose(found, dense @ low_precision(x), rtol=0, atol=TOLERANCE[dtype])
 
     @jax.jit
     def rows_and_gradient(x):
-        found, pull = jax.vjp(lambda x: propagation.combined_rows(layout, (0.5, 0.3, 0.2), x, nodes)[0], x)
+        found, pull = jax.vjp(lambda x: propagation.combine_layers_at(layout, (0.5, 0.3, 0.2), x, nodes)[0], x)
         return found, pull(found)[0]
 
     found, gradient = rows_and_gradient(x)
-    inner = np.asarray(0.3, dtype) * x + np.asarray(0.2, dtype) * (dense @ rounded(x))
-    expected = 0.5 * x + dense @ rounded(inner)
+    inner = np.asarray(0.3, dtype) * x + np.asarray(0.2, dtype) * (dense @ low_precision(x))
+    expected = 0.5 * x + dense @ low_precision(inner)
     np.testing.assert_allclose(found, expected[np.asarray(nodes)], rtol=0, atol=2e-3)  # `inner` is rounded too
     # Backwards, the sums of equal nodes are rounded.
     summed = np.zeros_like(x)
     np.add.at(summed, np.asarray(nodes), np.asarray(found))
-    last = dense @ rounded(np.asarray(0.2, dtype) * summed) + np.asarray(0.3, dtype) * summed
-    np.testing.assert_allclose(gradient, dense @ rounded(last) + 0.5 * summed, rtol=0, atol=2e-3)
+    last = dense @ low_precision(np.asarray(0.2, dtype) * summed) + np.asarray(0.3, dtype) * summed
+    np.testing.assert_allclose(gradient, dense @ low_precision(last) + 0.5 * summed, rtol=0, atol=2e-3)
 
 
 def step_for(name, dtype, platform):
     """The text of the rows of three layers and their gradient, lowered for a platform that need not be there."""
     matrix, nodes = matrix_of(), jnp.asarray(NODES["the hub"], jnp.int32)
     layout = LAYOUTS[name].prepare(matrix)
-    layout = propagation.Rounded(layout) if dtype == "bfloat16" else layout
+    layout = propagation.LowPrecisionLayout(layout) if dtype == "bfloat16" else layout
 
     def loss(x, layout):
-        return jnp.sum(jnp.sin(propagation.combined_rows(layout, (0.25,) * 4, x, nodes)[0]))
+        return jnp.sum(jnp.sin(propagation.combine_layers_at(layout, (0.25,) * 4, x, nodes)[0]))
 
     return jax.jit(jax.grad(loss)).trace(table(), layout).lower(lowering_platforms=(platform,)).as_text()
 
@@ -245,6 +245,6 @@ def test_cusparse_does_not_work_on_a_cpu():
 
 
 def test_auto_is_the_platforms_layout():
-    assert propagation.choose("auto") == "bcsr"
-    assert propagation.choose("bucket") == "bucket"
-    assert isinstance(propagation.prepare(matrix_of()), Bcsr)
+    assert propagation.resolve_layout_name("auto") == "bcsr"
+    assert propagation.resolve_layout_name("bucket") == "bucket"
+    assert isinstance(propagation.make_layout(matrix_of()), BcsrLayout)

@@ -14,7 +14,7 @@ from flax import nnx
 from lgcn_jax.config import Config
 from lgcn_jax.data import csr, interactions
 from lgcn_jax.evaluation import ranking
-from lgcn_jax.evaluation.task import Task
+from lgcn_jax.evaluation.task import EvaluationTask
 from lgcn_jax.graph import compressed, normalization, propagation
 from lgcn_jax.graph.propagation import Adjacency
 from lgcn_jax.losses.bpr import ranking as ranking_term
@@ -53,10 +53,10 @@ class Ours:
 
     def __init__(self, config: Config, world: World):
         self.config, self.table = config, world.table
-        self.bcoo = normalization.adjacency(world.train, ITEMS, world.table.dtype)
-        matrix = normalization.normalized(world.train, ITEMS, world.table.dtype)
+        self.bcoo = normalization.normalized_adjacency_bcoo(world.train, ITEMS, world.table.dtype)
+        matrix = normalization.normalized_adjacency(world.train, ITEMS, world.table.dtype)
         rows = jnp.arange(USERS + ITEMS, dtype=jnp.int32)
-        self.adjacency = Adjacency(propagation.prepare(matrix, config.graph.propagation), rows)
+        self.adjacency = Adjacency(propagation.make_layout(matrix, config.graph.propagation), rows)
         self.graphdef, state = init(config, rows)
         params = jax.tree.map(lambda _: jnp.asarray(world.table), state.params)  # its only leaf is the table
         self.state = TrainState(params, config.build_optimizer().init(params))
@@ -101,11 +101,11 @@ def settings(propagation="bcoo", **more) -> Config:
 def test_batches_are_small_enough_for_what_a_layout_does_for_some_rows_alone(steps):
     """Bcsr's own `rows` and `spread` are for fewer rows than there are, with up to 1/SHARE of all entries."""
     world = World.random("float64", steps)
-    degree = np.diff(normalization.normalized(world.train, ITEMS).indptr)
+    degree = np.diff(normalization.normalized_adjacency(world.train, ITEMS).indptr)
     for batch in world.batches:
         nodes = (batch + np.array([0, USERS, USERS])).ravel()
         assert len(nodes) < USERS + ITEMS
-        assert degree[nodes].sum() < 0.99 * (degree.sum() // compressed.Bcsr.SHARE)
+        assert degree[nodes].sum() < 0.99 * (degree.sum() // compressed.BcsrLayout.SHARE)
 
 
 def test_entries_of_the_adjacency_matrix(dtype):
@@ -215,8 +215,8 @@ def test_metrics_are_those_of_a_loop_over_users(dtype):
     test = csr.filter_entries(test, ~csr.isin(test, world.train, ITEMS))
     data = interactions.Interactions("random", np.arange(USERS), np.arange(ITEMS), world.train, csr.empty(USERS), test)
     ours = Ours(settings(), world)
-    task = Task.of(data, "test", chunk_elements=7 * ITEMS)
-    scorer = programs.trained(ours.graphdef, ours.state.params, ours.adjacency, task, USERS)
+    task = EvaluationTask.of(data, "test", chunk_elements=7 * ITEMS)
+    scorer = programs.make_encoder_scorer(ours.graphdef, ours.state.params, ours.adjacency, task, USERS)
     found = ranking.evaluate(scorer, task, (1, 5, ITEMS))
     users, items = (rows.detach().numpy() for rows in theirs(settings(), world).final())
     expected = loop(users @ items.T, world.train, test, (1, 5, ITEMS))

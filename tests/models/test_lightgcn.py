@@ -18,8 +18,10 @@ def model(weights, nodes=50, dim=8, std=0.1) -> LightGCN:
 @pytest.fixture
 def layout():
     random = np.random.default_rng(0)
-    return propagation.prepare(
-        normalization.normalized(csr.from_pairs(random.integers(0, 30, 200), random.integers(0, 20, 200), (30, 20)), 20)
+    return propagation.make_layout(
+        normalization.normalized_adjacency(
+            csr.from_pairs(random.integers(0, 30, 200), random.integers(0, 20, 200), (30, 20)), 20
+        )
     )
 
 

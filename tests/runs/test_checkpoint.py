@@ -127,7 +127,7 @@ def test_every_damaged_file_of_the_arrays_is_named(small, tmp_path):
 
 def test_a_folder_without_checkpoints_is_refused(tmp_path):
     with pytest.raises(InputError, match="no checkpoint"):
-        selection.choose(tmp_path, "best", "recall@20")
+        selection.select_checkpoint(tmp_path, "best", "recall@20")
 
 
 def test_a_removed_checkpoint_that_is_a_link_leaves_its_target(small, tmp_path):
@@ -164,7 +164,7 @@ def test_a_save_that_fails_in_the_background_is_told_soon(small, tmp_path, monke
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(integrity.SummedHandler, "finalize", fail)
+    monkeypatch.setattr(integrity.ChecksumHandler, "finalize", fail)
     checkpoints = Checkpoints(tmp_path, "recall@20")
     checkpoints.save(snapshot(small), STEPS, FACTS)
     while checkpoints._manager.is_saving_in_progress():
@@ -212,17 +212,21 @@ def test_a_choice_beside_a_run_that_removes_the_best_checkpoint_looks_again(smal
         return found
 
     monkeypatch.setattr(selection, "verify", verify_beside_a_run)
-    assert selection.choose(tmp_path, "best", "recall@20") == selection.Choice(4 * STEPS, "", [])
+    assert selection.select_checkpoint(tmp_path, "best", "recall@20") == selection.CheckpointSelection(
+        4 * STEPS, "", []
+    )
 
 
 def test_where_the_best_checkpoint_is_lost_the_best_that_is_left_is_named(small, tmp_path):
     saved(tmp_path, *with_the_first_as_best(small, 0.5, 0.3, 0.2))
     (tmp_path / str(STEPS) / "meta" / "metadata").unlink()
-    choice = selection.choose(tmp_path, "best", "recall@20")
+    choice = selection.select_checkpoint(tmp_path, "best", "recall@20")
     assert choice.step == 2 * STEPS
     assert choice.missing.startswith(f"the best checkpoint, {STEPS}, is lost (metadata is missing)")
     assert choice.missing.endswith(f"{2 * STEPS} is the best of those that are left")
-    assert selection.choose(tmp_path, "latest", "recall@20") == selection.Choice(3 * STEPS, "", [])
+    assert selection.select_checkpoint(tmp_path, "latest", "recall@20") == selection.CheckpointSelection(
+        3 * STEPS, "", []
+    )
 
 
 def test_where_no_checkpoint_left_was_evaluated_the_newest_is_taken(small, tmp_path):
@@ -231,7 +235,7 @@ def test_where_no_checkpoint_left_was_evaluated_the_newest_is_taken(small, tmp_p
     later = [place._replace(progress=dataclasses.replace(place.progress, last=latest)) for place in later]
     saved(tmp_path, first, *later)
     (tmp_path / str(STEPS) / "meta" / "metadata").unlink()
-    choice = selection.choose(tmp_path, "best", "recall@20")
+    choice = selection.select_checkpoint(tmp_path, "best", "recall@20")
     assert choice.step == 3 * STEPS
     assert choice.missing.endswith(f"of those that are left none was evaluated, {3 * STEPS} is the newest")
 
@@ -245,7 +249,7 @@ def test_of_whole_checkpoints_those_are_superfluous_that_orbax_would_have_remove
         for place in places:
             saved(tmp_path / str(place.progress.epoch), place)
         good = {n * STEPS: integrity.verify(tmp_path / str(n), n * STEPS) for n in range(1, 6)}
-        assert sorted(good.keys() - checkpoint.superfluous(good, "recall@20")) == left, metrics
+        assert sorted(good.keys() - checkpoint.steps_to_prune(good, "recall@20")) == left, metrics
         shutil.rmtree(tmp_path / "all")
         for n in range(1, 6):
             shutil.rmtree(tmp_path / str(n))

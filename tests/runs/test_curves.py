@@ -56,7 +56,7 @@ def test_what_others_are_held_against_is_drawn_as_open_circles():
 
 
 def test_pictures_are_written(tmp_path, rows):
-    (tmp_path / "curves.png").write_bytes(curves.of_run(rows))
+    (tmp_path / "curves.png").write_bytes(curves.plot_run(rows))
     height, width, _ = shape(tmp_path / "curves.png")
     assert width == 3.0 * height / 0.9  # three panels of 5 x 4.5 inches
 

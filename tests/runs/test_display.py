@@ -158,11 +158,11 @@ def test_quiet_shows_nothing(monkeypatch):
 
 def test_tables_align():
     rows = {"gowalla, test part": {}, "best": {"epoch": 3, "recall@20": 0.18244, "ndcg@20": 0.1}}
-    assert display.table(rows).splitlines() == [
+    assert display.format_table(rows).splitlines() == [
         "gowalla, test part     recall@20       ndcg@20",
         "best                      0.1824        0.1000",
     ]
 
 
 def test_facts_align_and_numbers_have_separators():
-    assert display.facts({"users": 29858, "of": "gowalla"}) == "users  29,858\nof     gowalla"
+    assert display.format_facts({"users": 29858, "of": "gowalla"}) == "users  29,858\nof     gowalla"

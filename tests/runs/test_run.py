@@ -284,7 +284,7 @@ def resealed(folder, **changes) -> None:
     for path in (folder / "checkpoints").rglob("metadata"):
         meta = json.loads(path.read_text()) | changes
         meta = {name: value for name, value in meta.items() if name != "sha256" and value is not None}
-        path.write_text(json.dumps(integrity.sealed(meta)))
+        path.write_text(json.dumps(integrity.with_checksum(meta)))
 
 
 @pytest.mark.parametrize("name", ["config", "content_sha256", "environment", "progress", "log", "steps_per_epoch"])
@@ -736,16 +736,19 @@ def test_patience_stated_anew_within_an_epoch_finishes_that_epoch_and_evaluates_
 def test_a_checkpoint_that_the_first_process_does_not_see_is_refused(trained):
     checkpoints = trained / "checkpoints"
     newest = integrity.steps(checkpoints)[-1]
-    seal = checkpoint.read_meta(checkpoints, newest)["sha256"]
-    assert resume._seen_alike(checkpoints, resume.Survey(newest, seal, [newest], [], []))["sha256"] == seal
+    seal = checkpoint.read_metadata(checkpoints, newest)["sha256"]
+    assert resume._seen_alike(checkpoints, resume.CheckpointInventory(newest, seal, [newest], [], []))["sha256"] == seal
     with pytest.raises(InputError, match="another checkpoint than the first process sees"):
-        resume._seen_alike(checkpoints, resume.Survey(newest, "0" * 64, [newest], [], []))
+        resume._seen_alike(checkpoints, resume.CheckpointInventory(newest, "0" * 64, [newest], [], []))
     with pytest.raises(InputError, match="expected the checkpoint that the first process sees"):
-        resume._seen_alike(checkpoints, resume.Survey(newest + 1, seal, [newest + 1], [], []))
+        resume._seen_alike(checkpoints, resume.CheckpointInventory(newest + 1, seal, [newest + 1], [], []))
 
 
 def test_a_process_that_sees_another_folder_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(agreement, "SEEN_SECONDS", 0.2)
     monkeypatch.setattr(agreement.processes, "broadcast_from_first", lambda place, value: "the lock of elsewhere")
-    with pytest.raises(InputError, match="expected a folder that all processes see"), agreement.held(tmp_path):
+    with (
+        pytest.raises(InputError, match="expected a folder that all processes see"),
+        agreement.lock_across_processes(tmp_path),
+    ):
         pass

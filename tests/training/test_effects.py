@@ -46,8 +46,8 @@ def by_hand(sampler: str = "user", propagation_dtype: str = "float32") -> np.nda
     """The same of sampler, product and train step alone, rows in the order of ids, an epoch a loop of Python."""
     data = datasets.load(CONFIG.data)
     rows = jnp.arange(data.num_users + data.num_items, dtype=jnp.int32)
-    matrix = normalization.normalized(data.train, data.num_items)
-    adjacency = Adjacency(propagation.prepare(matrix, "bcsr", propagation_dtype), rows)
+    matrix = normalization.normalized_adjacency(data.train, data.num_items)
+    adjacency = Adjacency(propagation.make_layout(matrix, "bcsr", propagation_dtype), rows)
     graphdef, state = init(CONFIG, rows)
     drawn = sampling.build(SAMPLERS[sampler](), data.train, data.num_items)
     step = jax.jit(make_train_step(CONFIG, graphdef, data.num_users))
@@ -110,7 +110,7 @@ def test_the_order_of_rows_reaches_a_run_and_changes_no_number_but_for_rounding(
     assert (rows == ids).all() == (name == "natural")
     if name != "natural":
         data = datasets.load(CONFIG.data)
-        local = order.locality_order(normalization.normalized(data.train, data.num_items), data.num_users)
+        local = order.locality_order(normalization.normalized_adjacency(data.train, data.num_items), data.num_users)
         np.testing.assert_array_equal(rows, local.row)
 
 

@@ -24,12 +24,12 @@ _LOST = re.compile(
 LAST_WORDS = 1 << 14  # bytes of C++ messages among which the reason of an abort is looked for
 
 
-def several() -> bool:
+def is_multiprocess() -> bool:
     """Whether this process is one of several of a run."""
     return distributed.global_state.client is not None and process_count() > 1
 
 
-def is_first() -> bool:
+def is_primary() -> bool:
     """Whether this is the process that writes and prints."""
     return process_index() == 0
 
@@ -44,13 +44,13 @@ def process_count() -> int:
     return distributed.global_state.num_processes
 
 
-def lost(reason: str) -> str:
+def peer_lost_message(reason: str) -> str:
     """The line that is told where another process is gone; `reason` is what JAX says of it."""
     known = re.search(r"Task (\d+) heartbeat timeout", reason)
     first = "PollForError" in reason or "leader" in reason
     pair = process_count() == 2  # so that there is only one other
-    who = f"process {known[1]}" if known else "process 1" if pair and is_first() else "another process"
-    if not known and not is_first() and (first or pair):
+    who = f"process {known[1]}" if known else "process 1" if pair and is_primary() else "another process"
+    if not known and not is_primary() and (first or pair):
         who = "the first process"
     what = "did not answer in time" if re.search("timed out", reason, re.IGNORECASE) else "is gone"
     never_met = re.search(".*(initialization failed|unreachable|no route).*", reason, re.IGNORECASE)
@@ -59,12 +59,12 @@ def lost(reason: str) -> str:
     return f"{who} of this run {what}; the same command continues"
 
 
-def is_lost(error: BaseException) -> bool:
+def is_peer_lost(error: BaseException) -> bool:
     """Whether a library below says that another process is gone."""
-    return not isinstance(error, WriteError) and bool(_LOST.search(str(error))) and not is_our_own(error)
+    return not isinstance(error, WriteError) and bool(_LOST.search(str(error))) and not is_own_error(error)
 
 
-def is_our_own(error: BaseException) -> bool:
+def is_own_error(error: BaseException) -> bool:
     """Whether an error is certainly of this process alone: the operating system's about files, or want of memory."""
     named = isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError | TimeoutError)
     return bool(named) or "os_error_code=" in str(error) or "RESOURCE_EXHAUSTED" in str(error)
@@ -78,7 +78,7 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 @contextlib.contextmanager
-def quiet_libraries() -> Iterator[None]:
+def silence_libraries() -> Iterator[None]:
     """While entered, C++ writes its messages to a file, and a process that it aborts ends in one line.
 
     JAX's service aborts a process, with a stack of C++, where another one is gone. `sys.stderr` still is the user's.
@@ -93,7 +93,7 @@ def quiet_libraries() -> Iterator[None]:
             size = os.fstat(messages.fileno()).st_size
             said = os.pread(messages.fileno(), LAST_WORDS, max(0, size - LAST_WORDS)).decode(errors="replace")
             if _LOST.search(said):
-                ending.end(1, lost(said))
+                ending.exit_process(1, peer_lost_message(said))
             os.write(users, said.encode())  # something else, which is told as it is
 
         handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(aborted)

@@ -25,7 +25,7 @@ LAYOUTS: dict[str, type[Layout]] = {
     "cusparse": CusparseLayout,
 }
 
-# BCSR has a kernel of its own on CPU only; elsewhere its fallback scatters, so `BucketLayout`, which gathers, is the default.
+# BCSR has a kernel of its own on CPU only; elsewhere its fallback scatters, so `BucketLayout`, which gathers, is there.
 FASTEST = {"cpu": "bcsr"}
 
 

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from lgcn_jax.cli.command import DATA
-from lgcn_jax.devices.mesh import NODES, PER_DEVICE, ROWS, WHOLE, local_slice, psum
+from lgcn_jax.devices.mesh import DATA, NODES, PER_DEVICE, ROWS, WHOLE, local_slice, psum
 from lgcn_jax.evaluation import ranking
 from lgcn_jax.evaluation.ranking import EvaluationTask
 from lgcn_jax.evaluation.scorers import EncoderScorer

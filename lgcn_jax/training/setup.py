@@ -14,10 +14,9 @@ from jax.experimental import multihost_utils
 from jax.sharding import SingleDeviceSharding
 
 from lgcn_jax import sampling
-from lgcn_jax.cli.command import DATA
 from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
-from lgcn_jax.devices.mesh import NODES, ROWS, WHOLE, Mesh, ring_gather
+from lgcn_jax.devices.mesh import DATA, NODES, ROWS, WHOLE, Mesh, ring_gather
 from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation import task
 from lgcn_jax.evaluation.ranking import EvaluationTask

@@ -23,6 +23,7 @@ test-long: .venv/test
 lint: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # Results are kept in mutants/, so that a run that was stopped goes on. Without the published data sets.
 mutants: export PYTHONPATH = $(CURDIR)/experiments/reliability

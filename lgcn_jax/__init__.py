@@ -1,1 +1,58 @@
-"""LightGCN with the enhanced loss, in JAX."""
+"""LightGCN with the enhanced loss, in JAX.
+
+>>> import lgcn_jax as lg
+>>> interactions = lg.load("synthetic", num_users=100, num_items=80, num_interactions=1500)
+>>> model = lg.LightGCN(epochs=2, embedding_dim=8, top_k=(5,)).fit(interactions, quiet=True)
+>>> sorted(model.evaluate(interactions, k=5))
+['ndcg@5', 'precision@5', 'recall@5']
+
+What is imported here is imported when it is first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from lgcn_jax.errors import InputError, WriteError
+from lgcn_jax.version import __version__
+
+if TYPE_CHECKING:
+    from lgcn_jax.data.interactions import Interactions
+    from lgcn_jax.data.reading import load, read
+    from lgcn_jax.serving.models import LightGCN, Model, Popularity, load_model
+    from lgcn_jax.serving.recommendations import Recommendations
+
+__all__ = [
+    "InputError",
+    "Interactions",
+    "LightGCN",
+    "Model",
+    "Popularity",
+    "Recommendations",
+    "WriteError",
+    "__version__",
+    "load",
+    "load_model",
+    "read",
+]
+
+_HOMES = {
+    "Interactions": "data.interactions",
+    "load": "data.reading",
+    "read": "data.reading",
+    "LightGCN": "serving.models",
+    "Model": "serving.models",
+    "Popularity": "serving.models",
+    "load_model": "serving.models",
+    "Recommendations": "serving.recommendations",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -21,7 +21,7 @@ from lgcn_jax.optimization import SCHEDULES, Adam, Optimizer, Schedule
 from lgcn_jax.sampling import SAMPLERS, SamplerSettings
 from lgcn_jax.settings import Registry, Settings, fields, integer, text
 
-FORMAT = 2  # of config.json; 1 had no format, and the settings of the enhanced loss for BPR
+FORMAT = 2  # of config.json; 1 had no format, for BPR the enhanced loss' settings, and no min_test_items
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,6 +121,8 @@ class Config:
             raise ValueError(f"format {found!r}, of which this version knows 1 to {FORMAT}")
         if not isinstance(values.get("dataset"), str) or not isinstance(values.get("data_dir"), str):
             raise TypeError("dataset and data_dir are no texts")
+        if found == 1:
+            values.setdefault("min_test_items", 0)
         if found == 1 and values.get("loss") == "bpr":
             values = {name: value for name, value in values.items() if name not in ("margin", "temperature", "alpha")}
         return cls.of(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

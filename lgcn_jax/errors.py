@@ -4,6 +4,12 @@
 class InputError(ValueError):
     """Input that cannot be used: `where` it stands, what was `found` there and what was `expected`.
 
+    >>> import lgcn_jax as lg
+    >>> lg.LightGCN(epochs=0)
+    Traceback (most recent call last):
+    ...
+    lgcn_jax.errors.InputError: --epochs: found 0, expected an integer from 1 to 2147483647
+
     Args:
       where: a flag (`--alpha`), a file, or a file and line (`train.txt:17`).
       found: what stands there, as text.
@@ -19,7 +25,11 @@ class InputError(ValueError):
 
 
 class WriteError(OSError):
-    """A file of a run that could not be written: `what` it was and the `reason`."""
+    """A file of a run that could not be written: `what` it was and the `reason`.
+
+    >>> str(WriteError("model", "No space left on device"))
+    'model could not be written: No space left on device'
+    """
 
     def __init__(self, what: object, reason: object):
         super().__init__(f"{what} could not be written: {reason}")

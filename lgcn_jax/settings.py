@@ -70,7 +70,10 @@ def fields(cls: type[Settings]) -> dict[str, dataclasses.Field]:
     return found
 
 
-class Registry(Mapping[str, type]):
+Part = typing.TypeVar("Part", bound=Settings)
+
+
+class Registry(Mapping[str, type[Part]], typing.Generic[Part]):
     """The parts of one kind, by the names that the command line knows them by.
 
     Attributes:
@@ -79,11 +82,11 @@ class Registry(Mapping[str, type]):
       help: what the flag chooses.
     """
 
-    def __init__(self, kind: str, help_text: str, parts: dict[str, type[Settings]]):
+    def __init__(self, kind: str, help_text: str, parts: dict[str, type[Part]]):
         self.kind, self.help, self.default = kind, help_text, next(iter(parts))
         self._parts = dict(parts)
 
-    def __getitem__(self, name: str) -> type[Settings]:
+    def __getitem__(self, name: str) -> type[Part]:
         if name not in self._parts:
             hint = " (--plugin=MODULE registers more)"
             raise InputError(f"--{self.kind}", repr(name), f"one of {', '.join(self._parts)}{hint}")
@@ -98,7 +101,7 @@ class Registry(Mapping[str, type]):
     def __len__(self) -> int:
         return len(self._parts)
 
-    def register(self, name: str) -> Callable[[type[Settings]], type[Settings]]:
+    def register(self, name: str) -> Callable[[type[Part]], type[Part]]:
         """A class decorator that makes a class of annotated fields a part of this kind.
 
         Raises:
@@ -106,7 +109,7 @@ class Registry(Mapping[str, type]):
           ValueError: another part has this name.
         """
 
-        def add(cls: type[Settings]) -> type[Settings]:
+        def add(cls: type[Part]) -> type[Part]:
             cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
             for field in dataclasses.fields(cls):
                 if "accepts" not in field.metadata:

@@ -120,12 +120,15 @@ def test_another_part_begins_with_its_own_defaults():
     assert config.replace(loss="enhanced", epochs=8) == Config.of(margin=0.3, l2=0.1, epochs=8)
 
 
+LATER = ("config_format", "model", "schedule", "min_test_items")
+
+
 def test_the_settings_of_runs_of_the_first_format_are_read():
     """They had a margin, a temperature and an alpha for BPR, too, and no model or schedule."""
     values = Config.of(dataset="gowalla", loss="bpr", epochs=7).to_json()
-    old = {name: value for name, value in values.items() if name not in ("config_format", "model", "schedule")}
+    old = {name: value for name, value in values.items() if name not in LATER}
     old |= {"margin": 0.0, "temperature": 1.0, "alpha": 1.0}
-    assert Config.of_json(old).to_json() == values
+    assert Config.of_json(old).to_json() == values | {"min_test_items": 0}
 
 
 def test_settings_of_a_later_format_are_refused(tmp_path):

@@ -6,4 +6,4 @@ from lgcn_jax.settings import Registry
 
 __all__ = ["BASELINES", "Baseline", "Popularity"]
 
-BASELINES = Registry("model", "the baseline that is scored", {"popularity": Popularity})
+BASELINES: Registry[Baseline] = Registry("model", "the baseline that is scored", {"popularity": Popularity})

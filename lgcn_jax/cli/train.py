@@ -24,7 +24,7 @@ from lgcn_jax.cli.flags import given
 from lgcn_jax.config import Config
 from lgcn_jax.data import datasets
 from lgcn_jax.data.interactions import Interactions
-from lgcn_jax.devices import mesh, processes, profile
+from lgcn_jax.devices import mesh, processes
 from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.runs import agreement, integrity, resume
 from lgcn_jax.system.signals import StopRequest
@@ -35,7 +35,6 @@ PROCESSES = {
     "process_id": ("", "which of them this is, from 0"),
     "process_timeout": ("", "seconds for a meeting of the processes, a block, an evaluation or a save (default: 600)"),
 }
-STEERING = ("overwrite", "profile")  # flags that are no settings, and on which the steps of a run depend
 
 
 def train(values: flags.FlagValues, request: StopRequest) -> int:
@@ -50,55 +49,37 @@ def train(values: flags.FlagValues, request: StopRequest) -> int:
 
 
 def _train(values: flags.FlagValues, folder: Path, request: StopRequest) -> int:
-    from lgcn_jax.runs import display, run
-    from lgcn_jax.training import loop
+    from lgcn_jax.runs import session
 
     first = processes.is_primary()
     quiet = values["quiet"].value or not first
     profiled = folder / "profile" if values["profile"].value else None
     with agreement.lock_across_processes(folder), _continuable(folder):
-        config, interactions, setup, point = _prepared(values, folder, quiet, request)
-        warn(f"{folder}: {note}" for note in point.notes if first)
+        prepared = _prepared(values, folder, quiet, request)
+        warn(f"{folder}: {note}" for note in prepared.point.notes if first)
+        config, interactions = prepared.config, prepared.interactions
         if not quiet:
             say(f"{_headline(interactions, config)}\n{interactions.noticed(config.evaluation.eval_split)}")
-        ready = loop.compile_run(setup, point.start)
-        request.begin_training()
-        with display.Display(config, quiet) as shown, profile.Profile(profiled) as trace:
-            result = run.run_training(folder, setup, interactions, ready, point.rows, shown, trace, request)
-    if profiled and first:
-        say(trace.told())
+        result, traced = session.train(folder, prepared, request, quiet, profiled)
+    if traced and first:
+        say(traced)
     return _report(result, folder, config, interactions, request.signal) if first else _status(result, request.signal)
 
 
-def _prepared(values: flags.FlagValues, folder: Path, quiet: bool, request: StopRequest) -> tuple:
-    """What a run of these flags is: its Config, Interactions, Setup, and the ResumePoint where it goes on.
+def _prepared(values: flags.FlagValues, folder: Path, quiet: bool, request: StopRequest):
+    """The run that these flags ask for, as `session.prepare` gives it."""
+    from lgcn_jax.runs import session
 
-    A signal is looked for after every stage.
-    """
-    from lgcn_jax.runs import workdir
-    from lgcn_jax.training.setup import build_setup
+    stated = absolute(given(values, settings_of_runs()))
 
-    workdir.check_is_run_folder(folder)
-    stated, anew = absolute(given(values, settings_of_runs())), values["overwrite"].value
-    stored = None if anew else resume.stored_settings(folder)
-    config = resume.resolve_config(folder, stored, stated) if stored else config_from_flags(stated)
-    flags_of_run = config.to_json() | {name: values[name].value for name in STEERING}
-    lies = "data_dir", "dataset"  # where data lie may differ; what they hold is compared below
-    alike = {f"--{name}": value for name, value in flags_of_run.items() if name not in lies}
-    processes.require_same("before data are read", alike)
-    request.check()
-    interactions = datasets.load(config.data, progress=not quiet and sys.stderr.isatty())
-    request.check()
-    processes.require_same("after data are read", {"--dataset": interactions.content_hash()})
-    setup = build_setup(config, interactions)
-    agreement.require_agreement(config, interactions, setup)
-    request.check()
-    if anew and processes.is_primary():
-        workdir.clear(folder)
-    processes.all_gather("before checkpoints are looked at")  # nobody looks into the folder before it is cleared
-    point = resume.restore_or_init(folder, setup, interactions)
-    request.check()
-    return config, interactions, setup, point
+    def settle(stored: Config | None) -> Config:
+        return resume.resolve_config(folder, stored, stated) if stored else config_from_flags(stated)
+
+    def load(config: Config) -> Interactions:
+        return datasets.load(config.data, progress=not quiet and sys.stderr.isatty())
+
+    steering = {"profile": values["profile"].value}
+    return session.prepare(folder, settle, load, request, values["overwrite"].value, steering)
 
 
 def _status(result: dict[str, Any], signal_number: int) -> int:

@@ -28,7 +28,7 @@ def load(settings: DataSettings, progress: bool = False) -> Interactions:
         raise InputError("--dataset", repr(settings.dataset), _expected(settings.dataset))
     if settings.validation_fraction:
         found = interactions.hold_out(found, settings.validation_fraction, settings.data_seed)
-    return found
+    return dataclasses.replace(found, source=settings)
 
 
 def is_name(dataset: str) -> bool:
@@ -44,7 +44,7 @@ def ignored_settings(settings: DataSettings) -> dict[str, str]:
     if settings.dataset == "synthetic" or settings.dataset in NAMED:
         unused["format"] = "a --dataset that is a path"
     if not _divided(settings.dataset):
-        unused["test_fraction"] = "a --dataset without a test part of its own"
+        unused |= dict.fromkeys(("test_fraction", "min_test_items"), "a --dataset without a test part of its own")
         if not settings.validation_fraction:
             unused["data_seed"] = "a --dataset that is split here, or --validation_fraction"
     return unused
@@ -83,16 +83,14 @@ def _synthetic(settings: DataSettings) -> Interactions:
     except ValueError:
         found = settings.num_interactions
         raise InputError("--num_interactions", found, "at most half of num_users * num_items") from None
-    return interactions.train_test_split_csr(
-        "synthetic", whole, settings.num_items, settings.test_fraction, settings.data_seed
-    )
+    return interactions.train_test_split_csr("synthetic", whole, settings.num_items, *_split(settings))
 
 
 def _named(settings: DataSettings, named: NamedDataset, progress: bool) -> Interactions:
     sources = filter(None, (named.train, named.test))
     parts = reader.read_all([find_or_fetch(settings, source, progress) for source in sources], named.format)
     if named.test is None:
-        return interactions.train_test_split(settings.dataset, *parts, settings.test_fraction, settings.data_seed)
+        return interactions.train_test_split(settings.dataset, *parts, *_split(settings))
     return interactions.assemble(settings.dataset, *parts)
 
 
@@ -100,7 +98,7 @@ def _from_path(settings: DataSettings, path: Path) -> Interactions:
     name = path.resolve().name
     if not path.is_dir():
         pairs = reader.read(path, settings.format)
-        found = interactions.train_test_split(str(path), pairs, settings.test_fraction, settings.data_seed)
+        found = interactions.train_test_split(str(path), pairs, *_split(settings))
         return dataclasses.replace(found, name=name)
     parts = [_part(path, part) for part in ("train", "test", "valid")]
     if None in parts[:2]:
@@ -108,6 +106,11 @@ def _from_path(settings: DataSettings, path: Path) -> Interactions:
         raise InputError(path, found, "train.* and test.* (and, where there is one, valid.*)")
     found = interactions.assemble(str(path), *reader.read_all([part for part in parts if part], settings.format))
     return dataclasses.replace(found, name=name)
+
+
+def _split(settings: DataSettings) -> tuple[float, int, int]:
+    """How a test part is split off."""
+    return settings.test_fraction, settings.data_seed, settings.min_test_items
 
 
 def _part(folder: Path, part: str) -> Path | None:

@@ -8,12 +8,18 @@ import numpy as np
 from lgcn_jax.data import csr
 from lgcn_jax.data.csr import CSR
 from lgcn_jax.data.reader import Pairs
+from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
 class Interactions:
     """A data set. Users and items are numbered densely, in the order of their raw ids.
+
+    >>> import lgcn_jax as lg
+    >>> interactions = lg.read(([7, 7, 9], [1, 2, 1]), test=([9], [2]))
+    >>> interactions.num_users, interactions.num_items, interactions.train.nnz, interactions.test.nnz
+    (2, 2, 3, 1)
 
     Attributes:
       name: what to call it in reports.
@@ -23,6 +29,7 @@ class Interactions:
       valid: CSR, disjoint from train; without entries unless a validation part was given or held out.
       test: CSR, disjoint from train and valid.
       notes: counts of what was met and handled while reading.
+      source: the settings that it was loaded by, None where it was made of arrays.
     """
 
     name: str
@@ -32,6 +39,7 @@ class Interactions:
     valid: CSR
     test: CSR
     notes: dict[str, int] = dataclasses.field(default_factory=dict)
+    source: DataSettings | None = None
 
     @property
     def num_users(self) -> int:
@@ -127,18 +135,23 @@ def assemble(name: str, train: Pairs, test: Pairs, valid: Pairs | None = None) -
     return Interactions(name, user_ids, item_ids, train_csr, valid_csr, test_csr, notes)
 
 
-def train_test_split(name: str, pairs: Pairs, test_fraction: float, seed: int) -> Interactions:
-    """Interactions from one file: of each user's n items, floor(n * test_fraction) drawn by `seed` are test."""
+def train_test_split(name: str, pairs: Pairs, test_fraction: float, seed: int, min_test: int = 0) -> Interactions:
+    """Interactions from one file: of each user's n items, some drawn by `seed` are test.
+
+    They are floor(n * test_fraction), but at least `min_test` where the user then still has a train item.
+    """
     nothing = Pairs(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int32), {})
     whole = assemble(name, pairs, nothing)
-    train, test = _split_off(whole.train, test_fraction, seed)
+    train, test = _split_off(whole.train, test_fraction, seed, min_test)
     return dataclasses.replace(whole, train=train, test=test)
 
 
-def train_test_split_csr(name: str, whole: CSR, num_items: int, test_fraction: float, seed: int) -> Interactions:
+def train_test_split_csr(
+    name: str, whole: CSR, num_items: int, test_fraction: float, seed: int, min_test: int = 0
+) -> Interactions:
     """As `train_test_split`, from compressed rows whose numbers are the raw ids; empty ones stay."""
     ids = np.arange(whole.num_rows, dtype=np.int32), np.arange(num_items, dtype=np.int32)
-    train, test = _split_off(whole, test_fraction, seed)
+    train, test = _split_off(whole, test_fraction, seed, min_test)
     return Interactions(name, *ids, train, csr.empty(whole.num_rows), test)
 
 
@@ -150,11 +163,14 @@ def hold_out(interactions: Interactions, fraction: float, seed: int) -> Interact
     return dataclasses.replace(interactions, train=train, valid=valid)
 
 
-def _split_off(whole: CSR, fraction: float, seed: int) -> tuple[CSR, CSR]:
-    """A draw for each entry; of each row those with the smallest draws go into the second part."""
+def _split_off(whole: CSR, fraction: float, seed: int, least: int = 0) -> tuple[CSR, CSR]:
+    """A draw for each entry; of each row those with the smallest draws go into the second part: floor(n * fraction), or
+    `least` where that is more and leaves one."""
     random = np.random.Generator(np.random.PCG64(seed))
     # Rounded before the floor: 0.29 * 100 is 28.999999999999996 in binary.
-    quota = np.floor(np.round(csr.degrees(whole) * fraction, 9)).astype(np.int32)
+    degree = csr.degrees(whole)
+    quota = np.floor(np.round(degree * fraction, 9)).astype(np.int32)
+    quota = np.maximum(quota, np.minimum(least, degree - 1)).astype(np.int32)
     parted = np.empty(whole.nnz, bool)
     for rows, entries in csr.blocks(whole.indptr):  # one stream of draws, whatever the blocks
         indptr = whole.indptr[rows.start : rows.stop + 1] - entries.start

@@ -19,6 +19,9 @@ class DataSettings(Settings):
         lambda v: 0 < v < 1,
         "a number between 0 and 1",
     )
+    min_test_items: int = integer(
+        1, "test items that a user with more items than these gets at least, where a data set is one file", least=0
+    )
     validation_fraction: float = real(
         0.0,
         "share of each user's train items held out for validation",

@@ -5,6 +5,7 @@ Blocks of one matrix get arrays of equal shapes by sharing a `padded_sizes`, so 
 """
 
 import dataclasses
+import typing
 from collections.abc import Hashable
 from typing import ClassVar
 
@@ -70,6 +71,7 @@ class Layout:
         return self.add(jnp.zeros((self.num_rows, rows.shape[1]), rows.dtype), rows, nodes)
 
 
+@typing.dataclass_transform(frozen_default=True)
 def pytree(cls):
     """Makes a class of annotated fields a frozen dataclass and a pytree."""
     return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))

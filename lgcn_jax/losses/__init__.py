@@ -7,4 +7,4 @@ from lgcn_jax.settings import Registry
 
 __all__ = ["BPR", "LOSSES", "EmbeddedBatch", "Embeddings", "Enhanced", "Loss", "Tables", "l2", "scores"]
 
-LOSSES = Registry("loss", "the loss", {"enhanced": Enhanced, "bpr": BPR})
+LOSSES: Registry[Loss] = Registry("loss", "the loss", {"enhanced": Enhanced, "bpr": BPR})

@@ -77,7 +77,8 @@ class Loss(Settings):
     def total(self, means: dict[str, jax.Array]) -> jax.Array:
         """The weighted sum of the terms' means."""
         weights = self.weights | {"l2": self.l2}
-        return sum(weights[name] * means[name] for name in self.names)
+        total: jax.Array = sum(weights[name] * means[name] for name in self.names)  # type: ignore[assignment]
+        return total
 
 
 def scores(batch: EmbeddedBatch) -> tuple[jax.Array, jax.Array]:

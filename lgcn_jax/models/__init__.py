@@ -6,4 +6,4 @@ from lgcn_jax.settings import Registry
 
 __all__ = ["ENCODERS", "Encoder", "EncoderSettings", "LightGCN", "LightGCNSettings"]
 
-ENCODERS = Registry("model", "the model that is trained", {"lightgcn": LightGCNSettings})
+ENCODERS: Registry[EncoderSettings] = Registry("model", "the model that is trained", {"lightgcn": LightGCNSettings})

@@ -40,7 +40,8 @@ class Encoder(nnx.Module):
             then that of the losses of all its devices, added up.
         """
         final, initial = self(layout), self.table[...]
-        return tuple(gather_rows(layout, table, nodes, shared, axis) for table in (final, initial))
+        where = nodes, shared, axis
+        return gather_rows(layout, final, *where), gather_rows(layout, initial, *where)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

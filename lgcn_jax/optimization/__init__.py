@@ -6,4 +6,4 @@ from lgcn_jax.settings import Registry
 
 __all__ = ["SCHEDULES", "Adam", "Optimizer", "OptimizerState", "Plateau", "Schedule", "build"]
 
-SCHEDULES = Registry("schedule", "how the learning rate changes", {"plateau": Plateau})
+SCHEDULES: Registry[Schedule] = Registry("schedule", "how the learning rate changes", {"plateau": Plateau})

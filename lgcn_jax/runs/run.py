@@ -15,7 +15,7 @@ from lgcn_jax.runs.display import Display
 from lgcn_jax.runs.scoring import score
 from lgcn_jax.system.signals import StopRequest
 from lgcn_jax.training import loop
-from lgcn_jax.training.loop import NonFiniteError
+from lgcn_jax.training.loop import Callback, NonFiniteError
 from lgcn_jax.training.setup import Setup
 from lgcn_jax.training.state import Snapshot
 
@@ -31,14 +31,17 @@ class Recorder(loop.Listener):
         profile: Profile,
         request: StopRequest,
         setup: Setup,
+        callbacks: tuple[Callback, ...] = (),
     ):
         self._folder, self._checkpoints, self._request = folder, checkpoints, request
+        self._callbacks, self._ended = callbacks, False
         self._shown, self._profile, self._setup = shown, profile, setup
 
     def log(self, row: dict[str, Any]) -> None:
         self._checkpoints.check()  # a save that failed in the background is told now, not at the next one
         self._folder.log(row)
         self._shown.log(row)
+        self._ended = loop.call(self._callbacks, row) or self._ended
 
     def steps(self, planned: int) -> int:
         count = self._profile.before(planned)
@@ -64,7 +67,7 @@ class Recorder(loop.Listener):
     def stopped(self) -> bool:
         told = processes.max_over_processes("at a signal", self._request.signal)  # one process's signal ends all
         self._request.signal = self._request.signal or told  # which may have come while we waited
-        return told != 0
+        return told != 0 or processes.max_over_processes("at the callbacks", int(self._ended)) != 0
 
 
 def run_training(
@@ -76,11 +79,13 @@ def run_training(
     shown: Display,
     profile: Profile,
     request: StopRequest,
+    callbacks: tuple[Callback, ...] = (),
 ) -> dict[str, Any]:
     """Trains from where the run stands to the end, an interruption or a failure, and writes the run folder.
 
     Args:
       rows: the lines logged so far.
+      callbacks: called with each line that is logged.
 
     Returns:
       What result.json holds; its 'status' is 'completed', 'interrupted' or 'failed'.
@@ -94,7 +99,7 @@ def run_training(
     with kind(folder, config, environment, rows) as run_folder:
         try:
             with Checkpoints(folder / "checkpoints", config.evaluation.watched) as checkpoints:
-                recorder = Recorder(run_folder, checkpoints, shown, profile, request, setup)
+                recorder = Recorder(run_folder, checkpoints, shown, profile, request, setup, callbacks)
                 result = loop.train(setup, ready, recorder).to_json()
         except NonFiniteError as error:
             result = failure(run_folder.rows, config, error)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
@@ -33,6 +34,15 @@ def score(
         sums = jax.jit(make_evaluate(setup, setup.graphdef()))(params, setup.adjacency, setup.task)
         scores = ranking.mean(sums, setup.task, config.evaluation.top_k)
     return {"epoch": epoch, "split": split} | scores, choice
+
+
+def embeddings(
+    setup: Setup, interactions: Interactions, folder: Path, which: str = "best"
+) -> tuple[np.ndarray, selection.CheckpointSelection]:
+    """Host: float32[num_nodes, d], the final embeddings of a run's 'best' or 'latest' checkpoint, and which that is."""
+    watched = stored_settings(folder).evaluation.watched
+    choice, found = _loaded(folder / "checkpoints", which, watched, setup, interactions)
+    return setup.final(setup.to_row_order(found.snapshot.state.params)), choice
 
 
 def _loaded(

@@ -21,4 +21,6 @@ __all__ = [
     "static",
 ]
 
-SAMPLERS = Registry("sampler", "what an epoch draws", {"user": UserSamplerSettings, "edge": EdgeSamplerSettings})
+SAMPLERS: Registry[SamplerSettings] = Registry(
+    "sampler", "what an epoch draws", {"user": UserSamplerSettings, "edge": EdgeSamplerSettings}
+)

@@ -28,7 +28,8 @@ class Sampler(Protocol):
       num_examples: examples of an epoch; static.
     """
 
-    num_examples: int
+    @property
+    def num_examples(self) -> int: ...
 
     def draw(self, key: jax.Array, step: jax.Array, batch_size: int) -> Batch:
         """The `step`-th batch (from 0) of the epoch with this key; the same on all devices."""

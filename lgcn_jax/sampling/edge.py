@@ -19,7 +19,7 @@ class EdgeSampler:
     """
 
     pairs: LocalPairs
-    first: jax.Array
+    first: jax.Array | np.ndarray
     num_examples: int = static()
 
     def draw(self, key: jax.Array, step: jax.Array, batch_size: int) -> Batch:

@@ -6,6 +6,7 @@ so that no rejection loop runs and no negative is a train positive.
 """
 
 import dataclasses
+import typing
 from typing import NamedTuple
 
 import jax
@@ -26,6 +27,7 @@ def static():
     return dataclasses.field(metadata={"static": True})
 
 
+@typing.dataclass_transform(frozen_default=True)
 def pytree(cls):
     """Makes a class of annotated fields a frozen dataclass and a pytree."""
     return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
@@ -43,7 +45,7 @@ class LocalPairs:
     """
 
     train: CSR
-    user: jax.Array | None
+    user: jax.Array | np.ndarray | None
     num_items: int = static()
     axis: str | None = static()
 

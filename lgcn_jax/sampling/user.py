@@ -17,7 +17,7 @@ class UserSampler:
     """
 
     pairs: LocalPairs
-    users: jax.Array
+    users: jax.Array | np.ndarray
     num_examples: int = static()
 
     def draw(self, key: jax.Array, step: jax.Array, batch_size: int) -> Batch:

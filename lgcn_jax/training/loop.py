@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import math
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -32,6 +33,16 @@ BLOCK_SECONDS = 1.0  # how long the host waits for the device at a time
 FIRST_BLOCK = 1  # steps of a run's first block, which is timed to size the next one
 
 GROWTH = 8  # how many times longer than the one before it a block may be
+
+
+# Called with each line of metrics.jsonl; where it returns True, the run ends after the epoch, as by a signal.
+Callback = Callable[[dict[str, Any]], bool | None]
+
+
+def call(callbacks: tuple[Callback, ...], row: dict[str, Any]) -> bool:
+    """Calls all of them, and says whether one wants the run to end."""
+    answers = [callback(dict(row)) for callback in callbacks]
+    return any(answer is True for answer in answers)
 
 
 class BlockTimer:

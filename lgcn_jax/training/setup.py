@@ -16,7 +16,7 @@ from jax.sharding import SingleDeviceSharding
 from lgcn_jax import sampling
 from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
-from lgcn_jax.devices.mesh import DATA, NODES, ROWS, WHOLE, Mesh, ring_gather
+from lgcn_jax.devices.mesh import DATA, NODES, PER_DEVICE, ROWS, WHOLE, Mesh, ring_gather
 from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation import task
 from lgcn_jax.evaluation.ranking import EvaluationTask
@@ -102,9 +102,20 @@ class Setup:
     def table(self, params: nnx.State) -> np.ndarray:
         """Host: float32[num_nodes, d], the trained layer-0 rows of the users, then of the items.
 
-        The one place where a whole table is needed: each process gets it, in several processes by way of its devices.
+        Each process gets all of it, in several processes by way of its devices.
         """
-        found = self.to_node_order(params)["table"][...]
+        return self._on_host(params["table"][...])
+
+    def final(self, params: nnx.State) -> np.ndarray:
+        """Host: float32[num_nodes, d], the final embeddings of the users, then of the items."""
+        graphdef = self.graphdef()
+        embed = self.mesh.shard_map(
+            lambda params, adjacency: nnx.merge(graphdef, params)(adjacency.layout), (ROWS, PER_DEVICE), ROWS
+        )
+        return self._on_host(jax.jit(embed)(params, self.adjacency))
+
+    def _on_host(self, rows: jax.Array) -> np.ndarray:
+        found = self.to_node_order(rows)
         if not found.is_fully_addressable:
             found = multihost_utils.process_allgather(found, tiled=True)
         return np.asarray(found)[: len(self.order.row)]

@@ -472,7 +472,7 @@ def test_doctor_ends_with_status_1_where_a_check_fails(capsys, monkeypatch):
 
 
 def test_doctor_sees_a_layout_whose_product_is_wrong(monkeypatch):
-    monkeypatch.setattr(propagation, "working", lambda: ["bcoo", "bucket"])
+    monkeypatch.setattr(propagation, "available_layouts", lambda: ["bcoo", "bucket"])
     assert checks.check_layouts()[0]
     product = bucket.BucketLayout.product
     monkeypatch.setattr(bucket.BucketLayout, "product", lambda self, x: 1.001 * product(self, x))

@@ -171,3 +171,14 @@ def test_interactions_are_frozen():
     data = assemble("x", pairs([(0, 0)]), pairs([]))
     with pytest.raises(dataclasses.FrozenInstanceError):
         data.train = interactions.csr.empty(1)
+
+
+def test_users_with_few_items_get_a_test_item_and_keep_a_train_item():
+    """Users with 1 to 6 items, a fifth of which is less than one for most."""
+    whole = pairs([(user, item) for user in range(1, 7) for item in range(user)])
+    without = train_test_split("x", whole, 0.2, seed=0)
+    assert csr.degrees(without.test).tolist() == [0, 0, 0, 0, 1, 1]
+    assert csr.degrees(train_test_split("x", whole, 0.2, 0, min_test=1).test).tolist() == [0, 1, 1, 1, 1, 1]
+    found = train_test_split("x", whole, 0.2, 0, min_test=3)
+    assert csr.degrees(found.test).tolist() == [0, 1, 2, 3, 3, 3]
+    assert csr.degrees(found.train).tolist() == [1, 1, 1, 1, 2, 3]

@@ -14,7 +14,7 @@ from lgcn_jax.config import Config
 from lgcn_jax.data import datasets
 from lgcn_jax.graph import normalization, order, propagation
 from lgcn_jax.graph.propagation import Adjacency
-from lgcn_jax.runs import scoring
+from lgcn_jax.runs import scoring, session
 from lgcn_jax.sampling import SAMPLERS
 from lgcn_jax.training import loop, setup
 from lgcn_jax.training.state import table
@@ -92,7 +92,7 @@ def made(monkeypatch):
         found.append(build_setup(*arguments, **options))
         return found[-1]
 
-    for module in (setup, scoring):
+    for module in (session, scoring):
         monkeypatch.setattr(module, "build_setup", noted)
     return found
 

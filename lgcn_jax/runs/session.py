@@ -1,0 +1,90 @@
+"""A run in its folder from settings and data to the result, for the command line and for Python alike."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lgcn_jax.config import Config
+from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.devices import processes
+from lgcn_jax.devices.profile import Profile
+from lgcn_jax.runs import agreement, resume, workdir
+from lgcn_jax.runs.display import Display
+from lgcn_jax.runs.resume import ResumePoint
+from lgcn_jax.runs.run import run_training
+from lgcn_jax.system.signals import StopRequest
+from lgcn_jax.training import loop
+from lgcn_jax.training.loop import Callback
+from lgcn_jax.training.setup import Setup, build_setup
+
+
+class Prepared(NamedTuple):
+    """A run that is ready to be compiled, and where it goes on."""
+
+    config: Config
+    interactions: Interactions
+    setup: Setup
+    point: ResumePoint
+
+
+def prepare(
+    folder: Path,
+    settle: Callable[[Config | None], Config],
+    load: Callable[[Config], Interactions],
+    request: StopRequest,
+    overwrite: bool = False,
+    steering: dict[str, Any] | None = None,
+) -> Prepared:
+    """What a run in `folder` is, and where it goes on. A signal is looked for after every stage.
+
+    Args:
+      folder: of the run, which is locked.
+      settle: the run's settings, from those that are stored in the folder (None: there is no run).
+      load: the data set that the settings name.
+      request: the signals.
+      overwrite: whether a run in the folder is cleared.
+      steering: further flags on which the steps of a run depend, the same in all processes.
+
+    Raises:
+      InputError: the folder, settings, data or processes do not go together; nothing is changed then.
+    """
+    workdir.check_is_run_folder(folder)
+    config = settle(None if overwrite else resume.stored_settings(folder))
+    flags_of_run = config.to_json() | {"overwrite": overwrite, **(steering or {})}
+    lies = "data_dir", "dataset"  # where data lie may differ; what they hold is compared below
+    alike = {f"--{name}": value for name, value in flags_of_run.items() if name not in lies}
+    processes.require_same("before data are read", alike)
+    request.check()
+    interactions = load(config)
+    request.check()
+    processes.require_same("after data are read", {"--dataset": interactions.content_hash()})
+    setup = build_setup(config, interactions)
+    agreement.require_agreement(config, interactions, setup)
+    request.check()
+    if overwrite and processes.is_primary():
+        workdir.clear(folder)
+    processes.all_gather("before checkpoints are looked at")  # nobody looks into the folder before it is cleared
+    point = resume.restore_or_init(folder, setup, interactions)
+    request.check()
+    return Prepared(config, interactions, setup, point)
+
+
+def train(
+    folder: Path,
+    prepared: Prepared,
+    request: StopRequest,
+    quiet: bool = False,
+    profile: Path | None = None,
+    callbacks: tuple[Callback, ...] = (),
+) -> tuple[dict[str, Any], str]:
+    """Trains a prepared run to its end, and fills its folder.
+
+    Returns:
+      What result.json holds, and what a profile tells, '' without one.
+    """
+    ready = loop.compile_run(prepared.setup, prepared.point.start)
+    request.begin_training()
+    with Display(prepared.config, quiet) as shown, Profile(profile) as trace:
+        rows, data = prepared.point.rows, prepared.interactions
+        result = run_training(folder, prepared.setup, data, ready, rows, shown, trace, request, callbacks)
+    return result, trace.told() if profile else ""

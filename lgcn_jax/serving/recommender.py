@@ -1,0 +1,130 @@
+"""What every fitted model can do, whatever made it: recommend and be evaluated, in raw ids."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lgcn_jax.data.csr import CSR
+from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.errors import InputError
+from lgcn_jax.evaluation import ranking
+from lgcn_jax.evaluation.scorers import Scorer
+from lgcn_jax.evaluation.task import EvaluationTask
+from lgcn_jax.serving import storage, topk
+from lgcn_jax.serving.ids import numbers_of
+from lgcn_jax.serving.recommendations import Recommendations
+
+UNKNOWN = ("raise", "skip")
+
+
+class Recommender:
+    """Base of all models; `fit` of a subclass sets these.
+
+    Attributes:
+      users, items: [num_users], [num_items], raw ids, ascending.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    _seen: CSR  # the items that each user had when the model was fitted
+
+    @property
+    def scorer(self) -> Scorer:
+        """What scores items for users, by their numbers."""
+        raise NotImplementedError
+
+    def recommend(
+        self,
+        users: Any,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        candidates: Any = None,
+        exclude: Any = None,
+        on_unknown: str = "raise",
+    ) -> Recommendations:
+        """The best items of each user, exactly: all items are scored on the device.
+
+        Args:
+          users: a raw id, or a sequence of them.
+          k: items of each list; at most the number of items.
+          exclude_seen: whether items of the train and validation parts are left out.
+          candidates: raw ids of the only items that may be recommended; None: all.
+          exclude: raw ids of items that may not be.
+          on_unknown: what happens to a user whom the model does not know: 'raise', or 'skip', which leaves them out.
+
+        Raises:
+          InputError: an id is unknown or of another type, or `k` is out of range.
+        """
+        self._require_fitted()
+        if type(k) is not int or not 1 <= k <= len(self.items):
+            raise InputError("k", repr(k), f"an integer from 1 to {len(self.items)}, the number of items")
+        if on_unknown not in UNKNOWN:
+            raise InputError("on_unknown", repr(on_unknown), f"one of {', '.join(UNKNOWN)}")
+        numbers = numbers_of(users, self.users, "users", skip_unknown=on_unknown == "skip")
+        allowed = np.full(len(self.items), candidates is None)
+        if candidates is not None:
+            allowed[numbers_of(candidates, self.items, "candidates")] = True
+        if exclude is not None:
+            allowed[numbers_of(exclude, self.items, "exclude")] = False
+        found, scores = topk.best_items(self.scorer, numbers, self._seen if exclude_seen else None, allowed, k)
+        return Recommendations(self.users[numbers], self.items[found], scores)
+
+    def evaluate(
+        self, interactions: Interactions, split: str = "test", k: int | tuple[int, ...] = 20
+    ) -> dict[str, float]:
+        """{'precision@k': .., 'recall@k': .., 'ndcg@k': ..}, means over the users with an item in the part.
+
+        All items are ranked but those of earlier parts.
+
+        Args:
+          interactions: a data set with the users and items that the model was fitted on.
+          split: 'test' or 'valid'.
+          k: one list length or several.
+
+        Raises:
+          InputError: other users or items, an empty part, or a `k` out of range.
+        """
+        self._require_fitted()
+        ks = (k,) if isinstance(k, int) else tuple(k)
+        if not ks or any(type(each) is not int or not 1 <= each <= len(self.items) for each in ks):
+            raise InputError("k", repr(k), f"integers from 1 to {len(self.items)}, the number of items")
+        if split not in ("test", "valid"):
+            raise InputError("split", repr(split), "one of test, valid")
+        same = np.array_equal(interactions.user_ids, self.users) and np.array_equal(interactions.item_ids, self.items)
+        if not same:
+            found = f"{interactions.num_users} users and {interactions.num_items} items"
+            raise InputError("interactions", found, f"the {len(self.users)} and {len(self.items)} of the model")
+        if not interactions.part(split).nnz:
+            raise InputError("split", f"{split}, which is empty", "a part with a pair")
+        return ranking.evaluate(self.scorer, EvaluationTask.of(interactions, split), ks)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the model into a folder that does not exist yet, or holds a model; see `load_model`.
+
+        Raises:
+          InputError: the folder holds something else.
+        """
+        self._require_fitted()
+        storage.save(Path(folder), *self._state())
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """What is saved: JSON values, and arrays."""
+        seen = {f"seen_{name}": np.asarray(part) for name, part in self._seen._asdict().items()}
+        return {"kind": type(self).__name__}, {"users": self.users, "items": self.items} | seen
+
+    def _restore(self, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """The inverse of `_state`."""
+        del facts
+        self.users, self.items = arrays["users"], arrays["items"]
+        self._seen = CSR(arrays["seen_indptr"], arrays["seen_indices"])
+
+    def _remember(self, interactions: Interactions) -> None:
+        self.users, self.items = interactions.user_ids, interactions.item_ids
+        seen = interactions.seen("test")
+        self._seen = CSR(np.asarray(seen.indptr), np.asarray(seen.indices))
+
+    def _require_fitted(self) -> None:
+        if not hasattr(self, "users"):
+            raise InputError(type(self).__name__, "a model that was not fitted", "fit(interactions) before this")

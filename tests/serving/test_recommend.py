@@ -1,0 +1,140 @@
+"""Recommendations against sorted scores, and what is left out of them."""
+
+import numpy as np
+import pytest
+
+import lgcn_jax as lg
+from lgcn_jax.data import csr
+from lgcn_jax.evaluation.scorers import DotProduct
+from lgcn_jax.serving import topk
+
+USERS, ITEMS = np.array([3, 5, 8, 13]), np.array([10, 20, 30, 40, 50])
+TRAIN = [(3, 10), (3, 20), (5, 30), (8, 10), (8, 20), (8, 30), (8, 40), (13, 50)]
+TEST = [(3, 30), (5, 40)]
+
+
+@pytest.fixture(scope="module")
+def model():
+    interactions = lg.read(np.array(TRAIN), test=np.array(TEST))
+    made = lg.LightGCN(embedding_dim=4, epochs=1, top_k=(2,)).fit(interactions, quiet=True)
+    made.user_embeddings = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
+    made.item_embeddings = np.random.default_rng(1).standard_normal((5, 4)).astype(np.float32)
+    return made
+
+
+def expected(model, user: int, k: int, left_out=()) -> list[int]:
+    scores = model.item_embeddings @ model.user_embeddings[USERS.tolist().index(user)]
+    return [item for item in ITEMS[np.argsort(-scores, kind="stable")].tolist() if item not in left_out][:k]
+
+
+def seen(user: int) -> list[int]:
+    return [item for other, item in TRAIN if other == user]
+
+
+def test_lists_are_the_best_unseen_items_in_raw_ids(model):
+    found = model.recommend([13, 3], k=2)
+    assert found.users.tolist() == [13, 3]
+    assert found.ids.tolist() == [expected(model, user, 2, seen(user)) for user in (13, 3)]
+    assert (np.diff(found.scores) <= 0).all()
+
+
+def test_one_id_is_one_list(model):
+    assert model.recommend(5, k=3).ids.tolist() == [expected(model, 5, 3, seen(5))]
+
+
+def test_seen_items_may_stay(model):
+    assert model.recommend(3, k=5, exclude_seen=False).ids.tolist() == [expected(model, 3, 5)]
+
+
+def test_candidates_and_exclusions(model):
+    assert model.recommend(5, k=2, candidates=[10, 50, 20]).ids.tolist() == [expected(model, 5, 2, (30, 40))]
+    assert model.recommend(5, k=2, exclude=[10]).ids.tolist() == [expected(model, 5, 2, (30, 10))]
+    both = model.recommend(5, k=1, candidates=[10, 50], exclude=[50]).ids.tolist()
+    assert both == [[10]]
+
+
+def test_a_list_that_is_too_short_ends_with_minus_infinity(model):
+    found = model.recommend(8, k=3)  # who has four of five items
+    assert found.ids[0, 0] == 50
+    assert np.isneginf(found.scores[0, 1:]).all()
+    assert {name: column.tolist() for name, column in found.columns().items() if name != "score"} == {
+        "user": [8],
+        "item": [50],
+        "rank": [1],
+    }
+
+
+def test_tables_have_a_row_for_each_recommendation(model):
+    columns = model.recommend([3, 8], k=2).columns()
+    assert columns["user"].tolist() == [3, 3, 8]
+    assert columns["rank"].tolist() == [1, 2, 1]
+    assert columns["item"].tolist()[:2] == expected(model, 3, 2, seen(3))
+
+
+def test_unknown_users_are_refused_or_skipped(model):
+    with pytest.raises(lg.InputError, match="users: found 1 unknown ids, such as 4, expected ids of the data set"):
+        model.recommend([3, 4], k=2)
+    assert model.recommend([3, 4, 13], k=1, on_unknown="skip").users.tolist() == [3, 13]
+    assert model.recommend([4], k=2, on_unknown="skip").ids.shape == (0, 2)
+    assert model.recommend([], k=2).ids.shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"users": "u3"}, "users: found 'u3' of type <U2, expected ids of type int32, such as 3"),
+        ({"users": 3.0}, "users: found 3.0 of type float64, expected ids of type int32"),
+        ({"users": [[3]]}, "users: found an array of shape (1, 1), expected one id, or a sequence"),
+        ({"users": 3, "k": 0}, "k: found 0, expected an integer from 1 to 5"),
+        ({"users": 3, "k": 6}, "k: found 6, expected an integer from 1 to 5"),
+        ({"users": 3, "k": 2.0}, "k: found 2.0, expected an integer"),
+        ({"users": 3, "candidates": [60]}, "candidates: found 1 unknown ids, such as 60"),
+        ({"users": 3, "on_unknown": "popular"}, "on_unknown: found 'popular', expected one of raise, skip"),
+    ],
+)
+def test_bad_arguments_are_refused(model, arguments, text):
+    with pytest.raises(lg.InputError) as error:
+        model.recommend(**{"k": 2} | arguments)
+    assert str(error.value).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"k": 0}, "k: found 0"),
+        ({"k": (1, 6)}, "k: found (1, 6)"),
+        ({"split": "train"}, "split: found 'train', expected one of test, valid"),
+        ({"split": "valid"}, "split: found valid, which is empty"),
+    ],
+)
+def test_bad_evaluations_are_refused(model, arguments, text):
+    with pytest.raises(lg.InputError) as error:
+        model.evaluate(lg.read(np.array(TRAIN), test=np.array(TEST)), **{"k": 2} | arguments)
+    assert str(error.value).startswith(text)
+
+
+def test_an_evaluation_on_other_items_is_refused(model):
+    with pytest.raises(
+        lg.InputError, match="interactions: found 4 users and 4 items, expected the 4 and 5 of the model"
+    ):
+        model.evaluate(lg.read(np.array([*TRAIN[:-1], (13, 40)]), test=np.array(TEST)), k=2)
+
+
+def test_many_chunks_are_one(model, monkeypatch):
+    """Chunks of one user, of masks of different sizes, the last one padded."""
+    scores = np.random.default_rng(2).standard_normal((7, 9)).astype(np.float32)
+    mask = csr.from_pairs(np.array([0, 0, 2, 6, 6, 6]), np.array([1, 2, 3, 0, 4, 8]), (7, 9))
+    scorer = DotProduct(scores, np.eye(9, dtype=np.float32))
+    users, everything = np.array([6, 0, 1, 2, 3]), np.ones(9, bool)
+    whole = topk.best_items(scorer, users, mask, everything, 4)
+    monkeypatch.setattr(topk, "CHUNK_ELEMENTS", 2 * 9)
+    cut = topk.best_items(scorer, users, mask, everything, 4)
+    np.testing.assert_array_equal(whole[0], cut[0])
+    np.testing.assert_array_equal(whole[1], cut[1])
+    assert not {0, 4, 8} & set(whole[0][0].tolist())
+
+
+def test_popularity_recommends_what_most_have():
+    model = lg.Popularity().fit(lg.read(np.array(TRAIN), test=np.array(TEST)))
+    assert model.recommend([5, 13], k=3).ids.tolist() == [[10, 20, 40], [10, 20, 30]]
+    assert model.get_params() == {}

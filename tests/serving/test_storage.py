@@ -1,0 +1,104 @@
+"""Saved models: whole or not at all, without pickle."""
+
+import json
+
+import numpy as np
+import pytest
+
+import lgcn_jax as lg
+from lgcn_jax.serving import storage
+
+SETTINGS = {"embedding_dim": 4, "epochs": 2, "top_k": (2,), "loss": "bpr"}
+
+
+@pytest.fixture(scope="module")
+def interactions():
+    return lg.load("synthetic", num_users=40, num_items=30, num_interactions=400)
+
+
+@pytest.fixture(params=["lightgcn", "popularity"])
+def model(request, interactions):
+    if request.param == "popularity":
+        return lg.Popularity().fit(interactions)
+    return lg.LightGCN(**SETTINGS).fit(interactions, quiet=True)
+
+
+def test_a_model_survives_its_folder(model, interactions, tmp_path):
+    model.save(tmp_path / "model")
+    found = lg.load_model(tmp_path / "model")
+    assert found.get_params() == model.get_params()
+    before, after = (each.recommend(interactions.user_ids, k=5) for each in (model, found))
+    np.testing.assert_array_equal(before.ids, after.ids)
+    np.testing.assert_array_equal(before.scores, after.scores)
+    assert found.evaluate(interactions, k=3) == model.evaluate(interactions, k=3)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["arrays.npz", "model", "model.json"]
+
+
+def test_vectors_and_history_are_kept(interactions, tmp_path):
+    model = lg.LightGCN(**SETTINGS).fit(interactions, quiet=True)
+    model.save(tmp_path / "model")
+    found = lg.load_model(tmp_path / "model")
+    np.testing.assert_array_equal(found.user_embeddings, model.user_embeddings)
+    assert (found.history, found.status, found.config) == (model.history, "completed", model.config)
+
+
+def test_a_model_is_replaced_by_another_and_nothing_else_is(model, tmp_path):
+    model.save(tmp_path / "model")
+    model.save(tmp_path / "model")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "diary.txt").write_text("")
+    with pytest.raises(lg.InputError, match="found something that is no model"):
+        model.save(tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["diary.txt"]
+
+
+def test_a_save_that_fails_leaves_the_model_before_it(model, tmp_path, monkeypatch):
+    model.save(tmp_path / "model")
+    before = (tmp_path / "model" / "arrays.npz").read_bytes()
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(storage.np, "savez", full)
+    with pytest.raises(lg.WriteError, match="could not be written: No space left"):
+        model.save(tmp_path / "model")
+    assert (tmp_path / "model" / "arrays.npz").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def broken(folder, facts=None, arrays=None):
+    if facts is not None:
+        (folder / "model.json").write_text(facts)
+    if arrays is not None:
+        (folder / "arrays.npz").write_bytes(arrays)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"facts": '{"format": 9}'}, "found model format 9, expected format 1"),
+        ({"facts": "[]"}, "found model format 'list'"),
+        ({"facts": "{"}, "found a model that cannot be read"),
+        ({"facts": '{"format": 1, "kind": "Cat"}'}, "found a model of kind 'Cat'"),
+        ({"facts": '{"format": 1, "kind": "Model"}'}, "found a model without 'config'"),
+        ({"arrays": b"PK"}, "found a model that cannot be read"),
+    ],
+)
+def test_what_is_no_model_is_refused(interactions, tmp_path, changes, text):
+    lg.LightGCN(**SETTINGS).fit(interactions, quiet=True).save(tmp_path / "model")
+    broken(tmp_path / "model", **changes)
+    with pytest.raises(lg.InputError) as error:
+        lg.load_model(tmp_path / "model")
+    assert text in str(error.value)
+
+
+def test_a_missing_model_is_refused(tmp_path):
+    with pytest.raises(lg.InputError, match="no such file"):
+        lg.load_model(tmp_path / "nothing")
+
+
+def test_arrays_are_not_pickled(model, tmp_path):
+    model.save(tmp_path / "model")
+    with np.load(tmp_path / "model" / "arrays.npz", allow_pickle=False) as file:
+        assert all(file[name].dtype != object for name in file.files)
+    assert json.loads((tmp_path / "model" / "model.json").read_text())["format"] == storage.FORMAT

@@ -1,0 +1,31 @@
+"""The examples of the documentation of public names give what they show."""
+
+import doctest
+import importlib
+
+import pytest
+
+import lgcn_jax as lg
+
+MODULES = (
+    *("lgcn_jax", "lgcn_jax.errors", "lgcn_jax.data.interactions", "lgcn_jax.data.reading"),
+    *("lgcn_jax.serving.models", "lgcn_jax.serving.recommendations"),
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = doctest.testmod(importlib.import_module(name))
+    assert found.attempted > 0
+    assert found.failed == 0
+
+
+def test_every_public_name_has_an_example():
+    finder = doctest.DocTestFinder(recurse=False)
+    tested = {
+        name
+        for name in set(lg.__all__) - {"__version__", "LightGCN"}
+        if finder.find(getattr(lg, name), name)[0].examples
+    }
+    assert tested == set(lg.__all__) - {"__version__", "LightGCN"}  # LightGCN's is that of Model

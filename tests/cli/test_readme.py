@@ -66,19 +66,22 @@ def test_flags_of_commands_that_are_shown_in_part_exist(command, monkeypatch):
     config_from_flags(given(parse(main.COMMANDS[name], name, flags), settings_of_runs()))
 
 
-def test_the_librarys_example_runs(monkeypatch, capsys):
+def test_the_example_in_python_runs(monkeypatch, tmp_path, capsys):
     """Word for word, but for the data set and the number of epochs."""
-    (code,) = (block for block in BLOCKS if "loop.fit(" in block)
+    monkeypatch.chdir(tmp_path)
+    (code,) = (block for block in BLOCKS if "import lgcn_jax as lg" in block)
     code = re.sub("^ {4}", "", code, flags=re.MULTILINE)
-    world = 'dataset="synthetic", num_users=60, num_items=50, num_interactions=900'
-    code, data_sets = re.subn(r'dataset="ml-100k"', world, code)
-    code, epochs = re.subn(r"epochs=50\b", "epochs=2", code)
+    world = '"synthetic", num_users=300, num_items=200, num_interactions=6000'
+    code, data_sets = re.subn(r'"ml-100k", data_dir="data"', world, code)
+    code, epochs = re.subn(r"epochs=50\b", "epochs=10", code)
     assert (data_sets, epochs) == (1, 1)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 15
     names = {}
     exec(code, names)
-    assert names["result"].status == "completed"
-    assert names["result"].table.shape == (110, 64)
-    assert "(110, 64)" in capsys.readouterr().out
+    assert names["found"].ids.shape == (2, 5)
+    ours, popular = names["model"].evaluate(names["interactions"]), names["lg"].Popularity().fit(names["interactions"])
+    assert ours["recall@20"] > popular.evaluate(names["interactions"])["recall@20"]
+    assert "synthetic: 300 users" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["README.md", "BUILD_NOTES.md", "CHANGELOG.md", "data/README.md"])

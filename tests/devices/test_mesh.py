@@ -16,9 +16,9 @@ from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation import ranking
 from lgcn_jax.graph import propagation
 from lgcn_jax.graph.compressed import BcsrLayout
+from lgcn_jax.runs import session
 from lgcn_jax.sampling import Batch
 from lgcn_jax.training import loop
-from lgcn_jax.training import setup as setups
 from lgcn_jax.training.programs import Programs, make_evaluate
 from lgcn_jax.training.setup import Setup, build_setup
 
@@ -242,7 +242,7 @@ def test_a_run_moves_between_meshes_through_its_checkpoints(tmp_path, monkeypatc
         shapes.append((setup.mesh.data, setup.mesh.nodes))
         return setup
 
-    monkeypatch.setattr(setups, "build_setup", noted)
+    monkeypatch.setattr(session, "build_setup", noted)
     for epochs, mesh in ((1, "nodes:3"), (2, "data:1"), (3, "data:2,nodes:4"), (4, "nodes:1")):
         more = [f"--epochs={epochs}", f"--mesh={mesh}"]
         assert main.main(["train", *world, *model, f"--workdir={tmp_path / 'moved'}", *more]) == 0

@@ -23,22 +23,28 @@ from mutmut import configuration
 from mutmut.state import state
 from mutmut.stats import status_by_exit_code
 
-# What is run for the mutants of a module: files of tests, or single tests of a file.
+# What is run for the mutants of a module, or of all modules of a wing: files of tests, or single tests of a file.
 CONCERNED = {
-    "checkpoint": ("checkpoint.py", "run.py"),
-    "config": ("config.py", "mesh.py::test_a_mesh_of_another_form", "mesh.py::test_a_batch_that_cannot_be_cut"),
-    "evaluation": ("evaluation.py", "mesh.py::test_more_places_than_items", "mesh.py::test_ties_go_to_the_lower_id"),
-    "losses": ("losses.py",),
-    "metrics": ("metrics.py",),
-    "optimizer": ("optimizer.py",),
-    "run": ("run.py", "checkpoint.py"),
-    "sampling": ("sampling.py", "mesh.py::test_all_devices_draw"),
-    "step": (
-        *("training.py::test_one_step", "training.py::test_the_first_loss", "training.py::test_types_do_not_change"),
-        *("training.py::test_padding", "training.py::test_eight_devices", "parity_torch.py::test_terms_total"),
-        *("parity_torch.py::test_parameters_after_clipped_steps", "mesh.py::test_a_table_travels"),
+    "config": ("test_config.py", "test_plugins.py", "devices/test_mesh.py::test_a_mesh_of_another_form"),
+    "settings": ("test_config.py", "test_plugins.py", "cli/test_flags.py"),
+    "evaluation": (
+        *("evaluation", "devices/test_mesh.py::test_more_places_than_items"),
+        "devices/test_mesh.py::test_ties_go_to_the_lower_id",
     ),
-    "training": ("training.py", "run.py"),
+    "losses": ("losses/test_losses.py", "losses/test_parity_torch.py::test_terms_total", "test_plugins.py"),
+    "optimization": ("optimization",),
+    "runs": ("runs/test_run.py", "runs/test_checkpoint.py"),
+    "sampling": ("sampling", "devices/test_mesh.py::test_all_devices_draw"),
+    "training.step": (
+        *(f"training/test_training.py::test_{name}" for name in ("one_step", "the_first_loss", "types_do_not_change")),
+        *("training/test_training.py::test_padding", "training/test_training.py::test_eight_devices"),
+        *("losses/test_parity_torch.py::test_terms_total", "test_plugins.py"),
+        *(
+            "losses/test_parity_torch.py::test_parameters_after_clipped_steps",
+            "devices/test_mesh.py::test_a_table_travels",
+        ),
+    ),
+    "training": ("training/test_training.py", "runs/test_run.py"),
 }
 
 SLOW = 20.0  # seconds of a test above which it is left out: most of those start processes, which have no mutant
@@ -51,8 +57,14 @@ def measuring() -> bool:
 
 
 def concerned(module: str) -> tuple[str, ...]:
-    """How the names of the tests begin that are run for a module's mutants."""
-    return tuple(f"tests/test_{name}" for name in CONCERNED[module])
+    """How the names of the tests begin that are run for a module's mutants; `module` as in evaluation.metrics."""
+    names = CONCERNED.get(module) or CONCERNED[module.split(".")[0]]
+    return tuple(f"tests/{name}" for name in names)
+
+
+def module_of(mutant: str) -> str:
+    """The module of a mutated function or a mutant, such as lgcn_jax.evaluation.metrics.x_top_k."""
+    return mutant.removeprefix("lgcn_jax.").rpartition(".")[0]
 
 
 def pytest_configure():
@@ -72,12 +84,18 @@ def compiled_before(compiled_once):
 
 def wanted() -> tuple[str, ...]:
     """How the names of the tests begin that concern a module that is mutated."""
-    return tuple(name for path in configuration.config().only_mutate for name in concerned(Path(path).stem))
+    return tuple(
+        name
+        for path in configuration.config().only_mutate
+        for name in concerned(path.removeprefix("lgcn_jax/").removesuffix(".py").replace("/", "."))
+    )
 
 
 def pytest_ignore_collect(collection_path):
-    files = {Path(name.partition("::")[0]).name for name in wanted()}
-    return True if collection_path.match("test_*.py") and collection_path.name not in files else None
+    if not collection_path.match("test_*.py"):
+        return None
+    path = collection_path.as_posix()
+    return None if any(f"/{name.partition('::')[0]}" in path for name in wanted()) else True
 
 
 def pytest_collection_modifyitems(config, items):
@@ -93,12 +111,12 @@ def pytest_sessionfinish():
     if measuring():
         chosen, measured = state().tests_by_mangled_function_name, state().duration_by_test
         for function in list(chosen):
-            chosen[function] = {test for test in measured if test.startswith(concerned(function.split(".")[1]))}
+            chosen[function] = {test for test in measured if test.startswith(concerned(module_of(function)))}
 
 
 def results() -> dict[str, str]:
     """What became of each mutant, by its name. 255: pytest could not begin, since the mutant cannot be imported."""
-    files = [json.loads(path.read_text()) for path in sorted(Path("mutants/lgcn_jax").glob("*.meta"))]
+    files = [json.loads(path.read_text()) for path in sorted(Path("mutants/lgcn_jax").rglob("*.meta"))]
     codes = {name: code for file in files for name, code in file["exit_code_by_key"].items()}
     return {name: "not importable" if code == 255 else status_by_exit_code[code] for name, code in codes.items()}
 
@@ -110,9 +128,9 @@ def main():
         return
     table = collections.defaultdict(collections.Counter)
     for name, status in found.items():
-        table[name.split(".")[1]][status] += 1
+        table[module_of(name)][status] += 1
     for module, counts in table.items():
-        print(f"{module:12}", ", ".join(f"{count} {status}" for status, count in counts.most_common()))
+        print(f"{module:24}", ", ".join(f"{count} {status}" for status, count in counts.most_common()))
     for name, status in found.items():
         if status not in ("killed", "not importable", "not checked"):
             print(f"{status}: {name}")

@@ -1,5 +1,5 @@
 # make demo: trains on real data and prints its metrics.   make test: lint, format and tests.
-# make test-long: the tests that take minutes.
+# make test-long: the tests that take minutes.   make dist: a wheel and an sdist in dist/.
 # make mutants: changes the code at one place after the other, and lists the changes that no test notices (hours).
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,7 +8,7 @@ WORKERS ?= 2
 # Names of mutants or patterns of them, such as lgcn_jax.losses*; none: all of which no result is stored yet.
 MUTANTS ?=
 
-.PHONY: demo test test-long lint mutants clean
+.PHONY: demo test test-long lint dist mutants clean
 
 demo: .venv/core
 	$(BIN)/python -m lgcn_jax train --flagfile=experiments/recipes/demo.flags --workdir=runs/demo --overwrite
@@ -25,6 +25,9 @@ lint: .venv/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+dist: .venv/test
+	$(BIN)/python -m build --outdir dist .
+
 # Results are kept in mutants/, so that a run that was stopped goes on. Without the published data sets.
 mutants: export PYTHONPATH = $(CURDIR)/experiments/reliability
 mutants: export LGCN_JAX_DATA =
@@ -33,7 +36,7 @@ mutants: .venv/mutants
 	$(BIN)/python experiments/reliability/mutation.py
 
 clean:
-	rm -rf mutants .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf mutants .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 
 .venv/core: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv

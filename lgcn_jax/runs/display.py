@@ -5,6 +5,7 @@ import sys
 import time
 
 import tqdm
+import tqdm.auto
 
 from lgcn_jax.config import Config
 
@@ -12,9 +13,9 @@ ENOUGH = 80  # columns for the form with a bar
 
 
 class Display:
-    """A progress bar with loss, watched metric and time left on a terminal; a line per evaluation elsewhere.
+    """A progress bar with loss, watched metric and time left on a terminal and in a notebook; elsewhere lines.
 
-    Writes to stderr; `quiet` shows nothing.
+    Writes to stderr, in a notebook into the cell; `quiet` shows nothing.
     """
 
     def __init__(self, config: Config, quiet: bool = False):
@@ -24,10 +25,14 @@ class Display:
         self._begun, self._count = None, 0  # when the first block of steps began, and how many steps it had
         self._first = None  # epochs done before that block, the part of one included
         self._terminal = not quiet and sys.stderr.isatty()
-        self._lines = not quiet and not self._terminal
+        self._notebook = not quiet and not self._terminal and "ipykernel" in sys.modules
+        self._lines = not quiet and not self._terminal and not self._notebook
         size = {"ncols": _columns(), "nrows": 2}  # of our own: where a terminal says 0, tqdm shows nothing
         shape = {"bar_format": "{percentage:3.0f}% |{bar}|", "miniters": 0}  # blocks differ in what they add
-        self._bar = tqdm.tqdm(total=config.training.epochs, disable=not self._terminal, **shape, **size)
+        if self._notebook:
+            self._bar = tqdm.auto.tqdm(total=config.training.epochs, unit="epoch")
+        else:
+            self._bar = tqdm.tqdm(total=config.training.epochs, disable=not self._terminal, **shape, **size)
 
     def begin(self, count: int) -> None:
         """Before a block of `count` steps. The first one starts the clock, so that compilation is not in the rate."""
@@ -42,6 +47,9 @@ class Display:
         if self._terminal:
             self._describe(epoch, place)
             self._bar.update(place - self._bar.n)
+        if self._notebook and step == steps:
+            self._bar.set_postfix_str(f"loss {loss:.4f}, {self._metric}", refresh=False)
+            self._bar.update(epoch - self._bar.n)
 
     def log(self, row: dict) -> None:
         """A line of metrics.jsonl: evaluations are shown."""

@@ -166,3 +166,35 @@ def test_tables_align():
 
 def test_facts_align_and_numbers_have_separators():
     assert display.format_facts({"users": 29858, "of": "gowalla"}) == "users  29,858\nof     gowalla"
+
+
+def test_a_notebook_has_a_bar_of_its_own(monkeypatch, capsys):
+    """Which moves once an epoch, and tells loss and metric."""
+    bars = []
+
+    class Bar:
+        def __init__(self, total, unit):
+            self.total, self.n, self.texts = total, 0, []
+            bars.append(self)
+
+        def update(self, amount):
+            self.n += amount
+
+        def set_postfix_str(self, text, refresh):
+            self.texts.append(text)
+
+        def close(self):
+            self.total = None
+
+    monkeypatch.setitem(sys.modules, "ipykernel", object())
+    monkeypatch.setattr(display.tqdm.auto, "tqdm", Bar)
+    with display.Display(Config.of(epochs=3)) as shown:
+        shown.begin(2)
+        shown.progress(1, 2, 4, 0.5)
+        assert bars[0].n == 0
+        shown.progress(1, 4, 4, 0.5)
+        shown.log({"epoch": 1, "split": "test", "recall@20": 0.25})
+        shown.progress(2, 4, 4, 0.25)
+    assert (bars[0].n, bars[0].total) == (2, None)
+    assert bars[0].texts == ["loss 0.5000, ", "loss 0.2500, test recall@20 0.2500"]
+    assert capsys.readouterr().err == ""

@@ -22,6 +22,7 @@ from lgcn_jax.config import Config
 from lgcn_jax.data import datasets, synthetic
 from lgcn_jax.graph import normalization
 from lgcn_jax.runs import curves, workdir
+from lgcn_jax.training.estimate import memory
 from lgcn_jax.training.programs import Programs
 from lgcn_jax.training.setup import build_setup
 
@@ -112,34 +113,12 @@ class Clock:
         return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6  # bytes there, KiB elsewhere
 
 
-def memory(train: int, test: int, nodes: int, dim: int) -> dict[str, int]:
-    """Bytes of each thing that a run on CPU holds, from the numbers of train and test pairs, of nodes, and the width.
-
-    A_hat has E = 2 * train entries; a table has nodes * dim numbers of 4 bytes.
-
-    * interactions: the host's compressed rows, an int32 for each pair.
-    * sampler: the train pairs once more, on the device.
-    * layout: an int32 and a float32 for each of the E entries.
-    * task: row and item of each train pair, which are masked when the test part is ranked, and the test pairs.
-    * index: the starts of rows in all of these, ids and flags: about 64 bytes a node.
-    * state: the table and both moments of Adam.
-    * layer: within a step, the layer at hand, and then the gradient in its place.
-    * batch: within a step, what its first and last product need: the columns renumbered for the rows that the batch
-      has (4 E), and the entries of these rows, up to E / 4 of them, with where they come from (3 E).
-    * program: XLA, its compiler and what it compiled; measured, and the same for every size.
-    """
-    table = 4 * nodes * dim
-    held = {"interactions": 4 * (train + test), "sampler": 4 * train, "layout": 8 * 2 * train}
-    held |= {"task": 8 * train + 4 * test, "index": 64 * nodes, "state": 3 * table}
-    return held | {"layer": table, "batch": 7 * 2 * train, "program": 300_000_000}
-
-
 def expected(config: Config, terms: dict[str, int]) -> dict[str, int]:
     """Megabytes at the peak of the phases for which there is a formula, from the terms of `memory`.
 
     While everything is put in place, A_hat is there as the host's matrix too, and the masked pairs thrice.
     """
-    data = sum(terms[name] for name in ("interactions", "sampler", "layout", "task", "index"))
+    data = sum(terms[name] for name in ("interactions", "sampler", "layout", "evaluation", "index"))
     peaks = {
         "world": synthetic.peak_bytes(config.data.num_users, config.data.num_items, config.data.num_interactions),
         "build": data + terms["layout"] + 4 * terms["sampler"],

@@ -45,7 +45,7 @@ def train(values: flags.FlagValues, request: StopRequest) -> int:
     with processes.fail_together(request):
         with processes.waiting("at the look for devices"):
             mesh.require_devices()
-        return _train(values, folder, request)
+        return (_dry_run if values["dry_run"].value else _train)(values, folder, request)
 
 
 def _train(values: flags.FlagValues, folder: Path, request: StopRequest) -> int:
@@ -64,6 +64,31 @@ def _train(values: flags.FlagValues, folder: Path, request: StopRequest) -> int:
     if traced and first:
         say(traced)
     return _report(result, folder, config, interactions, request.signal) if first else _status(result, request.signal)
+
+
+def _dry_run(values: flags.FlagValues, folder: Path, request: StopRequest) -> int:
+    """Tells what a run would do, and changes nothing on disk."""
+    from lgcn_jax.runs import display, resume, workdir
+    from lgcn_jax.training import estimate
+    from lgcn_jax.training.setup import build_setup
+
+    workdir.check_is_run_folder(folder)
+    stated = absolute(given(values, settings_of_runs()))
+    stored = None if values["overwrite"].value else resume.stored_settings(folder)
+    config = resume.resolve_config(folder, stored, stated) if stored else config_from_flags(stated)
+    interactions = datasets.load(config.data, progress=sys.stderr.isatty())
+    request.check()
+    say(f"{_headline(interactions, config)}\n{interactions.noticed(config.evaluation.eval_split)}")
+    terms, limit = estimate.memory_of(config, interactions), estimate.available()
+    say(display.format_facts({f"memory, {name}": f"{size / 1e6:,.0f} MB" for name, size in terms.items()}))
+    say(f"memory in all about {sum(terms.values()) / 1e9:.2f} GB of {limit / 1e9:.1f} GB on a device")
+    estimate.require_memory(config, interactions)
+    setup = build_setup(config, interactions)
+    request.check()
+    seconds, epochs = estimate.epoch_seconds(setup), config.training.epochs
+    whole = f"{epochs:,} epochs {seconds * epochs / 3600:.2f} h without evaluations"
+    say(f"an epoch of {setup.steps_per_epoch:,} steps takes about {seconds:.2f} s, {whole}; nothing was begun")
+    return 0
 
 
 def _prepared(values: flags.FlagValues, folder: Path, quiet: bool, request: StopRequest):
@@ -160,6 +185,7 @@ COMMAND = Command(
         "workdir": ("", "the folder of the run"),
         "overwrite": (False, "begin anew in a folder that holds a run"),
         "quiet": (False, "show no progress, only the final table"),
+        "dry_run": (False, "tell data, memory and time of the run, and begin nothing"),
         "profile": (False, "trace a few steps into WORKDIR/profile, for XProf, TensorBoard or Perfetto"),
         **PLUGIN,
         **COMPILATION_CACHE,

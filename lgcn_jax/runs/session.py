@@ -13,7 +13,7 @@ from lgcn_jax.runs.display import Display
 from lgcn_jax.runs.resume import ResumePoint
 from lgcn_jax.runs.run import run_training
 from lgcn_jax.system.signals import StopRequest
-from lgcn_jax.training import loop
+from lgcn_jax.training import estimate, loop
 from lgcn_jax.training.loop import Callback
 from lgcn_jax.training.setup import Setup, build_setup
 
@@ -58,6 +58,7 @@ def prepare(
     interactions = load(config)
     request.check()
     processes.require_same("after data are read", {"--dataset": interactions.content_hash()})
+    estimate.require_memory(config, interactions)
     setup = build_setup(config, interactions)
     agreement.require_agreement(config, interactions, setup)
     request.check()

@@ -25,7 +25,7 @@ from lgcn_jax.serving import storage
 from lgcn_jax.serving.recommender import Recommender
 from lgcn_jax.settings import fields, text
 from lgcn_jax.system.signals import Stopped, StopRequest
-from lgcn_jax.training import loop
+from lgcn_jax.training import estimate, loop
 from lgcn_jax.training.loop import Callback
 from lgcn_jax.training.setup import Setup, build_setup
 from lgcn_jax.training.state import Snapshot
@@ -121,6 +121,7 @@ class Model(Recommender):
     def _fit_in_memory(
         self, interactions: Interactions, request: StopRequest, callbacks: tuple[Callback, ...], quiet: bool
     ) -> np.ndarray:
+        estimate.require_memory(self.config, interactions)
         setup = build_setup(self.config, interactions)
         ready = loop.compile_run(setup)
         with Display(self.config, quiet) as shown:

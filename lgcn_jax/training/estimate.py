@@ -1,0 +1,85 @@
+"""What a run needs before it begins: memory by a formula that was measured, and time by a few steps."""
+
+import os
+import time
+
+import jax
+import numpy as np
+
+from lgcn_jax.config import Config
+from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.devices.mesh import mesh_shape
+from lgcn_jax.errors import InputError
+from lgcn_jax.training.programs import Programs
+from lgcn_jax.training.setup import Setup
+
+TIMED = 8  # steps, after one that warms up
+
+
+def memory(train: int, test: int, nodes: int, dim: int) -> dict[str, int]:
+    """Bytes of each thing that a run on one device holds within a step; measured on CPUs (`benchmarks/scale.py`).
+
+    A_hat has E = 2 * train entries; a table has nodes * dim numbers of 4 bytes.
+
+    * interactions: the host's compressed rows, an int32 for each pair.
+    * sampler: the train pairs once more, on the device.
+    * layout: an int32 and a float32 for each of the E entries.
+    * evaluation: row and item of each train pair, which are masked when the test part is ranked, and the test pairs.
+    * index: the starts of rows in all of these, ids and flags: about 64 bytes a node.
+    * state: the table and both moments of Adam.
+    * layer: within a step, the layer at hand, and then the gradient in its place.
+    * batch: within a step, what its first and last product need: the columns renumbered for the rows that the batch
+      has (4 E), and the entries of these rows, up to E / 4 of them, with where they come from (3 E).
+    * program: XLA, its compiler and what it compiled; measured, and the same for every size.
+
+    Args:
+      train, test: numbers of pairs.
+      nodes: users and items.
+      dim: width of the table.
+    """
+    table = 4 * nodes * dim
+    held = {"interactions": 4 * (train + test), "sampler": 4 * train, "layout": 8 * 2 * train}
+    held |= {"evaluation": 8 * train + 4 * test, "index": 64 * nodes, "state": 3 * table}
+    return held | {"layer": table, "batch": 7 * 2 * train, "program": 300_000_000}
+
+
+def memory_of(config: Config, interactions: Interactions) -> dict[str, int]:
+    """`memory` of a run on one device of its mesh."""
+    train, part = interactions.train.nnz, interactions.part(config.evaluation.eval_split)
+    nodes = interactions.num_users + interactions.num_items
+    _, places = mesh_shape(config.devices.mesh)
+    terms = memory(train, part.nnz, nodes, config.model.embedding_dim)
+    whole = ("interactions", "index", "program")
+    return {name: size if name in whole else size // places for name, size in terms.items()}
+
+
+def available() -> int:
+    """Bytes that the first device has; of a CPU, those of the machine."""
+    found = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    return found or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def require_memory(config: Config, interactions: Interactions) -> None:
+    """Raises an InputError where a run would not fit, with the estimate."""
+    terms, limit = memory_of(config, interactions), available()
+    if (needed := sum(terms.values())) <= limit:
+        return
+    largest = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in sorted(terms.items(), key=lambda t: -t[1])[:3])
+    found = f"a run of about {needed / 1e9:.1f} GB on a device ({largest})"
+    advice = "(a smaller --embedding_dim, or more devices by --mesh)"
+    raise InputError("memory", found, f"at most the {limit / 1e9:.1f} GB that it has {advice}")
+
+
+def epoch_seconds(setup: Setup) -> float:
+    """Seconds of an epoch, from some steps on a state that is thrown away; compilation is left out."""
+    here = setup.start()
+    programs = Programs.compile(setup, here)
+    key, state = setup.mesh.replicate(jax.random.key(0)), here.state
+    times = []
+    for first, last in ((0, 1), (1, 1 + TIMED)):
+        bounds = setup.mesh.replicate((np.int32(first), np.int32(last)))
+        begun = time.perf_counter()
+        state, _ = programs.block(state, setup.zeros(), setup.adjacency, setup.sampler, key, *bounds)
+        jax.block_until_ready(state)
+        times.append((time.perf_counter() - begun) / (last - first))
+    return times[-1] * setup.steps_per_epoch

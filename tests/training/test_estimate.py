@@ -1,0 +1,105 @@
+"""What a run needs is told before it begins, and one that does not fit is refused."""
+
+import jax
+import pytest
+
+from lgcn_jax.cli import main
+from lgcn_jax.config import Config
+from lgcn_jax.data import datasets
+from lgcn_jax.data.settings import DataSettings
+from lgcn_jax.errors import InputError
+from lgcn_jax.training import estimate
+
+WORLD = ["--dataset=synthetic", "--num_users=120", "--num_items=80", "--num_interactions=2500", "--top_k=5"]
+RUN = [*WORLD, "--embedding_dim=8", "--batch_size=120", "--epochs=3"]
+
+
+def test_the_formula_counts_what_is_held():
+    terms = estimate.memory(train=1000, test=200, nodes=300, dim=8)
+    table = 4 * 300 * 8
+    assert terms == {
+        "interactions": 4 * 1200,
+        "sampler": 4000,
+        "layout": 16_000,
+        "evaluation": 8 * 1000 + 4 * 200,
+        "index": 64 * 300,
+        "state": 3 * table,
+        "layer": table,
+        "batch": 14_000,
+        "program": 300_000_000,
+    }
+
+
+def test_tables_and_graph_are_shared_by_the_places_on_nodes():
+    interactions = datasets.load(DataSettings(dataset="synthetic", num_users=120, num_items=80, num_interactions=2500))
+    one, four = (estimate.memory_of(Config.of(mesh=mesh), interactions) for mesh in ("data:1", "data:2,nodes:4"))
+    assert four["state"] == one["state"] // 4
+    assert four["layout"] == one["layout"] // 4
+    assert four["program"] == one["program"]
+
+
+def test_a_run_that_does_not_fit_is_refused_with_the_estimate(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(estimate, "available", lambda: 100_000_000)
+    for more in ([], ["--dry_run"]):
+        assert main.main(["train", *RUN, f"--workdir={tmp_path / 'run'}", *more]) == 2
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert line.startswith("memory: found a run of about 0.3 GB on a device (program 0.3, ")
+        assert "expected at most the 0.1 GB that it has" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_limit_is_that_of_the_device_where_it_has_one(monkeypatch):
+    class Device:
+        def memory_stats(self):
+            return {"bytes_limit": 7}
+
+    monkeypatch.setattr(jax, "local_devices", lambda: [Device()])
+    assert estimate.available() == 7
+
+
+def test_a_dry_run_tells_and_writes_nothing(tmp_path, capsys):
+    assert main.main(["train", *RUN, "--dry_run", f"--workdir={tmp_path / 'run'}"]) == 0
+    out = capsys.readouterr().out
+    for text in (
+        "synthetic: 120 users",
+        "memory, layout",
+        "memory in all about 0.3",
+        "an epoch of ",
+        "nothing was begun",
+    ):
+        assert text in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_of_a_run_that_is_there_changes_nothing(tmp_path, capsys):
+    assert main.main(["train", *RUN, "--quiet", f"--workdir={tmp_path / 'run'}"]) == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert main.main(["train", "--dry_run", "--epochs=9", f"--workdir={tmp_path / 'run'}"]) == 0
+    assert "9 epochs" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert main.main(["train", "--dry_run", "--seed=1", f"--workdir={tmp_path / 'run'}"]) == 2
+
+
+def test_the_time_of_an_epoch_is_that_of_its_steps(monkeypatch, small):
+    from lgcn_jax.training.setup import build_setup
+
+    ticks = iter([0.0, 5.0, 10.0, 10.0 + 0.5 * estimate.TIMED])
+    monkeypatch.setattr(estimate.time, "perf_counter", lambda: next(ticks))
+    setup = build_setup(small, datasets.load(small.data))
+    assert estimate.epoch_seconds(setup) == pytest.approx(0.5 * setup.steps_per_epoch)
+
+
+def test_an_estimate_is_no_error_where_it_fits(small):
+    estimate.require_memory(small, datasets.load(small.data))
+    with pytest.raises(InputError, match="memory: found a run of about"):
+        estimate.require_memory(small.replace(embedding_dim=65536), _Large())
+
+
+class _Large:
+    num_users = num_items = 10**6
+
+    class train:
+        nnz = 10**9
+
+    def part(self, split):
+        return self.train

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 from absl import app, flags
 
+from lgcn_jax.devices import profile
 from lgcn_jax.devices.profile import STEPS, Profile
 from lgcn_jax.training.programs import Programs
 from lgcn_jax.training.setup import build_setup
@@ -71,21 +72,20 @@ def trace(folder: Path) -> dict[str, str]:
     state, _, _ = start = setup.start()
     block = Programs.compile(setup, start).block
     data = setup.adjacency, setup.sampler, jax.random.key(0), jnp.int32(0), jnp.int32(STEPS)
-    with Profile(folder) as profile:
+    with Profile(folder) as traced:
         for _ in range(2):
-            profile.before(STEPS)
+            traced.before(STEPS)
             state, _ = jax.block_until_ready(block(state, setup.zeros(), *data))
-            profile.after()
+            traced.after()
     found = re.findall(r'%([\w.-]+) = .*op_name="jit\(block\)/while/body/([^"]*)"', block.as_text())
     return dict(found)
 
 
 def read(folder: Path) -> Step:
     """The newest trace below `folder`."""
-    path = max(folder.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
-    events = [e for p in jax.profiler.ProfileData.from_file(str(path)).planes for row in p.lines for e in row.events]
+    events = profile.read(folder)
     (block,) = (event for event in events if event.name == "block")
-    steps, begin, end = dict(block.stats)["steps"], block.start_ns, block.start_ns + block.duration_ns
+    steps, begin, end = int(block.stats["steps"]), block.start_ns, block.start_ns + block.duration_ns
     found = [event for event in events if operation(event) and begin <= event.start_ns < end]
     ended = [(event.start_ns, ENDED, event.name.removeprefix("end: ")) for event in events if "end: " in event.name]
     traced = collections.Counter()

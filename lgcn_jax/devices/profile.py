@@ -1,7 +1,10 @@
 """A trace of a few steps of a run, as XProf, TensorBoard and Perfetto show it."""
 
 import contextlib
+import gzip
+import json
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 
@@ -78,3 +81,24 @@ class Profile:
     def __exit__(self, kind, *exception) -> None:
         with contextlib.suppress(WriteError) if kind else contextlib.nullcontext():
             self.after()
+
+
+class Event(NamedTuple):
+    """An event of a trace: its name, when it began, how long it took, in nanoseconds, and what else is said of it."""
+
+    name: str
+    start_ns: float
+    duration_ns: float
+    stats: dict[str, str]
+
+
+def read(folder: Path) -> list[Event]:
+    """The events of the newest trace below `folder`.
+
+    Of the file for Perfetto: reading the other one by `jax.profiler.ProfileData` aborts the process from JAX 0.12 on.
+    """
+    path = max(folder.rglob("*.trace.json.gz"), key=lambda path: path.stat().st_mtime)
+    with gzip.open(path) as file:
+        found = json.load(file)["traceEvents"]
+    whole = (event for event in found if event.get("ph") == "X")
+    return [Event(e["name"], 1e3 * e["ts"], 1e3 * e.get("dur", 0), e.get("args", {})) for e in whole]

@@ -1,9 +1,9 @@
 """Traced steps: what is written, what it holds, and that the run is the one without a trace."""
 
-import jax
 import pytest
 
 from lgcn_jax.data import datasets
+from lgcn_jax.devices import profile
 from lgcn_jax.devices.profile import STEPS, Profile
 from lgcn_jax.errors import WriteError
 from lgcn_jax.training import loop
@@ -26,10 +26,8 @@ class Traced(loop.Listener):
 
 def annotations(folder) -> list[dict]:
     """What the trace in `folder` says of its blocks."""
-    (path,) = folder.rglob("*.xplane.pb")
-    planes = jax.profiler.ProfileData.from_file(str(path)).planes
-    events = [event for plane in planes for line in plane.lines for event in line.events if event.name == "block"]
-    return [dict(event.stats) for event in events]
+    assert len(list(folder.rglob("*.xplane.pb"))) == 1  # for XProf
+    return [event.stats for event in profile.read(folder) if event.name == "block"]
 
 
 @pytest.fixture
@@ -42,14 +40,14 @@ def digest(result) -> str:
 
 
 def test_the_second_block_is_traced_and_no_bit_changes(setup, tmp_path):
-    with Profile(tmp_path / "profile") as profile:
-        listener = Traced(profile)
+    with Profile(tmp_path / "profile") as traced:
+        listener = Traced(traced)
         found = loop.fit(setup, listener)
     assert listener.ends[:2] == [(1, 1), (1, 1 + STEPS)]
-    assert profile.steps == STEPS
-    assert annotations(tmp_path / "profile") == [{"steps": STEPS}]
+    assert traced.steps == STEPS
+    assert annotations(tmp_path / "profile") == [{"steps": str(STEPS)}]
     assert list((tmp_path / "profile").rglob("*.trace.json.gz"))
-    assert f"{STEPS} steps" in profile.told()
+    assert f"{STEPS} steps" in traced.told()
     assert digest(found) == digest(loop.fit(setup))
 
 
@@ -79,7 +77,7 @@ def test_a_trace_that_is_cut_off_by_an_error_is_closed(tmp_path):
     with Profile(tmp_path / "again") as profile:  # JAX has one trace at a time
         profile.before(1)
         profile.before(1)
-    assert annotations(tmp_path / "again") == [{"steps": 1}]
+    assert annotations(tmp_path / "again") == [{"steps": "1"}]
 
 
 def test_a_trace_that_cannot_be_written_says_where(tmp_path):

@@ -603,7 +603,7 @@ def test_a_result_is_written_before_its_picture(trained, capsys, monkeypatch):
     def fail(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(workdir.curves, "of_run", fail)
+    monkeypatch.setattr(workdir.curves, "plot_run", fail)
     assert train(trained) == 1
     assert "No space left on device" in capsys.readouterr().err
     assert json.loads((trained / "result.json").read_text())["status"] == "completed"

@@ -73,8 +73,9 @@ class Config:
             for part, kind in PARTS.items()
         }
         owner = _owners(chosen, stated)
-        for name in stated.keys() - owner.keys() - registries():
-            raise InputError(f"--{name}", text(stated[name]), _expected(name, stated))
+        for name, value in stated.items():
+            if name not in owner and name not in registries():
+                raise InputError(f"--{name}", text(value), _expected(name, stated))
         return cls(
             **{
                 part: settings(**{name: value for name, value in stated.items() if owner.get(name) == part})
@@ -163,10 +164,16 @@ def _owners(chosen: dict[str, type[Settings]], stated: dict[str, Any]) -> dict[s
     for part, settings in chosen.items():
         for name in fields(settings):
             if name in owner:
-                both = (f"--{each}={stated.get(each, PARTS[each].default)}" for each in (owner[name], part))
-                raise ValueError(f"{name} is a setting of both {' and '.join(both)}")
+                both = " and ".join(_called(each, stated) for each in (owner[name], part))
+                raise InputError(f"--{name}", f"a setting of both {both}", "a name of its own for each setting")
             owner[name] = part
     return owner
+
+
+def _called(part: str, stated: dict[str, Any]) -> str:
+    """How a user knows a part: by the flag that chooses it, where there is one."""
+    kind = PARTS[part]
+    return f"--{part}={stated.get(part, kind.default)}" if isinstance(kind, Registry) else part
 
 
 def parts_with(name: str) -> dict[str, list[str]]:
@@ -181,6 +188,5 @@ def parts_with(name: str) -> dict[str, list[str]]:
 def _expected(name: str, stated: dict[str, Any]) -> str:
     """What is expected in place of a setting that the chosen parts do not have."""
     for part, having in parts_with(name).items():
-        chosen = stated.get(part, PARTS[part].default)
-        return f"nothing with --{part}={chosen}, which has none (--{part}={' or '.join(having)} has)"
+        return f"nothing with {_called(part, stated)}, which has none (--{part}={' or '.join(having)} has)"
     return "a setting that there is"

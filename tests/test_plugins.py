@@ -15,6 +15,7 @@ from lgcn_jax.baselines import BASELINES
 from lgcn_jax.cli import main
 from lgcn_jax.config import Config
 from lgcn_jax.data import datasets
+from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation import ranking
 from lgcn_jax.evaluation.task import EvaluationTask
 from lgcn_jax.losses import LOSSES, Loss, scores
@@ -174,8 +175,24 @@ def test_a_setting_of_two_parts_is_refused(plugin):
     class Deep(Loss):
         num_layers: int = integer(3, "of another network")
 
-    with pytest.raises(ValueError, match="num_layers is a setting of both --model=lightgcn and --loss=deep"):
+    with pytest.raises(InputError, match="--num_layers: found a setting of both --model=lightgcn and --loss=deep"):
         Config.of(loss="deep", num_layers=2)
+
+    @LOSSES.register("long")
+    class Long(Loss):
+        epochs: int = integer(3, "of another kind")
+
+    with pytest.raises(InputError, match="--epochs: found a setting of both --loss=long and training"):
+        Config.of(loss="long")
+
+
+def test_a_setting_that_is_called_like_a_flag_of_the_command_is_refused(plugin, capsys):
+    @LOSSES.register("homely")
+    class Homely(Loss):
+        workdir: int = integer(3, "of another kind")
+
+    assert main.main(["train", *FLAGS, "--workdir=run"]) == 2
+    assert capsys.readouterr().err.startswith("--workdir: found a setting of a plugin, expected another name")
 
 
 def test_a_field_without_a_help_text_is_refused_where_it_is_registered(plugin):

@@ -84,6 +84,8 @@ def define(command: Command) -> flags.FlagValues:
     values = flags.FlagValues()
     settings_flags.define(values, command.flags())
     for name, (default, text) in command.own.items():
+        if name in values:
+            raise InputError(f"--{name}", "a setting of a plugin", "another name, since the command has such a flag")
         kind = flags.DEFINE_boolean if default is False else flags.DEFINE_string
         kind(name, default, text, flag_values=values)
     return values

@@ -20,7 +20,8 @@ def numbers_of(ids: Any, known: np.ndarray, what: str, skip_unknown: bool = Fals
     Raises:
       InputError: an id is of another type than the known ones, or unknown.
     """
-    array = np.atleast_1d(np.asarray(list(ids) if isinstance(ids, Iterable) and not isinstance(ids, str) else ids))
+    many = isinstance(ids, Iterable) and not isinstance(ids, str | np.ndarray)
+    array = np.atleast_1d(np.asarray(list(ids) if many else ids))
     if array.ndim != 1:
         raise InputError(what, f"an array of shape {array.shape}", "one id, or a sequence of ids")
     if array.size and array.dtype.kind not in ("iu" if known.dtype.kind in "iu" else known.dtype.kind):

@@ -153,6 +153,12 @@ def test_rows_are_dealt_so_that_edges_are_balanced(small):
     assert edges.max() < 1.05 * edges.mean()
 
 
+@pytest.mark.parametrize("mesh", ["data:2", "nodes:3", "data:2,nodes:4"])
+def test_final_embeddings_are_those_of_one_device(small, mesh):
+    found, one = (setup_on(small, spec, batch_size=240) for spec in (mesh, "data:1"))
+    np.testing.assert_allclose(found.final(found.fresh().params), one.final(one.fresh().params), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("mesh", ["data:1", "data:2", "nodes:3", "data:2,nodes:4"])
 def test_states_go_to_the_order_of_ids_and_back(small, mesh):
     setup = setup_on(small, mesh)

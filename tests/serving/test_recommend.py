@@ -42,6 +42,14 @@ def test_one_id_is_one_list(model):
     assert model.recommend(5, k=3).ids.tolist() == [expected(model, 5, 3, seen(5))]
 
 
+def test_ids_come_in_any_sequence(model):
+    expected_ids = model.recommend([3, 13], k=2).ids.tolist()
+    for users in ((3, 13), np.array([3, 13], np.int64), iter([3, 13]), {3: 0, 13: 0}.keys(), range(3, 14, 10)):
+        assert model.recommend(users, k=2).ids.tolist() == expected_ids
+    for user in (np.int32(3), np.array(3)):
+        assert model.recommend(user, k=2).ids.tolist() == expected_ids[:1]
+
+
 def test_seen_items_may_stay(model):
     assert model.recommend(3, k=5, exclude_seen=False).ids.tolist() == [expected(model, 3, 5)]
 

@@ -58,8 +58,7 @@ class Config:
 
     def __post_init__(self):
         self.schedule.validate(self.optimizer.learning_rate)
-        watching = self.schedule.watching(self.evaluation.metric_names, self.evaluation.watched)
-        object.__setattr__(self, "schedule", watching)
+        _ = self.observed_metric  # which refuses one that is not evaluated
 
     @classmethod
     def of(cls, **stated: Any) -> "Config":
@@ -100,6 +99,11 @@ class Config:
             values |= {part: kind.name_of(settings)} if isinstance(kind, Registry) else {}
             values |= {name: getattr(settings, name) for name in fields(type(settings))}
         return values
+
+    @property
+    def observed_metric(self) -> str | None:
+        """The metric of the evaluations that the schedule observes; None where it observes none."""
+        return self.schedule.watching(self.evaluation.metric_names, self.evaluation.watched).metric
 
     def build_optimizer(self) -> Optimizer:
         """The optimizer with the schedule of its learning rate."""

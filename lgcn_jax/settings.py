@@ -4,6 +4,7 @@ A part that can be exchanged for another (a loss, a model, a sampler) stands in 
 """
 
 import dataclasses
+import os
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -26,7 +27,7 @@ def integer(default: int, help_text: str, least: int = 1, most: int = 2**31 - 1)
     """A field that takes the integers from `least` to `most`."""
 
     def accepts(value) -> bool:
-        return isinstance(value, int) and least <= value <= most
+        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
     return setting(default, help_text, accepts, f"an integer from {least} to {most}")
 
@@ -46,6 +47,15 @@ def text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else repr(value) if value == "" else str(value)
 
 
+def _plain(value: Any) -> Any:
+    """A value as JSON and flags have it: NumPy's numbers, lists and paths are made plain."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain, value))
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """Base of a part's settings: a frozen dataclass whose values are checked at construction.
@@ -56,9 +66,14 @@ class Settings:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not field.metadata["accepts"](value):
-                raise InputError(f"--{field.name}", text(value), field.metadata["expected"])
+            value = _plain(getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+            try:
+                accepted = field.metadata["accepts"](value)
+            except TypeError:  # a value of a type that has no such range
+                accepted = False
+            if not accepted:
+                raise InputError(f"--{field.name}", text(value), field.metadata["expected"] or "another type")
 
 
 def fields(cls: type[Settings]) -> dict[str, dataclasses.Field]:
@@ -87,7 +102,7 @@ class Registry(Mapping[str, type[Part]], typing.Generic[Part]):
         self._parts = dict(parts)
 
     def __getitem__(self, name: str) -> type[Part]:
-        if name not in self._parts:
+        if not isinstance(name, str) or name not in self._parts:
             hint = " (--plugin=MODULE registers more)"
             raise InputError(f"--{self.kind}", repr(name), f"one of {', '.join(self._parts)}{hint}")
         return self._parts[name]

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lgcn_jax.config import Config
@@ -145,7 +147,7 @@ def test_layer_weights_are_uniform_unless_given():
 
 def test_the_first_k_names_the_watched_metric():
     config = Config.of(top_k=(10, 5))
-    assert config.evaluation.watched == config.schedule.plateau_metric == "recall@10"
+    assert config.evaluation.watched == config.observed_metric == "recall@10"
     assert config.evaluation.metric_names == (
         "precision@10",
         "recall@10",
@@ -154,7 +156,8 @@ def test_the_first_k_names_the_watched_metric():
         "recall@5",
         "ndcg@5",
     )
-    assert Config.of(top_k=(10, 5), plateau_metric="ndcg@5").schedule.plateau_metric == "ndcg@5"
+    assert Config.of(top_k=(10, 5), plateau_metric="ndcg@5").observed_metric == "ndcg@5"
+    assert config.replace(top_k=(3,)).observed_metric == "recall@3"
 
 
 def test_settings_are_frozen():
@@ -188,3 +191,12 @@ def test_a_file_that_holds_no_settings_is_refused(tmp_path, text):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         Config.from_json(tmp_path / "config.json")
+
+
+def test_values_are_made_plain_and_other_types_are_refused():
+    config = Config.of(top_k=[5, np.int64(10)], learning_rate=np.float32(0.5), epochs=np.int32(3), data_dir=Path("x"))
+    assert config.to_json()["top_k"] == [5, 10]
+    assert json.dumps(config.to_json())
+    for name, value in (("learning_rate", "0.1"), ("top_k", 20), ("mesh", None), ("loss", ["bpr"]), ("epochs", True)):
+        with pytest.raises(InputError, match=f"--{name}: found"):
+            Config.of(**{name: value})

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from lgcn_jax.baselines import BASELINES
 from lgcn_jax.cli import main
@@ -20,8 +21,9 @@ from lgcn_jax.evaluation import ranking
 from lgcn_jax.evaluation.task import EvaluationTask
 from lgcn_jax.losses import LOSSES, Loss, scores
 from lgcn_jax.models import ENCODERS
+from lgcn_jax.optimization import SCHEDULES, Schedule
 from lgcn_jax.sampling import SAMPLERS, SamplerSettings, UserSampler, pytree
-from lgcn_jax.settings import integer
+from lgcn_jax.settings import integer, setting
 from lgcn_jax.training import loop
 from lgcn_jax.training.setup import build_setup
 
@@ -38,7 +40,7 @@ def plugin(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text("\n".join(BLOCKS))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    for registry in (LOSSES, ENCODERS, SAMPLERS, BASELINES):
+    for registry in (LOSSES, ENCODERS, SAMPLERS, BASELINES, SCHEDULES):
         monkeypatch.setattr(registry, "_parts", dict(registry._parts))
     yield "mine"
     sys.modules.pop("mine", None)
@@ -201,3 +203,50 @@ def test_a_field_without_a_help_text_is_refused_where_it_is_registered(plugin):
         @LOSSES.register("bare")
         class Bare(Loss):
             depth: int = 3
+
+
+def test_a_schedule_from_outside_trains_and_is_evaluated(plugin):
+    @SCHEDULES.register("constant")
+    class Constant(Schedule):
+        pass
+
+    assert main.main(["train", *FLAGS, "--schedule=constant", "--workdir=run", "--quiet"]) == 0
+    assert main.main(["evaluate", "--workdir=run", "--top_k=3"]) == 0
+
+
+def test_on_and_off_are_settings(plugin):
+    @LOSSES.register("switched")
+    class Switched(LOSSES["bpr"]):
+        flip: bool = setting(True, "whether something is on", lambda v: isinstance(v, bool), "true or false")
+
+    flags = ["--loss=switched", "--flip=false", "--workdir=run", "--quiet"]
+    assert main.main(["train", *FLAGS, *flags]) == 0
+    assert json.loads(Path("run/config.json").read_text())["flip"] is False
+    assert main.main(["train", *FLAGS, "--loss=switched", "--flip=maybe", "--workdir=run2"]) == 2
+
+
+def test_a_plugin_may_be_named_after_a_space_or_in_a_flagfile(plugin, capsys):
+    Path("f.flags").write_text("--plugin=mine\n")
+    for arguments in (["--plugin", "mine", "--help"], ["--flagfile=f.flags", "--help"]):
+        assert main.main(["train", *arguments]) == 0
+        assert "hinge" in capsys.readouterr().out
+        LOSSES._parts.pop("hinge")
+        sys.modules.pop("mine")
+        for registry in (ENCODERS, SAMPLERS, BASELINES):
+            for name in ("residual", "shared", "activity"):
+                registry._parts.pop(name, None)
+
+
+def test_a_parameter_that_is_no_table_is_refused_before_training(plugin):
+    importlib.import_module(plugin)
+    mine = sys.modules[plugin]
+
+    @ENCODERS.register("dense")
+    class DenseSettings(mine.ResidualSettings):
+        def create(self, key, node):
+            made = super().create(key, node)
+            made.weights = nnx.Param(jnp.eye(self.embedding_dim))
+            return made
+
+    with pytest.raises(InputError, match=r"--model: found a parameter of shape \(8, 8\), expected a row for each"):
+        trained(model="dense")

@@ -62,7 +62,7 @@ def parse(command: Command, name: str, arguments: Sequence[str]) -> flags.FlagVa
     Raises:
       InputError: an unknown flag, a value of another type, or anything that is no flag.
     """
-    stated = _expanded(arguments)
+    stated = expanded(arguments)
     if "plugin" in command.own:
         import_plugins(stated)
     values = define(command)
@@ -93,8 +93,12 @@ def define(command: Command) -> flags.FlagValues:
 
 def import_plugins(arguments: Sequence[str]) -> None:
     """Imports the modules that --plugin names, also those of the current folder, before the flags are made."""
+    following = [*arguments[1:], ""][: len(arguments)]
     stated = [match[1] for argument in arguments if (match := re.match(r"--?plugin=(.*)", argument))]
-    for name in ",".join(stated).split(",") if stated else ():
+    stated += [
+        after for argument, after in zip(arguments, following, strict=True) if re.fullmatch(r"--?plugin", argument)
+    ]
+    for name in filter(None, ",".join(stated).split(",")):
         if os.getcwd() not in sys.path:
             sys.path.insert(0, os.getcwd())
         try:
@@ -120,7 +124,7 @@ def usage(name: str, command: Command) -> str:
     return "\n".join(lines)
 
 
-def _expanded(arguments: Sequence[str]) -> list[str]:
+def expanded(arguments: Sequence[str]) -> list[str]:
     """The arguments with the lines of flagfiles in their places."""
     try:
         stated = flags.FlagValues().read_flags_from_files(arguments)

@@ -77,7 +77,8 @@ def _run(values: flags.FlagValues, split: str) -> int:
     if config is None:
         raise InputError(f"--workdir={folder}", "no run", "a folder that train has filled")
     stated = {"mesh": ONE_DEVICE} | absolute(given(values, OF_A_RUN))  # whatever the run was trained on
-    config = config.replace(**stated, plateau_metric="", eval_split=split)
+    unset = {"plateau_metric": ""} if "plateau_metric" in config.to_dict() else {}  # of other lists, perhaps
+    config = config.replace(**stated, **unset, eval_split=split)
     interactions = datasets.load(config.data, progress=sys.stderr.isatty())
     check_config(config, interactions)
     scores, choice = run.score(config, interactions, folder, which, split)

@@ -58,7 +58,7 @@ class _Parser(flags.ArgumentParser):
     def __init__(self, kind: type):
         super().__init__()
         self._repeated = typing.get_origin(kind) is tuple
-        if self._repeated or isinstance(kind, types.UnionType):
+        if self._repeated or isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
             kind = typing.get_args(kind)[0]
         self._kind = kind
 
@@ -70,6 +70,10 @@ class _Parser(flags.ArgumentParser):
         return self._convert(argument)
 
     def _convert(self, text: str):
+        if self._kind is bool:
+            if text.lower() not in ("true", "false"):
+                raise ValueError("expected true or false")
+            return text.lower() == "true"
         try:
             return self._kind(text)
         except ValueError:

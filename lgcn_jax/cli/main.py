@@ -11,7 +11,7 @@ from pathlib import Path
 from absl import flags, logging
 
 from lgcn_jax.cli import data, doctor, evaluate, train
-from lgcn_jax.cli.command import Command, OutputClosedError, import_plugins, parse, say, usage
+from lgcn_jax.cli.command import Command, OutputClosedError, expanded, import_plugins, parse, say, usage
 from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.system.signals import Stopped, StopRequest
 from lgcn_jax.version import __version__
@@ -68,7 +68,7 @@ def _dispatch(arguments: list[str], request: StopRequest) -> int:
         return 0
     command = _command(name)
     if _HELP & set(rest):
-        import_plugins(rest)
+        import_plugins(expanded([flag for flag in rest if flag not in _HELP]))
         say(usage(name, command))
         return 0
     return _with_cache(command, parse(command, name, rest), request)

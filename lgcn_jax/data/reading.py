@@ -54,9 +54,9 @@ def read(
     [7, 9]
 
     Args:
-      source: a path (a file of interactions, or a folder with train and test files), two arrays (users, items) or one
-        of shape [n, 2] with integer ids, or a scipy sparse matrix of users x items, whose row and column numbers are
-        the ids. With `test` it is the train part, else all interactions.
+      source: a path (a file of interactions, or a folder with train and test files), or integer ids: a tuple
+        (users, items) of arrays, an array of shape [n, 2], a list of pairs, or a scipy sparse matrix of users x items,
+        whose row and column numbers are the ids. With `test` it is the train part, else all interactions.
       test, valid: the other parts, of the same kinds; not beside a path.
       split: how a test part is split off where there is none: 'random', of each user's items.
       test_fraction: share of each user's items that becomes the test part.
@@ -77,6 +77,8 @@ def read(
         if test is not None or valid is not None:
             raise InputError("test", "a part beside a path", "a folder with train and test files")
         return datasets.load(_settings(dataset=str(Path(source).expanduser().absolute()), format=format, **settings))
+    if valid is not None and test is None:
+        raise InputError("valid", "a part without a test part", "test beside it")
     checked = _settings(**settings)
     pairs = _pairs(source, "source")
     if test is None:
@@ -90,6 +92,8 @@ def _settings(**stated: Any) -> DataSettings:
     unknown = [name for name in stated if name not in DataSettings.__dataclass_fields__]
     if unknown:
         raise InputError(unknown[0], stated[unknown[0]], "a setting that there is")
+    if "data_dir" in stated or "dataset" in stated:  # where data lie is the same wherever a run goes on
+        stated["data_dir"] = str(Path(stated.get("data_dir", DataSettings.data_dir)).expanduser().absolute())
     return DataSettings(**stated)
 
 
@@ -99,7 +103,7 @@ def _pairs(source: Any, where: str) -> Pairs:
         matrix = source.tocoo()
         kept = matrix.data != 0
         users, items = matrix.row[kept], matrix.col[kept]
-    elif isinstance(source, tuple | list) and len(source) == 2:
+    elif _is_columns(source):
         users, items = (np.asarray(part) for part in source)
     else:
         array = np.asarray(source)
@@ -110,6 +114,13 @@ def _pairs(source: Any, where: str) -> Pairs:
     if users.ndim != 1 or users.shape != items.shape:
         raise InputError(where, f"users of shape {users.shape} and items of {items.shape}", "two arrays of one length")
     return Pairs(_ids(users, f"{where} users"), _ids(items, f"{where} items"), np.zeros(0, np.int32), {})
+
+
+def _is_columns(source: Any) -> bool:
+    """Whether users and items come apart: in a tuple, or as two arrays; a list of lists has a row for each pair."""
+    if not isinstance(source, tuple | list) or len(source) != 2:
+        return False
+    return isinstance(source, tuple) or not any(isinstance(part, tuple | list) for part in source)
 
 
 def _ids(array: np.ndarray, where: str) -> np.ndarray:

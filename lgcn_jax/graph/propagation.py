@@ -45,7 +45,7 @@ def available_layouts() -> list[str]:
 
 
 def make_layout(matrix: Matrix, name: str = "auto", dtype: str = "float32") -> Layout:
-    """The symmetric matrix, as `graph.normalized` makes it, on the device in the named layout.
+    """The symmetric matrix, as `normalization.normalized_adjacency` makes it, on the device in the named layout.
 
     Args:
       matrix: its dtype is that of all sums.

@@ -46,5 +46,8 @@ def contrastive(positive: jax.Array, negative: jax.Array, temperature: float) ->
       negative: float[n, B].
       temperature: divides the scores.
     """
-    logits = jnp.stack([positive, *negative], axis=-1) / temperature
-    return -jax.nn.log_softmax(logits, axis=-1)[..., 0]
+    if len(negative) == 1:  # as ever, so that such runs keep their bits
+        logits = jnp.stack([positive, negative[0]], axis=-1) / temperature
+        return -jax.nn.log_softmax(logits, axis=-1)[..., 0]
+    logits = jnp.concatenate([positive[None, :], negative]) / temperature
+    return -jax.nn.log_softmax(logits, axis=0)[0]

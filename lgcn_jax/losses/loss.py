@@ -85,7 +85,7 @@ def scores(batch: EmbeddedBatch) -> tuple[jax.Array, jax.Array]:
     """The scores of the positive items, [B], and of the negative ones, [n, B].
 
     In-batch negatives are the positive items of all other examples, of all devices; where one of them is the example's
-    own item, its score is -inf.
+    own item, or padding, its score is -inf.
     """
     user, positive, negative = batch.final
     found = (user * positive).sum(-1)
@@ -100,11 +100,12 @@ def scores(batch: EmbeddedBatch) -> tuple[jax.Array, jax.Array]:
 
 
 def _in_batch_scores(batch: EmbeddedBatch) -> jax.Array:
-    positive, item = batch.final.positive, batch.item
+    of_all = batch.final.positive, batch.item, batch.weight
     if batch.axis is not None:
-        positive, item = (jax.lax.all_gather(array, batch.axis, tiled=True) for array in (positive, item))
+        of_all = tuple(jax.lax.all_gather(array, batch.axis, tiled=True) for array in of_all)
+    positive, item, weight = of_all
     every = jnp.matmul(positive, batch.final.user.T, precision="highest")
-    return jnp.where(item[:, None] == batch.item[None, :], -jnp.inf, every)
+    return jnp.where((item[:, None] == batch.item[None, :]) | (weight == 0)[:, None], -jnp.inf, every)
 
 
 def l2(batch: EmbeddedBatch) -> jax.Array:

@@ -136,7 +136,8 @@ def read_metadata(folder: Path, step: int) -> dict[str, Any]:
     if not future and meta != with_checksum({key: value for key, value in meta.items() if key != "sha256"}):
         raise DamagedError("its meta data are not those that were saved")
     if type(found) is not int or found != FORMAT:
-        known = f"format {FORMAT}, the one of this version (another version may continue this run)"
+        advice = "begin anew with --overwrite, or use the version that began the run"
+        known = f"format {FORMAT}, the one of this version ({advice})"
         raise InputError(path, f"checkpoint format {found!r}", known)
     wrong = [name for name, kind in META.items() if type(meta.get(name)) is not kind]
     if wrong or not Progress.describes(meta["progress"]):

@@ -46,13 +46,12 @@ def resolve_config(folder: Path, stored: Config, stated: dict[str, Any]) -> Conf
       InputError: a stated setting would change the run's mathematics; all such settings are listed.
     """
     kept = stored.to_dict()
-    stored.replace(**stated)  # refuses what the parts of the run do not have
-    changed = [name for name in stated if name not in FREE and stated[name] != kept.get(name)]
+    changed = [name for name in stated if name not in FREE and name in kept and stated[name] != kept[name]]
     if changed:
         found = ", ".join(f"--{name}={text(stated[name])}" for name in changed)
-        expected = ", ".join(f"--{name}={text(kept[name])}" for name in changed if name in kept)
+        expected = ", ".join(f"--{name}={text(kept[name])}" for name in changed)
         raise InputError(f"--workdir={folder}", f"{found} for a run with {expected}", "the same, or --overwrite")
-    return stored.replace(**{name: stated[name] for name in stated if name in FREE})
+    return stored.replace(**stated)  # which refuses settings that the parts of the run do not have
 
 
 def stored_settings(folder: Path) -> Config | None:
@@ -92,7 +91,7 @@ class CheckpointInventory(NamedTuple):
       seal: the checksum of what it says of itself.
       whole: the steps of all whole ones.
       bad: [step, reason] for each damaged one.
-      superfluous: the steps of whole ones that are no longer needed.
+      steps_to_prune: the steps of whole ones that are no longer needed.
     """
 
     newest: int | None

@@ -20,12 +20,12 @@ def numbers_of(ids: Any, known: np.ndarray, what: str, skip_unknown: bool = Fals
     Raises:
       InputError: an id is of another type than the known ones, or unknown.
     """
-    many = isinstance(ids, Iterable) and not isinstance(ids, str | np.ndarray)
+    many = isinstance(ids, Iterable) and not isinstance(ids, str | bytes | np.ndarray)
     array = np.atleast_1d(np.asarray(list(ids) if many else ids))
     if array.ndim != 1:
         raise InputError(what, f"an array of shape {array.shape}", "one id, or a sequence of ids")
     if array.size and array.dtype.kind not in ("iu" if known.dtype.kind in "iu" else known.dtype.kind):
-        first = f"{array.flat[0].item()!r} of type {array.dtype}"
+        first = f"{getattr(array.flat[0], 'item', lambda: array.flat[0])()!r} of type {array.dtype}"
         raise InputError(what, first, f"ids of type {known.dtype}, such as {known[0]}")
     place = np.minimum(np.searchsorted(known, array), len(known) - 1)
     found = known[place] == array if array.size else np.zeros(0, bool)

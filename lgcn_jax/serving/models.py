@@ -1,6 +1,7 @@
 """Models as users hold them: settings in the constructor, `fit`, then what every `Recommender` can do."""
 
 import dataclasses
+import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -22,13 +23,16 @@ from lgcn_jax.evaluation.scorers import DotProduct, Scorer
 from lgcn_jax.runs import agreement, resume, scoring, session
 from lgcn_jax.runs.display import Display
 from lgcn_jax.serving import storage
-from lgcn_jax.serving.recommender import Recommender
+from lgcn_jax.serving.recommender import Recommender, require_interactions
 from lgcn_jax.settings import fields, text
 from lgcn_jax.system.signals import Stopped, StopRequest
 from lgcn_jax.training import estimate, loop
 from lgcn_jax.training.loop import Callback
 from lgcn_jax.training.setup import Setup, build_setup
 from lgcn_jax.training.state import Snapshot
+
+# The final embeddings of all nodes, settings, history and status of a fit.
+Fitted = tuple[np.ndarray, Config, list[dict[str, Any]], str]
 
 
 class Model(Recommender):
@@ -99,17 +103,21 @@ class Model(Recommender):
           WriteError: a file of the run could not be written.
           FloatingPointError: the loss became infinite, not a number, or absurd.
         """
+        require_interactions(interactions)
         require_devices()
-        self.config = self._config_for(interactions)
         try:
             with _requests() as request:
                 how = request, tuple(callbacks), quiet
                 if workdir is None:
-                    table = self._fit_in_memory(interactions, *how)
+                    fitted = self._fit_in_memory(interactions, *how)
                 else:
-                    table = self._fit_in_folder(interactions, *how, Path(workdir).expanduser(), overwrite)
+                    fitted = self._fit_in_folder(interactions, *how, Path(workdir).expanduser(), overwrite)
         except Stopped:
-            raise KeyboardInterrupt from None  # before the first step there is nothing to return
+            if request.signal == signal.SIGINT:
+                raise KeyboardInterrupt from None  # before the first step there is nothing to return
+        if request.signal not in (0, signal.SIGINT):
+            signal.raise_signal(request.signal)  # which was the program's to answer, and is again
+        table, self.config, self.history, self.status = fitted
         self.user_embeddings, self.item_embeddings = np.split(table, [interactions.num_users])
         self._remember(interactions)
         return self
@@ -120,16 +128,16 @@ class Model(Recommender):
 
     def _fit_in_memory(
         self, interactions: Interactions, request: StopRequest, callbacks: tuple[Callback, ...], quiet: bool
-    ) -> np.ndarray:
-        estimate.require_memory(self.config, interactions)
-        setup = build_setup(self.config, interactions)
+    ) -> "Fitted":
+        config = self._config_for(interactions)
+        estimate.require_memory(config, interactions)
+        setup = build_setup(config, interactions)
         ready = loop.compile_run(setup)
-        with Display(self.config, quiet) as shown:
+        with Display(config, quiet) as shown:
             listener = _Memory(setup, shown, request, callbacks)
             result = loop.train(setup, ready, listener)
-        self.history, self.status = listener.history, result.status
         best = listener.best if listener.best is not None else result.params
-        return setup.final(best)
+        return setup.final(best), config, listener.history, result.status
 
     def _fit_in_folder(
         self,
@@ -139,23 +147,23 @@ class Model(Recommender):
         quiet: bool,
         folder: Path,
         overwrite: bool,
-    ) -> np.ndarray:
+    ) -> "Fitted":
+        own = self._config_for(interactions)
         stated = dataclasses.asdict(interactions.source or DataSettings(dataset=interactions.name)) | self._stated
 
         def settle(stored: Config | None) -> Config:
-            return resume.resolve_config(folder, stored, stated) if stored else self.config
+            return resume.resolve_config(folder, stored, stated) if stored else own
 
         with agreement.lock_across_processes(folder):
             prepared = session.prepare(folder, settle, lambda config: interactions, request, overwrite)
             for note in () if quiet else prepared.point.notes:
                 print(f"{folder}: {note}", file=sys.stderr)
-            self.history = list(prepared.point.rows)
-            noted = (*callbacks, self.history.append)
-            result, _ = session.train(folder, prepared, request, quiet, callbacks=noted)
+            history = list(prepared.point.rows)
+            result, _ = session.train(folder, prepared, request, quiet, callbacks=(*callbacks, history.append))
             if result["status"] == "failed":
                 raise FloatingPointError(result["error"])
-            self.config, self.status = prepared.config, result["status"]
-            return scoring.embeddings(prepared.setup, interactions, folder)[0]
+            table, _ = scoring.embeddings(prepared.setup, interactions, folder)
+        return table, prepared.config, history, result["status"]
 
     @property
     def scorer(self) -> Scorer:
@@ -242,12 +250,16 @@ def load_model(folder: str | Path) -> Model | Popularity:
     """
     facts, arrays = storage.load(Path(folder))
     kinds: dict[str, type[Model] | type[Popularity]] = {"Model": Model, "Popularity": Popularity}
-    if facts.get("kind") not in kinds:
+    if not isinstance(facts.get("kind"), str) or facts["kind"] not in kinds:
         raise InputError(folder, f"a model of kind {facts.get('kind')!r}", f"one of {', '.join(kinds)}")
     try:
         return kinds[facts["kind"]]._loaded(facts, arrays)
     except KeyError as error:
         raise InputError(folder, f"a model without {error}", "the folder of a saved model") from None
+    except InputError:
+        raise
+    except (TypeError, AttributeError, ValueError) as error:
+        raise InputError(folder, f"a model that cannot be read ({error})", "the folder of a saved model") from None
 
 
 class _Memory(loop.Listener):

@@ -87,6 +87,7 @@ class Recommender:
           InputError: other users or items, an empty part, or a `k` out of range.
         """
         self._require_fitted()
+        require_interactions(interactions)
         ks = (k,) if isinstance(k, int) else tuple(k)
         if not ks or any(type(each) is not int or not 1 <= each <= len(self.items) for each in ks):
             raise InputError("k", repr(k), f"integers from 1 to {len(self.items)}, the number of items")
@@ -128,3 +129,10 @@ class Recommender:
     def _require_fitted(self) -> None:
         if not hasattr(self, "users"):
             raise InputError(type(self).__name__, "a model that was not fitted", "fit(interactions) before this")
+
+
+def require_interactions(interactions: Any) -> None:
+    """Raises an InputError where something else was passed."""
+    if not isinstance(interactions, Interactions):
+        found = f"a {type(interactions).__name__}"
+        raise InputError("interactions", found, "what lgcn_jax.load or lgcn_jax.read returns")

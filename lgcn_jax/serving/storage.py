@@ -36,7 +36,12 @@ def save(folder: Path, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> 
             old = made.with_name(f"{made.name}-old")
             if folder.exists():
                 os.replace(folder, old)
-            os.replace(made, folder)
+            try:
+                os.replace(made, folder)
+            except OSError:
+                if old.exists():
+                    os.replace(old, folder)
+                raise
             shutil.rmtree(old, ignore_errors=True)
         except BaseException:
             shutil.rmtree(made, ignore_errors=True)

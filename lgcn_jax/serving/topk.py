@@ -24,7 +24,8 @@ def best_items(
       allowed: bool[num_items], the items that may be recommended at all.
       k: at most the number of items.
     """
-    size = int(np.clip(CHUNK_ELEMENTS // len(allowed), 1, max(len(users), 1)))
+    count = 1 << max(len(users) - 1, 0).bit_length()  # of a few sizes, each of which is compiled once
+    size = int(np.clip(CHUNK_ELEMENTS // len(allowed), 1, count))
     chunks = [users[start : start + size] for start in range(0, len(users), size)]
     rows = [csr.take(masked, chunk) if masked is not None else csr.empty(len(chunk)) for chunk in chunks]
     width = 1 << max(max((row.nnz for row in rows), default=0) - 1, 0).bit_length()

@@ -114,7 +114,7 @@ def compile_run(setup: Setup, start: Snapshot | None = None) -> CompiledRun:
 
 
 def fit(setup: Setup, listener: Listener | None = None, start: Snapshot | None = None) -> Result:
-    """`prepare` and `train` in one: trains until `config.training.epochs`, an early stop, or the listener's wish.
+    """`compile_run` and `train` in one: trains until `config.training.epochs`, an early stop, or the listener's wish.
 
     Args:
       setup: made by `build_setup`.
@@ -133,7 +133,7 @@ def train(setup: Setup, ready: CompiledRun, listener: Listener) -> Result:
 
     Args:
       setup: made by `build_setup`.
-      ready: of `prepare`; its arrays are donated.
+      ready: of `compile_run`; its arrays are donated.
       listener: told of every line, block and place worth keeping; saves are due after every `save_every` epochs, at
         each new best, where the run is stopped, and at the end.
 
@@ -207,7 +207,7 @@ def epoch_key(seed: int, epoch: jax.Array) -> jax.Array:
 def train_epoch(
     setup: Setup, programs: Programs, snapshot: Snapshot, listener: Listener, pace: BlockTimer | None = None
 ) -> Snapshot:
-    """The rest of the epoch in hand, or the part of it until the listener stops the run. Donates `here`."""
+    """The rest of the epoch in hand, or the part of it until the listener stops the run. Donates `snapshot`."""
     steps, epoch, pace = setup.steps_per_epoch, snapshot.progress.epoch + 1, pace or BlockTimer()
     key = setup.mesh.replicate(epoch_key(setup.config.training.seed, jax.device_put(np.uint32(epoch))))
     while snapshot.progress.step < steps:
@@ -234,7 +234,7 @@ def train_epoch(
 
 
 def train_record(setup: Setup, snapshot: Snapshot) -> dict[str, Any]:
-    """The line of metrics.jsonl about the epoch that `here` is at the end of."""
+    """The line of metrics.jsonl about the epoch that `snapshot` is at the end of."""
     config, steps, sums = setup.config, setup.steps_per_epoch, jax.device_get(snapshot.totals.sums)
     means = {name: float(sums[name]) / steps for name in ("loss", *metric_names(config.loss))}
     rate = config.build_optimizer().current_learning_rate(snapshot.state.optimizer)
@@ -272,9 +272,8 @@ def evaluate_epoch(setup: Setup, programs: Programs, snapshot: Snapshot, listene
 
 def observed(config: Config, state: OptimizerState, row: dict[str, Any]) -> OptimizerState:
     """The optimizer's state after an evaluation, which the schedule may watch."""
-    if config.schedule.metric is None:
-        return state
-    return config.build_optimizer().observe(state, row[config.schedule.metric])
+    metric = config.observed_metric
+    return state if metric is None else config.build_optimizer().observe(state, row[metric])
 
 
 def _worked(progress: Progress, seconds: float, **changes) -> Progress:

@@ -63,7 +63,12 @@ class Setup:
         """The state of epoch 0, each device's rows drawn on that device."""
         node = self._rows(self.order.node)
         made = jax.jit(lambda node: step.init(self.config, node)[1])
-        return jax.jit(made, out_shardings=self.mesh.shardings(jax.eval_shape(made, node)))(node)
+        shapes = jax.eval_shape(made, node)
+        for shape in (leaf.shape for leaf in jax.tree.leaves(shapes.params)):
+            if shape and shape[0] != self.order.num_rows:
+                found = f"a parameter of shape {shape}"
+                raise InputError("--model", found, f"a row for each of the {self.order.num_rows} nodes, or a scalar")
+        return jax.jit(made, out_shardings=self.mesh.shardings(shapes))(node)
 
     def start(self) -> Snapshot:
         """The place before the first step."""

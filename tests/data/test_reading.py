@@ -33,6 +33,12 @@ def test_pairs_come_in_many_forms(source):
     assert found.content_hash() == lg.read((USERS, ITEMS), test_fraction=0.4).content_hash()
 
 
+def test_a_list_of_lists_has_a_row_for_each_pair_however_long_it_is():
+    for rows in ([[1, 2], [3, 4]], [(1, 2), (3, 4)], [[1, 2], [3, 4], [5, 6]]):
+        found = lg.read(rows, test=[(1, 4)])
+        assert found.user_ids.tolist() == [row[0] for row in rows]
+
+
 def test_zeros_of_a_matrix_are_no_interactions():
     matrix = scipy.sparse.csr_matrix((np.array([1.0, 0.0, 2.0]), ([0, 0, 1], [0, 1, 1])))
     assert sum(parts(lg.read(matrix, test_fraction=0.5))) == 2
@@ -72,6 +78,7 @@ def test_a_path_is_read_as_on_the_command_line(tmp_path):
         ({"source": (USERS, ITEMS), "split": "temporal"}, "split: found 'temporal', expected one of random"),
         ({"source": (USERS, ITEMS), "test_fraction": 1.0}, "--test_fraction: found 1.0"),
         ({"source": "events.csv", "test": ([1], [2])}, "test: found a part beside a path"),
+        ({"source": (USERS, ITEMS), "valid": ([1], [2])}, "valid: found a part without a test part"),
         ({"source": "nowhere.csv"}, "--dataset: found"),
     ],
 )

@@ -65,6 +65,11 @@ def test_in_batch_negatives_are_the_other_positive_items():
     assert np.isneginf(negative).all()  # the same item is nobody's negative
 
 
+def test_padding_is_nobody_s_negative():
+    padded = batch(USER, OWN, None)._replace(weight=jnp.asarray([1.0, 0.0]))
+    np.testing.assert_array_equal(losses.scores(padded)[1], [[-np.inf, 3], [-np.inf, -np.inf]])
+
+
 def test_l2_is_half_the_squared_rows_of_each_example():
     expected = [0.5 * ((1 + 4) + 9 + (1 + 0) + (4 + 4)), 0.5 * (1 + 4 + (1 + 1) + 16)]
     np.testing.assert_allclose(losses.l2(batch(USER, OWN, EACH)), expected)

@@ -53,8 +53,6 @@ def test_a_fit_in_a_folder_is_the_run_of_the_command_line(interactions, model, t
     python, shell = (tmp_path / name for name in ("python", "shell"))
     assert sorted(path.name for path in python.iterdir()) == sorted(path.name for path in shell.iterdir())
     configs = [json.loads((folder / "config.json").read_text()) for folder in (python, shell)]
-    for config in configs:
-        config.pop("data_dir")  # which the command line makes absolute
     assert configs[0] == configs[1]
     results = [json.loads((folder / "result.json").read_text()) for folder in (python, shell)]
     assert results[0]["parameters_sha256"] == results[1]["parameters_sha256"]
@@ -177,3 +175,36 @@ def test_public_names_are_there():
     assert set(lg.__all__) <= set(dir(lg))
     with pytest.raises(AttributeError, match="no attribute 'LightGNC'"):
         lg.LightGNC  # noqa: B018
+
+
+def test_a_fit_that_fails_leaves_the_model_as_it_was(interactions):
+    fitted = lg.LightGCN(**SETTINGS | {"epochs": 1}).fit(interactions, quiet=True)
+    config, users = fitted.config, fitted.users
+    with pytest.raises(lg.InputError):
+        fitted.fit(assemble("x", pairs([(0, 0), (1, 1)]), pairs([])), quiet=True)
+    assert fitted.config is config
+    assert fitted.users is users
+
+
+def test_what_is_no_data_set_is_refused(interactions):
+    for call in (lg.LightGCN().fit, lg.Popularity().fit(interactions).evaluate):
+        with pytest.raises(lg.InputError, match=r"interactions: found a str, expected what lgcn_jax\.load"):
+            call("gowalla")
+
+
+def test_a_signal_that_is_not_ours_reaches_the_program(interactions, monkeypatch):
+    """SIGTERM ends the training, and then does what it did before."""
+    reached = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: reached.append(number))
+    try:
+        terminate = lambda row: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
+        lg.LightGCN(**SETTINGS | {"epochs": 1000}).fit(interactions, callbacks=[terminate], quiet=True)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert reached == [signal.SIGTERM]
+
+
+def test_other_settings_of_a_run_are_told_by_their_flags(interactions, tmp_path):
+    lg.LightGCN(**SETTINGS | {"epochs": 2}).fit(interactions, workdir=tmp_path / "run", quiet=True)
+    with pytest.raises(lg.InputError, match=r"--top_k=10 for a run with --top_k=5"):
+        lg.LightGCN(**SETTINGS | {"top_k": (10,)}).fit(interactions, workdir=tmp_path / "run", quiet=True)

@@ -66,6 +66,23 @@ def test_a_save_that_fails_leaves_the_model_before_it(model, tmp_path, monkeypat
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+def test_a_model_that_cannot_take_its_place_leaves_the_one_before_it(model, tmp_path, monkeypatch):
+    model.save(tmp_path / "model")
+    replace, calls = storage.os.replace, []
+
+    def fails_at_second(*paths):
+        calls.append(paths)
+        if len(calls) == 2:
+            raise OSError(5, "Input/output error")
+        replace(*paths)
+
+    monkeypatch.setattr(storage.os, "replace", fails_at_second)
+    with pytest.raises(lg.WriteError):
+        model.save(tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    lg.load_model(tmp_path / "model")
+
+
 def broken(folder, facts=None, arrays=None):
     if facts is not None:
         (folder / "model.json").write_text(facts)

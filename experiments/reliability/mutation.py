@@ -32,7 +32,7 @@ CONCERNED = {
         "devices/test_mesh.py::test_ties_go_to_the_lower_id",
     ),
     "losses": ("losses/test_losses.py", "losses/test_parity_torch.py::test_terms_total", "test_plugins.py"),
-    "optimization": ("optimization",),
+    "optimization": ("optimization", "test_config.py::test_a_plateau"),
     "runs": ("runs/test_run.py", "runs/test_checkpoint.py"),
     "sampling": ("sampling", "devices/test_mesh.py::test_all_devices_draw"),
     "training.step": (

@@ -103,7 +103,7 @@ class Config:
     @property
     def observed_metric(self) -> str | None:
         """The metric of the evaluations that the schedule observes; None where it observes none."""
-        return self.schedule.watching(self.evaluation.metric_names, self.evaluation.watched).metric
+        return self.schedule.observed_metric(self.evaluation.metric_names, self.evaluation.watched)
 
     def build_optimizer(self) -> Optimizer:
         """The optimizer with the schedule of its learning rate."""
@@ -130,7 +130,7 @@ class Config:
             values.setdefault("min_test_items", 0)
         if found == 1 and values.get("loss") == "bpr":
             values = {name: value for name, value in values.items() if name not in ("margin", "temperature", "alpha")}
-        return cls.of(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        return cls.of(**values)
 
     @classmethod
     def from_json(cls, path: Path) -> "Config":

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from lgcn_jax.baselines.baseline import Baseline
 from lgcn_jax.data import csr
 from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.devices.pytree import pytree
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,8 +20,7 @@ class Popularity(Baseline):
         return ItemScores(jnp.asarray(counts, jnp.float32))
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class ItemScores:
     """The same scores for every user: `items` float32[num_items]."""
 

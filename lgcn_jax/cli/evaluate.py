@@ -21,7 +21,6 @@ from lgcn_jax.config import PARTS
 from lgcn_jax.data import datasets
 from lgcn_jax.devices import mesh
 from lgcn_jax.errors import InputError
-from lgcn_jax.runs import resume, selection
 from lgcn_jax.settings import Registry, fields
 from lgcn_jax.system.signals import StopRequest
 
@@ -64,7 +63,7 @@ def _baseline(values: flags.FlagValues, model: str, split: str) -> int:
 
 
 def _run(values: flags.FlagValues, split: str) -> int:
-    from lgcn_jax.runs import display, run
+    from lgcn_jax.runs import display, resume, scoring, selection
     from lgcn_jax.training.setup import check_config
 
     folder, which = workdir_of(values), values["checkpoint"].value
@@ -81,7 +80,7 @@ def _run(values: flags.FlagValues, split: str) -> int:
     config = config.replace(**stated, **unset, eval_split=split)
     interactions = datasets.load(config.data, progress=sys.stderr.isatty())
     check_config(config, interactions)
-    scores, choice = run.score(config, interactions, folder, which, split)
+    scores, choice = scoring.score(config, interactions, folder, which, split)
     warn(f"{folder}: {note}" for note in filter(None, [*choice.notes, choice.missing]))
     which = "best left" if choice.missing else which
     say(display.format_table({f"{interactions.name}, {split} part": {}, f"epoch {scores['epoch']} ({which})": scores}))

@@ -26,7 +26,6 @@ from lgcn_jax.data import datasets
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.devices import mesh, processes
 from lgcn_jax.errors import InputError, WriteError
-from lgcn_jax.runs import agreement, integrity, resume
 from lgcn_jax.system.signals import StopRequest
 
 PROCESSES = {
@@ -49,7 +48,7 @@ def train(values: flags.FlagValues, request: StopRequest) -> int:
 
 
 def _train(values: flags.FlagValues, folder: Path, request: StopRequest) -> int:
-    from lgcn_jax.runs import session
+    from lgcn_jax.runs import agreement, session
 
     first = processes.is_primary()
     quiet = values["quiet"].value or not first
@@ -73,9 +72,7 @@ def _dry_run(values: flags.FlagValues, folder: Path, request: StopRequest) -> in
     from lgcn_jax.training.setup import build_setup
 
     workdir.check_is_run_folder(folder)
-    stated = absolute(given(values, settings_of_runs()))
-    stored = None if values["overwrite"].value else resume.stored_settings(folder)
-    config = resume.resolve_config(folder, stored, stated) if stored else config_from_flags(stated)
+    config = _settle(values, folder, None if values["overwrite"].value else resume.stored_settings(folder))
     interactions = datasets.load(config.data, progress=sys.stderr.isatty())
     request.check()
     say(f"{_headline(interactions, config)}\n{interactions.noticed(config.evaluation.eval_split)}")
@@ -95,16 +92,22 @@ def _prepared(values: flags.FlagValues, folder: Path, quiet: bool, request: Stop
     """The run that these flags ask for, as `session.prepare` gives it."""
     from lgcn_jax.runs import session
 
-    stated = absolute(given(values, settings_of_runs()))
-
     def settle(stored: Config | None) -> Config:
-        return resume.resolve_config(folder, stored, stated) if stored else config_from_flags(stated)
+        return _settle(values, folder, stored)
 
     def load(config: Config) -> Interactions:
         return datasets.load(config.data, progress=not quiet and sys.stderr.isatty())
 
     steering = {"profile": values["profile"].value}
     return session.prepare(folder, settle, load, request, values["overwrite"].value, steering)
+
+
+def _settle(values: flags.FlagValues, folder: Path, stored: Config | None) -> Config:
+    """The settings that are stored in the run's folder, with what the flags may change, or those of the flags."""
+    from lgcn_jax.runs import resume
+
+    stated = absolute(given(values, settings_of_runs()))
+    return resume.resolve_config(folder, stored, stated) if stored else config_from_flags(stated)
 
 
 def _status(result: dict[str, Any], signal_number: int) -> int:
@@ -168,6 +171,7 @@ def _join(values: flags.FlagValues, request: StopRequest) -> None:
 @contextlib.contextmanager
 def _continuable(folder: Path) -> Iterator[None]:
     """Adds to a WriteError that the run can be continued, where it can."""
+    from lgcn_jax.runs import integrity
 
     try:
         yield

@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import os
 from pathlib import Path
 
 from lgcn_jax.data import interactions, reader, synthetic
@@ -10,6 +9,7 @@ from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.named import NAMED, NamedDataset, find_or_fetch
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError
+from lgcn_jax.system import memory
 
 
 def load(settings: DataSettings, progress: bool = False) -> Interactions:
@@ -73,10 +73,10 @@ def _expected(name: str) -> str:
 
 def _synthetic(settings: DataSettings) -> Interactions:
     size = settings.num_users, settings.num_items, settings.num_interactions
-    needed, memory = synthetic.peak_bytes(*size), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > memory:
+    needed, held = synthetic.peak_bytes(*size), memory.total_bytes()
+    if needed > held:
         found = f"{settings.num_interactions} of {settings.num_users} users and {settings.num_items} items"
-        expected = f"a set that can be made in this machine's {memory / 1e9:.0f} GB (this one: {needed / 1e9:.0f} GB)"
+        expected = f"a set that can be made in this machine's {held / 1e9:.0f} GB (this one: {needed / 1e9:.0f} GB)"
         raise InputError("--num_interactions", found, expected)
     try:
         whole = synthetic.generate(*size, settings.data_seed)

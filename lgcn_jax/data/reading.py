@@ -60,14 +60,14 @@ def read(
       test, valid: the other parts, of the same kinds; not beside a path.
       split: how a test part is split off where there is none: 'random', of each user's items.
       test_fraction: share of each user's items that becomes the test part.
-      min_test_items: test items that a user with more items than these gets at least.
+      min_test_items: the least number of a user's test items, as long as a train item is left.
       validation_fraction: share of each user's train items that becomes the validation part.
       seed: of the splits.
       format: how a file is read: auto, adjacency, pairs.
       name: of the data set in reports, where `source` is no path.
 
     Raises:
-      InputError: it cannot be read, or holds something else than ids of 0 to 2147483646.
+      InputError: it cannot be read, or holds something else than ids from 0 to 2147483647.
     """
     if split not in SPLITS:
         raise InputError("split", repr(split), f"one of {', '.join(SPLITS)}")
@@ -126,6 +126,6 @@ def _is_columns(source: Any) -> bool:
 def _ids(array: np.ndarray, where: str) -> np.ndarray:
     if array.dtype.kind not in "iu" and array.size:
         raise InputError(where, f"ids of type {array.dtype}", "integers")
-    if array.size and not 0 <= int(array.min()) <= int(array.max()) < MAX_ID:
-        raise InputError(where, f"ids from {array.min()} to {array.max()}", f"0 to {MAX_ID - 1}")
+    if array.size and not 0 <= int(array.min()) <= int(array.max()) <= MAX_ID:
+        raise InputError(where, f"ids from {array.min()} to {array.max()}", f"0 to {MAX_ID}")
     return array.astype(np.int32)

@@ -20,7 +20,7 @@ class DataSettings(Settings):
         "a number between 0 and 1",
     )
     min_test_items: int = integer(
-        1, "test items that a user with more items than these gets at least, where a data set is one file", least=0
+        1, "least number of a user's test items, as long as a train item is left; where a data set is one file", least=0
     )
     validation_fraction: float = real(
         0.0,

@@ -1,11 +1,11 @@
 """Scorers: pytrees with `scores(users)`, so that trained models and baselines are ranked by the same code."""
 
-import dataclasses
 from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 
+from lgcn_jax.devices.pytree import pytree
 from lgcn_jax.graph.propagation import Adjacency
 
 
@@ -15,8 +15,7 @@ class Scorer(Protocol):
     def scores(self, users: jax.Array) -> jax.Array: ...
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class DotProduct:
     """Scores of a trained model: dot products of the final embeddings `users` [U, d] and `items` [I, d]."""
 
@@ -27,8 +26,7 @@ class DotProduct:
         return jnp.matmul(self.users[users], self.items.T, precision="highest")  # not TF32 or bfloat16
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class EncoderScorer:
     """Scores of a trained model by its final embeddings, in the order of the table's rows.
 

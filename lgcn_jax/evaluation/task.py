@@ -8,12 +8,12 @@ import numpy as np
 from lgcn_jax.data import csr
 from lgcn_jax.data.csr import CSR
 from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.devices.pytree import pytree, static
 
 CHUNK_ELEMENTS = 1 << 23  # scores of one chunk: 32 MiB in float32, about what a last-level cache holds
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree
 class EvaluationTask:
     """What one part of a data set asks of a model: the users with a relevant item, cut into equal chunks.
 
@@ -39,10 +39,10 @@ class EvaluationTask:
     seen_row: jax.Array
     seen_item: jax.Array
     seen_start: jax.Array
-    width: int = dataclasses.field(metadata={"static": True})
-    num_users: int = dataclasses.field(metadata={"static": True})
-    num_items: int = dataclasses.field(metadata={"static": True})
-    axes: tuple[str | None, str | None] = dataclasses.field(metadata={"static": True})
+    width: int = static()
+    num_users: int = static()
+    num_items: int = static()
+    axes: tuple[str | None, str | None] = static()
 
     @classmethod
     def of(cls, interactions: Interactions, split: str, chunk_elements: int = CHUNK_ELEMENTS) -> "EvaluationTask":

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lgcn_jax.graph.layout import Layout, Matrix, PaddedSizes, gather_in_bounds, pytree
+from lgcn_jax.devices.pytree import pytree
+from lgcn_jax.graph.layout import Layout, Matrix, PaddedSizes, gather_in_bounds
 
 
 @pytree

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import sparse
 
+from lgcn_jax.devices.pytree import pytree, static
 from lgcn_jax.graph import scatter
-from lgcn_jax.graph.layout import Layout, Matrix, PaddedSizes, gather_in_bounds, padded, pytree, static
+from lgcn_jax.graph.layout import Layout, Matrix, PaddedSizes, gather_in_bounds, padded
 
 
 @pytree
@@ -28,7 +29,7 @@ class BcooLayout(Layout):
     @classmethod
     def prepare(cls, matrix: Matrix, padded_sizes: PaddedSizes | None = None) -> "BcooLayout":
         size = (padded_sizes or cls.padded_sizes(matrix))["entries"]
-        rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
+        rows = _row_of_entry(matrix)
         indices = np.stack([rows, matrix.indices], axis=1)
         outside = np.broadcast_to(np.array(matrix.shape, np.int32), (size - matrix.nnz, 2))  # BCOO's own padding
         return cls(padded(matrix.data, size), np.concatenate([indices, outside]), matrix.shape)
@@ -144,10 +145,15 @@ class SegmentSumLayout(Layout):
     @classmethod
     def prepare(cls, matrix: Matrix, padded_sizes: PaddedSizes | None = None) -> "SegmentSumLayout":
         size = (padded_sizes or cls.padded_sizes(matrix))["entries"]
-        rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
+        rows = _row_of_entry(matrix)
         rows = np.pad(rows, (0, size - matrix.nnz), constant_values=matrix.shape[0] - 1)  # zeros added to the last row
         return cls(padded(matrix.data, size), rows, padded(matrix.indices, size), matrix.shape[0])
 
     def product(self, x: jax.Array) -> jax.Array:
         edges = self.values[:, None] * gather_in_bounds(x, self.column_ids).astype(self.values.dtype)
         return jax.ops.segment_sum(edges, self.row_ids, self.num_rows, indices_are_sorted=True)
+
+
+def _row_of_entry(matrix: Matrix) -> np.ndarray:
+    """int32[nnz], the row in which each entry stands."""
+    return np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))

@@ -4,8 +4,6 @@ A layout is a pytree with `product(x)`, made on the host from compressed rows an
 Blocks of one matrix get arrays of equal shapes by sharing a `padded_sizes`, so that they can be stacked over devices.
 """
 
-import dataclasses
-import typing
 from collections.abc import Hashable
 from typing import ClassVar
 
@@ -71,12 +69,6 @@ class Layout:
         return self.add(jnp.zeros((self.num_rows, rows.shape[1]), rows.dtype), rows, nodes)
 
 
-@typing.dataclass_transform(frozen_default=True)
-def pytree(cls):
-    """Makes a class of annotated fields a frozen dataclass and a pytree."""
-    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
-
-
 def max_padded_sizes(all_padded_sizes: list[PaddedSizes]) -> PaddedSizes:
     """A capacity that is enough for each of the matrices."""
     return {
@@ -91,11 +83,6 @@ def gather_in_bounds(x: jax.Array, indices: jax.Array) -> jax.Array:
     Without looking at them: for an index that stays the same, XLA would keep a flag of each entry all the time.
     """
     return x.at[indices].get(mode="promise_in_bounds", wrap_negative_indices=False)
-
-
-def static():
-    """A field that is no array but part of the layout's type."""
-    return dataclasses.field(metadata={"static": True})
 
 
 def padded(array: np.ndarray, size: int) -> np.ndarray:

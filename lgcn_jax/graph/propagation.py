@@ -11,10 +11,11 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from lgcn_jax.devices.pytree import pytree
 from lgcn_jax.graph import scatter
 from lgcn_jax.graph.bucket import BucketLayout
 from lgcn_jax.graph.compressed import BcooLayout, BcsrLayout, CusparseLayout, SegmentSumLayout
-from lgcn_jax.graph.layout import Layout, Matrix, pytree
+from lgcn_jax.graph.layout import Layout, Matrix
 
 DTYPES = ("float32", "bfloat16")
 LAYOUTS: dict[str, type[Layout]] = {

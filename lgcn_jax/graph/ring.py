@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from lgcn_jax.devices.mesh import psum, ring_shift
-from lgcn_jax.graph.layout import Layout, Matrix, max_padded_sizes, pytree, static
+from lgcn_jax.devices.pytree import pytree, static
+from lgcn_jax.graph.layout import Layout, Matrix, max_padded_sizes
 
 
 @pytree

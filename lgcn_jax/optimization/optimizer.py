@@ -30,15 +30,14 @@ class Adam(Settings):
 class Schedule(Settings):
     """Base of the schedules of the learning rate, which multiply every update with a scale; this one keeps 1."""
 
-    @property
-    def metric(self) -> str | None:
-        """The metric of the evaluations that it observes; None where it observes none."""
-        return None
+    def observed_metric(self, metrics: tuple[str, ...], watched: str) -> str | None:
+        """Which of a run's metrics it observes, of which `watched` chooses the best epoch; None: none.
 
-    def watching(self, metrics: tuple[str, ...], watched: str) -> "Schedule":
-        """The schedule for a run with these metrics, of which `watched` chooses the best epoch."""
+        Raises:
+          InputError: it is to observe one that the run does not have.
+        """
         del metrics, watched
-        return self
+        return None
 
     def validate(self, learning_rate: float) -> None:
         """Raises an InputError where the schedule does not go with the learning rate."""

@@ -30,14 +30,10 @@ class Plateau(Schedule):
     )
     plateau_metric: str = setting("", "the metric watched (default: recall at the first k)")
 
-    @property
-    def metric(self) -> str | None:
-        return self.plateau_metric
-
-    def watching(self, metrics: tuple[str, ...], watched: str) -> "Plateau":
+    def observed_metric(self, metrics: tuple[str, ...], watched: str) -> str:
         if self.plateau_metric and self.plateau_metric not in metrics:
             raise InputError("--plateau_metric", repr(self.plateau_metric), f"one of {', '.join(metrics)}")
-        return dataclasses.replace(self, plateau_metric=self.plateau_metric or watched)
+        return self.plateau_metric or watched
 
     def validate(self, learning_rate: float) -> None:
         if self.plateau_min_lr > learning_rate:

@@ -12,6 +12,7 @@ from lgcn_jax.errors import InputError
 from lgcn_jax.runs import integrity, selection, workdir
 from lgcn_jax.runs.checkpoint import Checkpoints
 from lgcn_jax.runs.display import Display
+from lgcn_jax.runs.reporter import Reporter
 from lgcn_jax.runs.scoring import score
 from lgcn_jax.system.signals import StopRequest
 from lgcn_jax.training import loop
@@ -20,8 +21,8 @@ from lgcn_jax.training.setup import Setup
 from lgcn_jax.training.state import Snapshot
 
 
-class Recorder(loop.Listener):
-    """Writes what a run tells into its folder, shows it, and ends it when a signal asks for it."""
+class Recorder(Reporter):
+    """Writes what a run tells into its folder, too; in several processes, what ends one ends all."""
 
     def __init__(
         self,
@@ -33,24 +34,20 @@ class Recorder(loop.Listener):
         setup: Setup,
         callbacks: tuple[Callback, ...] = (),
     ):
-        self._folder, self._checkpoints, self._request = folder, checkpoints, request
-        self._callbacks, self._ended = callbacks, False
-        self._shown, self._profile, self._setup = shown, profile, setup
+        super().__init__(shown, request, callbacks)
+        self._folder, self._checkpoints, self._profile, self._setup = folder, checkpoints, profile, setup
 
     def log(self, row: dict[str, Any]) -> None:
         self._checkpoints.check()  # a save that failed in the background is told now, not at the next one
         self._folder.log(row)
-        self._shown.log(row)
-        self._ended = loop.call(self._callbacks, row) or self._ended
+        super().log(row)
 
     def steps(self, planned: int) -> int:
-        count = self._profile.before(planned)
-        self._shown.begin(count)
-        return count
+        return super().steps(self._profile.before(planned))
 
     def progress(self, epoch: int, step: int, steps: int, loss: float) -> None:
         self._profile.after()
-        self._shown.progress(epoch, step, steps, loss)
+        super().progress(epoch, step, steps, loss)
 
     def save(self, snapshot: Snapshot, scheduled: bool) -> None:
         facts = {

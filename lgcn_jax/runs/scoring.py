@@ -24,9 +24,8 @@ def score(
 ) -> tuple[dict[str, Any], selection.CheckpointSelection]:
     """The metrics of a run's 'best' or 'latest' checkpoint on a part of its data set, with epoch and split; and which
     checkpoint that is, with what was lost where it is not the very one that was asked for."""
-    checkpoints = folder / "checkpoints"
     setup = build_setup(config.replace(eval_split=split), interactions, trains=False)
-    choice, found = _loaded(checkpoints, which, stored_settings(folder).evaluation.watched, setup, interactions)
+    choice, found = _loaded(folder, which, setup, interactions)
     epoch = found.snapshot.progress.epoch
     with processes.waiting("at the scoring of a checkpoint"):
         params = setup.to_row_order(found.snapshot.state.params)
@@ -40,15 +39,15 @@ def embeddings(
     setup: Setup, interactions: Interactions, folder: Path, which: str = "best"
 ) -> tuple[np.ndarray, selection.CheckpointSelection]:
     """Host: float32[num_nodes, d], the final embeddings of a run's 'best' or 'latest' checkpoint, and which that is."""
-    watched = stored_settings(folder).evaluation.watched
-    choice, found = _loaded(folder / "checkpoints", which, watched, setup, interactions)
+    choice, found = _loaded(folder, which, setup, interactions)
     return setup.final(setup.to_row_order(found.snapshot.state.params)), choice
 
 
 def _loaded(
-    checkpoints: Path, which: str, watched: str, setup: Setup, interactions: Interactions
+    folder: Path, which: str, setup: Setup, interactions: Interactions
 ) -> tuple[selection.CheckpointSelection, checkpoint.Checkpoint]:
     """The checkpoint that the first process chooses, loaded; chosen anew where a run beside us has removed it since."""
+    checkpoints, watched = folder / "checkpoints", stored_settings(folder).evaluation.watched
 
     def choose() -> selection.CheckpointSelection:
         require_same_dataset(checkpoints, interactions)

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lgcn_jax.data import csr
+from lgcn_jax.devices.pytree import pytree, static
 from lgcn_jax.sampling import permutation
 from lgcn_jax.sampling.batch import Batch
-from lgcn_jax.sampling.shard import LAST, LocalPairs, SamplerSettings, Shard, pytree, static
+from lgcn_jax.sampling.shard import LAST, LocalPairs, SamplerSettings, Shard
 
 
 @pytree

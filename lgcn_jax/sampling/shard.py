@@ -6,7 +6,6 @@ so that no rejection loop runs and no negative is a train positive.
 """
 
 import dataclasses
-import typing
 from typing import NamedTuple
 
 import jax
@@ -16,21 +15,11 @@ import numpy as np
 from lgcn_jax.data import csr
 from lgcn_jax.data.csr import CSR
 from lgcn_jax.devices.mesh import psum
+from lgcn_jax.devices.pytree import pytree, static
 from lgcn_jax.sampling.batch import Sampler
 from lgcn_jax.settings import Settings
 
 LAST = np.iinfo(np.int32).max
-
-
-def static():
-    """A field of a sampler that is no array but part of its type."""
-    return dataclasses.field(metadata={"static": True})
-
-
-@typing.dataclass_transform(frozen_default=True)
-def pytree(cls):
-    """Makes a class of annotated fields a frozen dataclass and a pytree."""
-    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
 
 
 @pytree

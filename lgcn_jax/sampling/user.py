@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lgcn_jax.devices.pytree import pytree, static
 from lgcn_jax.sampling.batch import Batch
-from lgcn_jax.sampling.shard import LocalPairs, SamplerSettings, Shard, pytree, static
+from lgcn_jax.sampling.shard import LocalPairs, SamplerSettings, Shard
 
 
 @pytree

@@ -22,13 +22,14 @@ from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation.scorers import DotProduct, Scorer
 from lgcn_jax.runs import agreement, resume, scoring, session
 from lgcn_jax.runs.display import Display
+from lgcn_jax.runs.reporter import Reporter
 from lgcn_jax.serving import storage
 from lgcn_jax.serving.recommender import Recommender, require_interactions
 from lgcn_jax.settings import fields, text
 from lgcn_jax.system.signals import Stopped, StopRequest
 from lgcn_jax.training import estimate, loop
 from lgcn_jax.training.loop import Callback
-from lgcn_jax.training.setup import Setup, build_setup
+from lgcn_jax.training.setup import build_setup
 from lgcn_jax.training.state import Snapshot
 
 # The final embeddings of all nodes, settings, history and status of a fit.
@@ -113,28 +114,30 @@ class Model(Recommender):
                 else:
                     fitted = self._fit_in_folder(interactions, *how, Path(workdir).expanduser(), overwrite)
         except Stopped:
-            if request.signal == signal.SIGINT:
-                raise KeyboardInterrupt from None  # before the first step there is nothing to return
+            fitted = None
         if request.signal not in (0, signal.SIGINT):
             signal.raise_signal(request.signal)  # which was the program's to answer, and is again
+        if fitted is None:
+            raise KeyboardInterrupt  # before the first step there is nothing to return
         table, self.config, self.history, self.status = fitted
         self.user_embeddings, self.item_embeddings = np.split(table, [interactions.num_users])
         self._remember(interactions)
         return self
 
-    def _config_for(self, interactions: Interactions) -> Config:
+    def _stated_for(self, interactions: Interactions) -> dict[str, Any]:
+        """The settings that were stated, here and where the data were read."""
         source = interactions.source or DataSettings(dataset=interactions.name)
-        return Config.of(**dataclasses.asdict(source), **self._stated)
+        return dataclasses.asdict(source) | self._stated
 
     def _fit_in_memory(
         self, interactions: Interactions, request: StopRequest, callbacks: tuple[Callback, ...], quiet: bool
-    ) -> "Fitted":
-        config = self._config_for(interactions)
+    ) -> Fitted:
+        config = Config.of(**self._stated_for(interactions))
         estimate.require_memory(config, interactions)
         setup = build_setup(config, interactions)
         ready = loop.compile_run(setup)
         with Display(config, quiet) as shown:
-            listener = _Memory(setup, shown, request, callbacks)
+            listener = _Memory(shown, request, callbacks)
             result = loop.train(setup, ready, listener)
         best = listener.best if listener.best is not None else result.params
         return setup.final(best), config, listener.history, result.status
@@ -147,12 +150,11 @@ class Model(Recommender):
         quiet: bool,
         folder: Path,
         overwrite: bool,
-    ) -> "Fitted":
-        own = self._config_for(interactions)
-        stated = dataclasses.asdict(interactions.source or DataSettings(dataset=interactions.name)) | self._stated
+    ) -> Fitted:
+        stated = self._stated_for(interactions)
 
         def settle(stored: Config | None) -> Config:
-            return resume.resolve_config(folder, stored, stated) if stored else own
+            return resume.resolve_config(folder, stored, stated) if stored else Config.of(**stated)
 
         with agreement.lock_across_processes(folder):
             prepared = session.prepare(folder, settle, lambda config: interactions, request, overwrite)
@@ -262,33 +264,18 @@ def load_model(folder: str | Path) -> Model | Popularity:
         raise InputError(folder, f"a model that cannot be read ({error})", "the folder of a saved model") from None
 
 
-class _Memory(loop.Listener):
+class _Memory(Reporter):
     """Keeps what a run tells, and the parameters of its best epoch, in memory."""
 
-    def __init__(self, setup: Setup, shown: Display, request: StopRequest, callbacks: tuple[Callback, ...]):
-        self._setup, self._shown, self._request, self._callbacks = setup, shown, request, callbacks
+    def __init__(self, shown: Display, request: StopRequest, callbacks: tuple[Callback, ...]):
         self.history: list[dict[str, Any]] = []
-        self.best, self._ended = None, False
-
-    def log(self, row: dict[str, Any]) -> None:
-        self.history.append(row)
-        self._shown.log(row)
-        self._ended = loop.call(self._callbacks, row) or self._ended
-
-    def steps(self, planned: int) -> int:
-        self._shown.begin(planned)
-        return planned
-
-    def progress(self, epoch: int, step: int, steps: int, loss: float) -> None:
-        self._shown.progress(epoch, step, steps, loss)
+        self.best = None
+        super().__init__(shown, request, (*callbacks, self.history.append))
 
     def save(self, snapshot: Snapshot, scheduled: bool) -> None:
         chosen = snapshot.progress.chosen
         if chosen is not None and chosen["epoch"] == snapshot.progress.epoch and not snapshot.progress.step:
             self.best = jax.tree.map(jnp.copy, snapshot.state.params)
-
-    def stopped(self) -> bool:
-        return self._ended or self._request.signal != 0
 
 
 def _requests():

@@ -1,6 +1,5 @@
 """What a run needs before it begins: memory by a formula that was measured, and time by a few steps."""
 
-import os
 import time
 
 import jax
@@ -10,6 +9,7 @@ from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.devices.mesh import mesh_shape
 from lgcn_jax.errors import InputError
+from lgcn_jax.system.memory import total_bytes
 from lgcn_jax.training.programs import Programs
 from lgcn_jax.training.setup import Setup
 
@@ -44,19 +44,24 @@ def memory(train: int, test: int, nodes: int, dim: int) -> dict[str, int]:
 
 
 def memory_of(config: Config, interactions: Interactions) -> dict[str, int]:
-    """`memory` of a run on one device of its mesh."""
+    """`memory` of a run in one memory: that of a device, or of a process whose devices are parts of its CPU."""
     train, part = interactions.train.nnz, interactions.part(config.evaluation.eval_split)
     nodes = interactions.num_users + interactions.num_items
-    _, places = mesh_shape(config.devices.mesh)
+    data, places = mesh_shape(config.devices.mesh)
+    sharing = 1 if device_bytes() else data * places // jax.process_count()
     terms = memory(train, part.nnz, nodes, config.model.embedding_dim)
     whole = ("interactions", "index", "program")
-    return {name: size if name in whole else size // places for name, size in terms.items()}
+    return {name: size if name in whole else size * sharing // places for name, size in terms.items()}
+
+
+def device_bytes() -> int | None:
+    """Bytes that the first device has of its own, None where it shares the machine's."""
+    return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
 
 
 def available() -> int:
-    """Bytes that the first device has; of a CPU, those of the machine."""
-    found = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
-    return found or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Bytes of the memory in which a device computes."""
+    return device_bytes() or total_bytes()
 
 
 def require_memory(config: Config, interactions: Interactions) -> None:

@@ -39,12 +39,6 @@ GROWTH = 8  # how many times longer than the one before it a block may be
 Callback = Callable[[dict[str, Any]], bool | None]
 
 
-def call(callbacks: tuple[Callback, ...], row: dict[str, Any]) -> bool:
-    """Calls all of them, and says whether one wants the run to end."""
-    answers = [callback(dict(row)) for callback in callbacks]
-    return any(answer is True for answer in answers)
-
-
 class BlockTimer:
     """How many steps the next block shall have: about BLOCK_SECONDS of them, as far as the last block tells."""
 

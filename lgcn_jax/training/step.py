@@ -73,15 +73,14 @@ def embed(
         adjacency.row[jnp.concatenate(shared)] if shared else None,
         axis,
     )
-    parts = [_parts(rows, nodes.shape, negative, tables) for rows in found]
-    whole = parts[0][1]
+    (final, rest), (initial, _) = (_parts(rows, nodes.shape, negative) for rows in found)
     weight = batch.weight.astype(found[0].dtype)
     weight = weight / psum(weight.sum(), axis)
-    whole = Tables(whole[:num_users], whole[num_users:]) if tables else None
-    return EmbeddedBatch(parts[0][0], parts[1][0], weight, batch.positive, whole, axis)
+    whole = Tables(rest[:num_users], rest[num_users:]) if tables else None
+    return EmbeddedBatch(final, initial, weight, batch.positive, whole, axis)
 
 
-def _parts(rows: jax.Array, shape: tuple[int, int], negative, tables: bool) -> tuple[Embeddings, jax.Array]:
+def _parts(rows: jax.Array, shape: tuple[int, ...], negative: jax.Array | None) -> tuple[Embeddings, jax.Array]:
     """Rows [m, d] as users, positive and negative items, and what is left of them: those of all nodes.
 
     By one split, whose gradient is one concatenation.

@@ -495,3 +495,10 @@ def test_doctor_finds_a_working_installation(capsys):
     assert "jax" in out
     assert "FAILED" not in out
     assert out.count("ok ") == 3
+
+
+def test_a_mistyped_flag_does_not_wait_for_what_only_runs_need():
+    program = (
+        "import sys; from lgcn_jax.cli import main; print([m for m in ('orbax', 'tensorboardX') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[]\n"

@@ -70,7 +70,7 @@ def test_a_path_is_read_as_on_the_command_line(tmp_path):
         ({"source": ([1.5], [2])}, "source users: found ids of type float64, expected integers"),
         ({"source": ([1, 2], [2])}, "source: found users of shape (2,) and items of (1,), expected two arrays"),
         ({"source": ([-1], [2])}, "source users: found ids from -1 to -1, expected 0 to"),
-        ({"source": ([1], [2**31 - 1])}, "source items: found ids from 2147483647 to 2147483647"),
+        ({"source": ([1], [2**31])}, "source items: found ids from 2147483648 to 2147483648, expected 0 to 2147483647"),
         ({"source": np.zeros((3, 3), int)}, "source: found ndarray of shape (3, 3), expected a path"),
         ({"source": 7}, "source: found int of shape (), expected a path"),
         ({"source": ([], [])}, "interactions: found no train interaction"),

@@ -30,12 +30,15 @@ def test_the_formula_counts_what_is_held():
     }
 
 
-def test_tables_and_graph_are_shared_by_the_places_on_nodes():
+@pytest.mark.parametrize(("own", "share"), [(10**9, 1 / 4), (None, 8 / 4)])
+def test_tables_and_graph_are_cut_over_nodes_and_repeated_over_data(monkeypatch, own, share):
+    """On devices with a memory of their own; the eight parts of a CPU hold all of it, in one memory."""
+    monkeypatch.setattr(estimate, "device_bytes", lambda: own)
     interactions = datasets.load(DataSettings(dataset="synthetic", num_users=120, num_items=80, num_interactions=2500))
-    one, four = (estimate.memory_of(Config.of(mesh=mesh), interactions) for mesh in ("data:1", "data:2,nodes:4"))
-    assert four["state"] == one["state"] // 4
-    assert four["layout"] == one["layout"] // 4
-    assert four["program"] == one["program"]
+    one, eight = (estimate.memory_of(Config.of(mesh=mesh), interactions) for mesh in ("data:1", "data:2,nodes:4"))
+    assert eight["state"] == one["state"] * share
+    assert eight["layout"] == one["layout"] * share
+    assert eight["program"] == one["program"]
 
 
 def test_a_run_that_does_not_fit_is_refused_with_the_estimate(monkeypatch, tmp_path, capsys):

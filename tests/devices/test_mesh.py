@@ -11,7 +11,7 @@ import pytest
 from lgcn_jax.cli import main
 from lgcn_jax.data import csr, datasets
 from lgcn_jax.data.interactions import Interactions
-from lgcn_jax.devices.mesh import NODES, PER_DEVICE, ROWS, WHOLE, Mesh, ring_gather
+from lgcn_jax.devices.mesh import NODES, PER_DEVICE, ROWS, WHOLE, Mesh, require_devices, ring_gather
 from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation import ranking
 from lgcn_jax.graph import propagation
@@ -265,3 +265,15 @@ def test_a_run_moves_between_meshes_through_its_checkpoints(tmp_path, monkeypatc
                 assert found[name] == value
             elif name != "seconds":  # single hits may move where scores are equal to 1e-6
                 assert found[name] == pytest.approx(value, **({"abs": 2e-3} if "@" in name else {"rel": 1e-5})), name
+
+
+def test_a_lost_process_is_not_taken_for_a_missing_platform(monkeypatch):
+    """JAX meets the other processes while it looks for devices; what says that one is gone is told as that."""
+
+    def gone():
+        raise RuntimeError("Unable to initialize backend 'cpu': UNAVAILABLE: Connection reset by peer")
+
+    monkeypatch.setattr(jax, "devices", gone)
+    with pytest.raises(RuntimeError, match="Connection reset") as error:
+        require_devices()
+    assert not isinstance(error.value, InputError)

@@ -345,3 +345,17 @@ def test_a_run_that_goes_on_draws_no_fresh_tables(setup, monkeypatch):
     half = loop.fit(dataclasses.replace(setup, config=setup.config.replace(epochs=2)))
     monkeypatch.setattr(Setup, "fresh", lambda self: pytest.fail("a second state beside the one that goes on"))
     assert loop.fit(setup, start=half.snapshot).snapshot.progress.epoch == 4
+
+
+def test_the_schedule_hears_the_scheduled_evaluations_of_a_run(setup):
+    """A metric that cannot rise any more halves the rate after every evaluation but the first."""
+    config = setup.config.replace(epochs=4, eval_every=1, plateau_factor=0.5, plateau_patience=0, learning_rate=1e-9)
+    rates = []
+
+    class Rates(loop.Listener):
+        def log(self, row):
+            if row["split"] == "train":
+                rates.append(row["learning_rate"] / 1e-9)
+
+    loop.fit(dataclasses.replace(setup, config=config), Rates())
+    assert rates == pytest.approx([1, 1, 0.5, 0.25], rel=1e-5)

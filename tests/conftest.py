@@ -15,9 +15,10 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from lgcn_jax.config import Config
+from lgcn_jax.data import ids
+from lgcn_jax.data.events import Events
 from lgcn_jax.data.interactions import Interactions, assemble
 from lgcn_jax.data.named import ENVIRONMENT, NAMED
-from lgcn_jax.data.reader import Pairs
 from lgcn_jax.devices import cache
 from lgcn_jax.runs import curves
 
@@ -94,10 +95,12 @@ def uncached():
     compilation_cache.reset_cache()
 
 
-def pairs(rows, listed=()) -> Pairs:
-    """Pairs from [(user, item), ...]."""
+def pairs(rows, listed=()) -> Events:
+    """Events from [(user, item), ...]; of the listed users there is none."""
     array = np.array(rows, np.int32).reshape(-1, 2)
-    return Pairs(array[:, 0], array[:, 1], np.array(listed, np.int32), {})
+    users = ids.of_integers(np.concatenate([array[:, 0], np.array(listed, np.int32)]))
+    users = users._replace(codes=users.codes[: len(array)])
+    return Events(users, ids.of_integers(array[:, 1]), notes={"users listed without an item": len(listed)})
 
 
 @pytest.fixture

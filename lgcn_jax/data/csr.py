@@ -40,6 +40,13 @@ def from_pairs(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) ->
     return CSR(matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32))
 
 
+def summed(rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Host: float32[nnz], the values of the pairs in the order of `from_pairs`' entries; those of repeats are added."""
+    matrix = scipy.sparse.csr_matrix((values.astype(np.float32), (rows, columns)), shape=shape)
+    matrix.sort_indices()
+    return matrix.data
+
+
 def empty(num_rows: int) -> CSR:
     """Host: `num_rows` rows without an entry."""
     return CSR(np.zeros(num_rows + 1, np.int32), np.zeros(0, np.int32))

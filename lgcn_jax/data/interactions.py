@@ -1,13 +1,13 @@
-"""Pairs of raw ids -> the interactions of a data set: dense ids, train, valid and test parts, counts, a hash."""
+"""Events -> the interactions of a data set: dense ids, train, valid and test parts, counts, a hash."""
 
 import dataclasses
 import hashlib
 
 import numpy as np
 
-from lgcn_jax.data import csr
+from lgcn_jax.data import csr, events, ids
 from lgcn_jax.data.csr import CSR
-from lgcn_jax.data.reader import Pairs
+from lgcn_jax.data.events import Events
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError
 
@@ -23,13 +23,17 @@ class Interactions:
 
     Attributes:
       name: what to call it in reports.
-      user_ids: int32[num_users], the raw id of each user.
-      item_ids: int32[num_items], the raw id of each item.
+      user_ids: [num_users], the raw id of each user, ascending: int32, int64, or `str` of dtype object.
+      item_ids: [num_items], the raw id of each item.
       train: CSR of users over items; the pairs that the graph and the samplers see.
       valid: CSR, disjoint from train; without entries unless a validation part was given or held out.
       test: CSR, disjoint from train and valid.
       notes: counts of what was met and handled while reading.
       source: the settings that it was loaded by, None where it was made of arrays.
+      weights: float32[train.nnz], the weight of each train pair in the graph; None: all weigh 1.
+      disliked: CSR of users over items, the pairs that are known not to be wanted; None: none is known.
+      user_titles, item_titles: `str` of dtype object, [num_users] and [num_items], what to call them; None: their ids.
+      remarks: sentences about how it was read, such as which columns were taken.
     """
 
     name: str
@@ -40,6 +44,11 @@ class Interactions:
     test: CSR
     notes: dict[str, int] = dataclasses.field(default_factory=dict)
     source: DataSettings | None = None
+    weights: np.ndarray | None = None
+    disliked: CSR | None = None
+    user_titles: np.ndarray | None = None
+    item_titles: np.ndarray | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def num_users(self) -> int:
@@ -73,11 +82,15 @@ class Interactions:
         return "; ".join([users, *(f"{count:,} {note}" for note, count in self.notes.items() if count)])
 
     def content_hash(self) -> str:
-        """sha256 over raw ids and all three parts, independent of file format and line order."""
+        """sha256 over raw ids, all three parts and weights, independent of file format and line order."""
         digest = hashlib.sha256()
         for array in (self.user_ids, self.item_ids, *self.train, *self.valid, *self.test):
             digest.update(len(array).to_bytes(8, "little"))
-            digest.update(np.ascontiguousarray(array, "<i4"))
+            digest.update(_bytes(array))
+        if self.weights is not None:
+            digest.update(b"weights" + _bytes(self.weights))
+        if self.disliked is not None:
+            digest.update(b"disliked" + b"".join(map(_bytes, self.disliked)))
         return digest.hexdigest()
 
     def summary(self) -> dict[str, int | float | str]:
@@ -102,28 +115,22 @@ class Interactions:
         }
 
 
-def assemble(name: str, train: Pairs, test: Pairs, valid: Pairs | None = None) -> Interactions:
-    """Interactions from the pairs of a train, a test and possibly a validation file.
+def assemble(name: str, train: Events, test: Events, valid: Events | None = None) -> Interactions:
+    """Interactions from the events of a train, a test and possibly a validation part.
 
-    Repeated pairs are merged; a pair of train that also stands in a later part is left out of the later part, since
-    seen items are masked when that part is ranked. Every raw id of any file gets a dense id.
+    Repeated pairs are merged, their weights added; a pair of train that also stands in a later part is left out of the
+    later part, since seen items are masked when that part is ranked. Every raw id of any part gets a dense id.
     """
     parts = [train, test] + ([valid] if valid is not None else [])
-    user_ids = np.unique(np.concatenate([ids for part in parts for ids in (part.users, part.listed)]))
-    item_ids = np.unique(np.concatenate([part.items for part in parts]))
-    if not len(item_ids) or not len(train.users):
+    user_ids, users = ids.unify([part.users for part in parts])
+    item_ids, items = ids.unify([part.items for part in parts])
+    if not len(item_ids) or not len(train):
         raise InputError(name, "no train interaction", "at least one")
     shape = len(user_ids), len(item_ids)
-
-    def dense(part: Pairs | None) -> CSR:
-        if part is None:
-            return csr.empty(shape[0])
-        rows, columns = np.searchsorted(user_ids, part.users), np.searchsorted(item_ids, part.items)
-        return csr.from_pairs(rows, columns, shape)
-
-    train_csr, test_csr, valid_csr = dense(train), dense(test), dense(valid)
+    found = [csr.from_pairs(*codes, shape) for codes in zip(users, items, strict=True)]
+    train_csr, test_csr, valid_csr = (*found, csr.empty(shape[0]))[:3]
     notes = _merge_notes(parts)
-    notes["repeated pairs merged"] = sum(len(p.users) for p in parts) - train_csr.nnz - test_csr.nnz - valid_csr.nnz
+    notes["repeated pairs merged"] = sum(map(len, parts)) - sum(part.nnz for part in found)
     notes["gaps in the user ids"] = _gaps(user_ids)
     notes["gaps in the item ids"] = _gaps(item_ids)
     seen_in_valid = csr.isin(valid_csr, train_csr, shape[1])
@@ -132,50 +139,62 @@ def assemble(name: str, train: Pairs, test: Pairs, valid: Pairs | None = None) -
     test_csr = csr.filter_entries(test_csr, ~seen_in_test)
     notes["valid pairs left out (seen in train)"] = int(seen_in_valid.sum())
     notes["test pairs left out (seen before)"] = int(seen_in_test.sum())
-    return Interactions(name, user_ids, item_ids, train_csr, valid_csr, test_csr, notes)
+    weights = None if train.weight is None else csr.summed(users[0], items[0], train.weight, shape)
+    remarks = tuple(dict.fromkeys(remark for part in parts for remark in part.remarks))
+    parts_csr = train_csr, valid_csr, test_csr
+    return Interactions(name, user_ids, item_ids, *parts_csr, notes, weights=weights, remarks=remarks)
 
 
-def train_test_split(name: str, pairs: Pairs, test_fraction: float, seed: int, min_test: int = 0) -> Interactions:
+def train_test_split(name: str, found: Events, test_fraction: float, seed: int, min_test: int = 0) -> Interactions:
     """Interactions from one file: of each user's n items, some drawn by `seed` are test.
 
     They are floor(n * test_fraction), but at least `min_test` where the user then still has a train item.
     """
-    nothing = Pairs(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int32), {})
-    whole = assemble(name, pairs, nothing)
-    train, test = _split_off(whole.train, test_fraction, seed, min_test)
-    return dataclasses.replace(whole, train=train, test=test)
+    whole = assemble(name, found, events.nothing())
+    return parted(whole, draw(whole.train, test_fraction, seed, min_test), "test")
 
 
 def train_test_split_csr(
     name: str, whole: CSR, num_items: int, test_fraction: float, seed: int, min_test: int = 0
 ) -> Interactions:
     """As `train_test_split`, from compressed rows whose numbers are the raw ids; empty ones stay."""
-    ids = np.arange(whole.num_rows, dtype=np.int32), np.arange(num_items, dtype=np.int32)
-    train, test = _split_off(whole, test_fraction, seed, min_test)
-    return Interactions(name, *ids, train, csr.empty(whole.num_rows), test)
+    numbers = np.arange(whole.num_rows, dtype=np.int32), np.arange(num_items, dtype=np.int32)
+    empty = csr.empty(whole.num_rows)
+    return parted(Interactions(name, *numbers, whole, empty, empty), draw(whole, test_fraction, seed, min_test), "test")
 
 
 def hold_out(interactions: Interactions, fraction: float, seed: int) -> Interactions:
     """Moves floor(n * fraction) of each user's n train items, drawn by `seed`, into the validation part."""
+    require_no_valid(interactions, fraction)
+    return parted(interactions, draw(interactions.train, fraction, seed), "valid")
+
+
+def require_no_valid(interactions: Interactions, fraction: float) -> None:
+    """Raises an InputError where there is a validation part, and so none is held out."""
     if interactions.valid.nnz:
         raise InputError("--validation_fraction", fraction, "0 for a data set that brings a validation part of its own")
-    train, valid = _split_off(interactions.train, fraction, seed)
-    return dataclasses.replace(interactions, train=train, valid=valid)
 
 
-def _split_off(whole: CSR, fraction: float, seed: int, least: int = 0) -> tuple[CSR, CSR]:
-    """A draw for each entry; of each row those with the smallest draws go into the second part: floor(n * fraction), or
-    `least` where that is more and leaves one."""
+def parted(interactions: Interactions, moved: np.ndarray, part: str) -> Interactions:
+    """The train pairs for which `moved` (bool[train.nnz]) is true become the validation or test part."""
+    train, later = (csr.filter_entries(interactions.train, keep) for keep in (~moved, moved))
+    weights = None if interactions.weights is None else interactions.weights[~moved]
+    return dataclasses.replace(interactions, train=train, weights=weights, **{part: later})
+
+
+def draw(whole: CSR, fraction: float, seed: int, least: int = 0) -> np.ndarray:
+    """bool[nnz], the entries drawn by `seed`: of a row's n floor(n * fraction), or `least` where that is more and leaves
+    one."""
     random = np.random.Generator(np.random.PCG64(seed))
     # Rounded before the floor: 0.29 * 100 is 28.999999999999996 in binary.
     degree = csr.degrees(whole)
     quota = np.floor(np.round(degree * fraction, 9)).astype(np.int32)
     quota = np.maximum(quota, np.minimum(least, degree - 1)).astype(np.int32)
-    parted = np.empty(whole.nnz, bool)
+    drawn = np.empty(whole.nnz, bool)
     for rows, entries in csr.blocks(whole.indptr):  # one stream of draws, whatever the blocks
         indptr = whole.indptr[rows.start : rows.stop + 1] - entries.start
-        parted[entries] = _lowest(random.random(indptr[-1]), indptr, quota[rows])
-    return csr.filter_entries(whole, ~parted), csr.filter_entries(whole, parted)
+        drawn[entries] = _lowest(random.random(indptr[-1]), indptr, quota[rows])
+    return drawn
 
 
 def _lowest(draws: np.ndarray, indptr: np.ndarray, quota: np.ndarray) -> np.ndarray:
@@ -193,15 +212,21 @@ def _order(rows: np.ndarray, draws: np.ndarray) -> np.ndarray:
     return order if (np.diff(keys[order]) > 0).all() else np.lexsort((draws, rows))
 
 
-def _merge_notes(parts: list[Pairs]) -> dict[str, int]:
-    notes = {}
+def _merge_notes(parts: list[Events]) -> dict[str, int]:
+    notes: dict[str, int] = {}
     for part in parts:
-        notes["users listed without an item"] = notes.get("users listed without an item", 0) + len(part.listed)
         for note, count in part.notes.items():
             notes[note] = notes.get(note, 0) + count
     return notes
 
 
-def _gaps(ids: np.ndarray) -> int:
-    """Numbers between the smallest and the largest raw id that no line uses."""
-    return int(ids[-1]) - int(ids[0]) + 1 - len(ids)
+def _gaps(values: np.ndarray) -> int:
+    """Numbers between the smallest and the largest raw id that no line uses; none in text."""
+    return 0 if ids.is_text(values) else int(values[-1]) - int(values[0]) + 1 - len(values)
+
+
+def _bytes(array: np.ndarray) -> bytes:
+    """The bytes of an array for a hash, the same on every machine."""
+    if ids.is_text(array) and array.dtype.kind != "f":
+        return b"".join(len(each.encode()).to_bytes(4, "little") + each.encode() for each in array)
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()

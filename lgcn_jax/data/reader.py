@@ -16,6 +16,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lgcn_jax.data import ids as raw_ids
+from lgcn_jax.data.events import Events
 from lgcn_jax.errors import InputError
 
 FORMATS = ("auto", "adjacency", "pairs")
@@ -23,21 +25,6 @@ MAX_ID = np.iinfo(np.int32).max
 MOST_COLUMNS = 4  # of pairs without a header: user, item, weight, timestamp
 _USER_NAMES = ("user", "user_id", "userid", "uid")
 _ITEM_NAMES = ("item", "item_id", "itemid", "iid")
-
-
-@dataclasses.dataclass(frozen=True)
-class Pairs:
-    """What a file holds: `users`, `items` int32[n] raw ids, and `listed`, the raw ids of users whose line has no item.
-
-    `notes` counts what was met and handled on the way (empty lines, Windows line ends, ...); `format` is the one that
-    the file was read in, 'adjacency' or 'pairs'.
-    """
-
-    users: np.ndarray
-    items: np.ndarray
-    listed: np.ndarray
-    notes: dict[str, int]
-    format: str = "pairs"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +44,7 @@ class _Fields:
         return self.text[self.start[index] : self.stop[index]].tobytes().decode("utf-8", "replace")
 
 
-def read_all(paths: Sequence[str | os.PathLike], file_format: str = "auto") -> list[Pairs]:
+def read_all(paths: Sequence[str | os.PathLike], file_format: str = "auto") -> list[Events]:
     """Reads the files of one data set, all in the same format; for 'auto', the first file decides.
 
     A leave-one-out test file has each user once, and so could not be told from an adjacency list by itself.
@@ -76,7 +63,7 @@ def read_all(paths: Sequence[str | os.PathLike], file_format: str = "auto") -> l
     return found
 
 
-def read(path: str | os.PathLike, file_format: str = "auto") -> Pairs:
+def read(path: str | os.PathLike, file_format: str = "auto") -> Events:
     """Reads one file of interactions.
 
     Args:
@@ -119,7 +106,7 @@ class _Table:
             raise InputError(where, f"{self.width} columns", expected)
         return "pairs"
 
-    def pairs(self, file_format: str) -> Pairs:
+    def pairs(self, file_format: str) -> Events:
         """What the file holds when it is read in that format."""
         if file_format == "adjacency":
             return _adjacency(self.path, self.fields, self.notes)
@@ -243,16 +230,19 @@ def _looks_like_pairs(fields: _Fields) -> bool:
     return bool(valid.all() and len(np.unique(users)) < len(users))
 
 
-def _adjacency(path, fields: _Fields, notes: dict[str, int]) -> Pairs:
+def _adjacency(path, fields: _Fields, notes: dict[str, int]) -> Events:
     ids = _ids(path, fields)
     opens_line = fields.column == 0
     user = ids[opens_line][np.cumsum(opens_line) - 1]
     width = np.diff(np.append(np.flatnonzero(opens_line), len(ids)))
     listed = ids[opens_line][width == 1]
-    return Pairs(user[~opens_line], ids[~opens_line], listed, notes, "adjacency")
+    users = raw_ids.of_integers(np.concatenate([user[~opens_line], listed]))
+    users = users._replace(codes=users.codes[: len(users.codes) - len(listed)])
+    notes = {"users listed without an item": len(listed)} | notes
+    return Events(users, raw_ids.of_integers(ids[~opens_line]), notes=notes, format="adjacency")
 
 
-def _pairs(path, fields: _Fields, columns: tuple[int, int], notes: dict[str, int]) -> Pairs:
+def _pairs(path, fields: _Fields, columns: tuple[int, int], notes: dict[str, int]) -> Events:
     widths = np.bincount(fields.line)
     lines = np.flatnonzero(widths)
     needed = max(columns) + 1
@@ -264,7 +254,7 @@ def _pairs(path, fields: _Fields, columns: tuple[int, int], notes: dict[str, int
         expected = f"{widths[lines[0]]}, as on line {lines[0] + 1}"
         raise InputError(f"{path}:{line + 1}", f"{widths[line]} columns", expected)
     user, item = (fields[fields.column == column] for column in columns)
-    return Pairs(_ids(path, user), _ids(path, item), np.zeros(0, np.int32), notes)
+    return Events(*(raw_ids.of_integers(_ids(path, each)) for each in (user, item)), notes=notes)
 
 
 def _integers(fields: _Fields) -> tuple[np.ndarray, np.ndarray]:

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from lgcn_jax.data import datasets
+from lgcn_jax.data import datasets, ids
+from lgcn_jax.data.events import Events
+from lgcn_jax.data.ids import IdColumn
 from lgcn_jax.data.interactions import Interactions, assemble, hold_out, train_test_split
-from lgcn_jax.data.reader import MAX_ID, Pairs
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError
 
@@ -80,11 +81,11 @@ def read(
     if valid is not None and test is None:
         raise InputError("valid", "a part without a test part", "test beside it")
     checked = _settings(**settings)
-    pairs = _pairs(source, "source")
+    events = _events(source, "source")
     if test is None:
-        found = train_test_split(name, pairs, checked.test_fraction, seed, checked.min_test_items)
+        found = train_test_split(name, events, checked.test_fraction, seed, checked.min_test_items)
     else:
-        found = assemble(name, pairs, _pairs(test, "test"), None if valid is None else _pairs(valid, "valid"))
+        found = assemble(name, events, _events(test, "test"), None if valid is None else _events(valid, "valid"))
     return hold_out(found, validation_fraction, seed) if validation_fraction else found
 
 
@@ -97,7 +98,7 @@ def _settings(**stated: Any) -> DataSettings:
     return DataSettings(**stated)
 
 
-def _pairs(source: Any, where: str) -> Pairs:
+def _events(source: Any, where: str) -> Events:
     """Pairs of ids from arrays or a sparse matrix."""
     if scipy.sparse.issparse(source):
         matrix = source.tocoo()
@@ -113,7 +114,7 @@ def _pairs(source: Any, where: str) -> Pairs:
         users, items = array[:, 0], array[:, 1]
     if users.ndim != 1 or users.shape != items.shape:
         raise InputError(where, f"users of shape {users.shape} and items of {items.shape}", "two arrays of one length")
-    return Pairs(_ids(users, f"{where} users"), _ids(items, f"{where} items"), np.zeros(0, np.int32), {})
+    return Events(_column(users, f"{where} users"), _column(items, f"{where} items"))
 
 
 def _is_columns(source: Any) -> bool:
@@ -123,9 +124,15 @@ def _is_columns(source: Any) -> bool:
     return isinstance(source, tuple) or not any(isinstance(part, tuple | list) for part in source)
 
 
-def _ids(array: np.ndarray, where: str) -> np.ndarray:
-    if array.dtype.kind not in "iu" and array.size:
-        raise InputError(where, f"ids of type {array.dtype}", "integers")
-    if array.size and not 0 <= int(array.min()) <= int(array.max()) <= MAX_ID:
-        raise InputError(where, f"ids from {array.min()} to {array.max()}", f"0 to {MAX_ID}")
-    return array.astype(np.int32)
+def _column(array: np.ndarray, where: str) -> IdColumn:
+    if array.dtype.kind in "iu" or not array.size:
+        return ids.of_integers(array.astype(np.int64) if not array.size else array)
+    if array.dtype.kind in "UOT" and all(isinstance(each, str) for each in array):
+        return ids.of_texts(array.tolist())
+    found = f"ids of type {array.dtype}" if array.dtype.kind not in "O" else f"ids such as {_other(array)!r}"
+    raise InputError(where, found, "integers, or text")
+
+
+def _other(array: np.ndarray) -> Any:
+    """The first id that is no text."""
+    return next(each for each in array if not isinstance(each, str))

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from lgcn_jax.data.csr import CSR
+from lgcn_jax.data.ids import positions
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation import ranking
 from lgcn_jax.evaluation.scorers import Scorer
 from lgcn_jax.evaluation.task import EvaluationTask
 from lgcn_jax.serving import storage, topk
-from lgcn_jax.serving.ids import numbers_of
 from lgcn_jax.serving.recommendations import Recommendations
 
 UNKNOWN = ("raise", "skip")
@@ -62,12 +62,12 @@ class Recommender:
             raise InputError("k", repr(k), f"an integer from 1 to {len(self.items)}, the number of items")
         if on_unknown not in UNKNOWN:
             raise InputError("on_unknown", repr(on_unknown), f"one of {', '.join(UNKNOWN)}")
-        numbers = numbers_of(users, self.users, "users", skip_unknown=on_unknown == "skip")
+        numbers = positions(users, self.users, "users", skip_unknown=on_unknown == "skip")
         allowed = np.full(len(self.items), candidates is None)
         if candidates is not None:
-            allowed[numbers_of(candidates, self.items, "candidates")] = True
+            allowed[positions(candidates, self.items, "candidates")] = True
         if exclude is not None:
-            allowed[numbers_of(exclude, self.items, "exclude")] = False
+            allowed[positions(exclude, self.items, "exclude")] = False
         found, scores = topk.best_items(self.scorer, numbers, self._seen if exclude_seen else None, allowed, k)
         return Recommendations(self.users[numbers], self.items[found], scores)
 

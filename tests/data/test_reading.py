@@ -66,15 +66,12 @@ def test_a_path_is_read_as_on_the_command_line(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"source": (["a"], ["b"])}, "source users: found ids of type <U1, expected integers"),
-        ({"source": ([1.5], [2])}, "source users: found ids of type float64, expected integers"),
+        ({"source": ([1.5], [2])}, "source users: found ids of type float64, expected integers, or text"),
+        ({"source": ([None], [2])}, "source users: found ids such as None, expected integers, or text"),
         ({"source": ([1, 2], [2])}, "source: found users of shape (2,) and items of (1,), expected two arrays"),
-        ({"source": ([-1], [2])}, "source users: found ids from -1 to -1, expected 0 to"),
-        ({"source": ([1], [2**31])}, "source items: found ids from 2147483648 to 2147483648, expected 0 to 2147483647"),
         ({"source": np.zeros((3, 3), int)}, "source: found ndarray of shape (3, 3), expected a path"),
         ({"source": 7}, "source: found int of shape (), expected a path"),
         ({"source": ([], [])}, "interactions: found no train interaction"),
-        ({"source": (USERS, ITEMS), "test": ([1], ["x"])}, "test items: found ids of type <U1"),
         ({"source": (USERS, ITEMS), "split": "temporal"}, "split: found 'temporal', expected one of random"),
         ({"source": (USERS, ITEMS), "test_fraction": 1.0}, "--test_fraction: found 1.0"),
         ({"source": "events.csv", "test": ([1], [2])}, "test: found a part beside a path"),

@@ -90,8 +90,8 @@ def test_unknown_users_are_refused_or_skipped(model):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"users": "u3"}, "users: found 'u3' of type <U2, expected ids of type int32, such as 3"),
-        ({"users": 3.0}, "users: found 3.0 of type float64, expected ids of type int32"),
+        ({"users": "u3"}, "users: found 'u3' of type str, expected ids that are integers, such as 3"),
+        ({"users": 3.0}, "users: found 3.0 of type float, expected ids that are integers"),
         ({"users": [[3]]}, "users: found an array of shape (1, 1), expected one id, or a sequence"),
         ({"users": 3, "k": 0}, "k: found 0, expected an integer from 1 to 5"),
         ({"users": 3, "k": 6}, "k: found 6, expected an integer from 1 to 5"),

@@ -17,14 +17,16 @@ from lgcn_jax.version import __version__
 if TYPE_CHECKING:
     from lgcn_jax.data.interactions import Interactions
     from lgcn_jax.data.reading import load, read
-    from lgcn_jax.serving.models import LightGCN, Model, Popularity, load_model
-    from lgcn_jax.serving.recommendations import Recommendations
+    from lgcn_jax.serving.loading import load_model
+    from lgcn_jax.serving.models import LightGCN, Model, Popularity
+    from lgcn_jax.serving.recommendations import Neighbors, Recommendations
 
 __all__ = [
     "InputError",
     "Interactions",
     "LightGCN",
     "Model",
+    "Neighbors",
     "Popularity",
     "Recommendations",
     "WriteError",
@@ -41,7 +43,8 @@ _HOMES = {
     "LightGCN": "serving.models",
     "Model": "serving.models",
     "Popularity": "serving.models",
-    "load_model": "serving.models",
+    "load_model": "serving.loading",
+    "Neighbors": "serving.recommendations",
     "Recommendations": "serving.recommendations",
 }
 

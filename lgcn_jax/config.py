@@ -23,6 +23,9 @@ from lgcn_jax.settings import Registry, Settings, fields, integer, text
 
 FORMAT = 2  # of config.json; 1 had no format, for BPR the enhanced loss' settings, and no min_test_items
 
+# What is stated anew of a trained run: where its data lie, and on what and how its final embeddings are computed.
+RELOCATABLE = ("dataset", "format", "data_dir", "propagation", "mesh")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingSettings(Settings):

@@ -9,7 +9,8 @@ import lgcn_jax as lg
 
 MODULES = (
     *("lgcn_jax", "lgcn_jax.errors", "lgcn_jax.data.interactions", "lgcn_jax.data.reading"),
-    *("lgcn_jax.serving.models", "lgcn_jax.serving.recommendations"),
+    *("lgcn_jax.serving.models", "lgcn_jax.serving.recommendations", "lgcn_jax.serving.loading"),
+    "lgcn_jax.serving.uploads",
 )
 
 

@@ -46,7 +46,7 @@ tables, seen = [parquet.read_table(name) for name in ("users.parquet", "items.pa
 (users, items), item_ids = (np.stack(table["vector"].to_numpy()) for table in tables), tables[1]["id"].to_numpy()""",
     "usearch": """\
 import numpy as np, pyarrow as pa; from usearch.index import Index
-index, users, seen = Index.restore("items.usearch", expansion_search=1024), np.load("users.npy"), np.load("seen.npz")
+index, users, seen = Index.restore("items.usearch", expansion_search={expansion_search}), np.load("users.npy"), np.load("seen.npz")
 item_ids = pa.ipc.open_file("ids/items.arrow").read_all()["id"].to_numpy()""",
     "faiss": """\
 import faiss, numpy as np, pyarrow as pa
@@ -61,8 +61,9 @@ _SEARCH = {
 
 _NOTES = {
     "usearch": """\
-The index searches by dot product (`ip`), not exactly: a higher `expansion_search` finds more of the best, and takes
-longer. Vectors there and in `users.npy` have one more number, which makes all items equally long, and is 0 for users.
+The index searches by dot product (`ip`), not exactly: of the {k} best items of users that were tried it found
+{recall:.2%} with `expansion_search={expansion_search}`; more of it finds more, and takes longer. Vectors there and in
+`users.npy` have one more number, which makes all items equally long, and is 0 for users.
 
 """,
     "faiss": "The index searches by dot product, and exactly (`IndexFlatIP`).\n\n",
@@ -70,5 +71,6 @@ longer. Vectors there and in `users.npy` have one more number, which makes all i
 
 
 def text(format: str, facts: dict[str, Any]) -> str:
-    """The README.md of an export in a format of which `facts` tells the sizes."""
-    return _HEAD.format(note=_NOTES.get(format, ""), load=_LOAD[format], search=_SEARCH.get(format, _EXACT), **facts)
+    """The README.md of an export in a format of which `facts` tells sizes and recall."""
+    load, note = (texts.get(format, "").format(**facts) for texts in (_LOAD, _NOTES))
+    return _HEAD.format(note=note, load=load, search=_SEARCH.get(format, _EXACT), **facts)

@@ -51,6 +51,10 @@ class Recommender:
     def _uploads(self) -> Uploads:
         return Uploads()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies, to other processes too, have the arrays of the host alone."""
+        return {name: value for name, value in vars(self).items() if name != "_uploads"}
+
     def _ranker(self, mesh: str) -> topk.Ranker:
         """What ranks all items on the devices that `mesh` names; uploaded once for each mesh."""
         place = mesh_of(mesh)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lgcn_jax.errors import InputError, WriteError
-from lgcn_jax.system import files
+from lgcn_jax.system import files, paths
 
 
 def write(table: Any, path: Path) -> None:
@@ -31,15 +31,12 @@ def require_writable(path: Path, where: str = "") -> None:
     where = f"{where}{path}"
     if path.suffix.lower() not in WRITERS:
         raise InputError(where, f"a name that ends in {path.suffix or 'nothing'}", f"one in {', '.join(WRITERS)}")
+    if paths.exists(path, where) and path.is_dir():
+        raise InputError(where, "a folder", "a file, or nothing")
     try:
-        if path.is_dir():
-            raise InputError(where, "a folder", "a file, or nothing")
         tempfile.TemporaryFile(dir=path.parent).close()
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = getattr(error, "strerror", None) or error
-        found = f"a place where no file can be written ({reason})"
+    except OSError as error:
+        found = f"a place where no file can be written ({error.strerror or error})"
         raise InputError(where, found, "one in a folder to write to") from None
 
 

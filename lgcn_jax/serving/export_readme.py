@@ -46,8 +46,8 @@ tables, seen = [parquet.read_table(name) for name in ("users.parquet", "items.pa
 (users, items), item_ids = (np.stack(table["vector"].to_numpy()) for table in tables), tables[1]["id"].to_numpy()""",
     "usearch": """\
 import numpy as np, pyarrow as pa; from usearch.index import Index
-index, users, seen = Index.restore("items.usearch", expansion_search={expansion_search}), np.load("users.npy"), np.load("seen.npz")
-item_ids = pa.ipc.open_file("ids/items.arrow").read_all()["id"].to_numpy()""",
+index, users = Index.restore("items.usearch", expansion_search={expansion_search}), np.load("users.npy")
+seen, item_ids = np.load("seen.npz"), pa.ipc.open_file("ids/items.arrow").read_all()["id"].to_numpy()""",
     "faiss": """\
 import faiss, numpy as np, pyarrow as pa
 index, users, seen = faiss.read_index("items.faiss"), np.load("users.npy"), np.load("seen.npz")

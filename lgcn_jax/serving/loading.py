@@ -10,6 +10,7 @@ import numpy as np
 from lgcn_jax.config import RELOCATABLE, Config
 from lgcn_jax.data import datasets
 from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.data.settings import READING
 from lgcn_jax.devices.mesh import ONE_DEVICE
 from lgcn_jax.errors import InputError
 from lgcn_jax.runs import raw_ids, resume, scoring, selection, workdir
@@ -35,7 +36,8 @@ def load_model(
       dataset: of a run, the data that it was trained on, of which its graph is made: `Interactions`, a name or a path.
         None: read again from where the run had them. They are compared by content.
       checkpoint: of a run, 'best' or 'latest'.
-      **settings: of a run, what may be stated anew: format, data_dir, propagation, and mesh, by default one device.
+      **settings: of a run, what may be stated anew: how its data are read, such as format, data_dir and item_table,
+        propagation, and mesh, by default one device.
 
     Raises:
       InputError: there is no model, one of another version or data set, or one whose parts are not registered.
@@ -91,22 +93,24 @@ def _settled(stored: Config, stated: dict[str, Any]) -> tuple[Config, Interactio
     dataset = stated.get("dataset")
     if isinstance(dataset, Interactions):
         return stored.replace(**{name: value for name, value in stated.items() if name != "dataset"}), dataset
-    config = stored.replace(**stated | {name: _absolute(name, stated[name]) for name in stated if name in _PATHS})
+    config = stored.replace(**{name: _absolute(name, value) for name, value in stated.items()})
     try:
         return config, datasets.load(config.data)
     except InputError as error:
-        if stated.keys() & set(_PATHS):
+        if stated.keys() & set(READING):
             raise
         where, found, expected = error.parts
         raise InputError(where, found, f"{expected}; where the data of a run lie now is what dataset says") from None
 
 
-_PATHS = ("dataset", "data_dir")
-
-
-def _absolute(name: str, value: Any) -> str:
-    path = Path(value).expanduser()
-    return str(value) if name == "dataset" and datasets.is_name(str(path)) else str(path.absolute())
+def _absolute(name: str, value: Any) -> Any:
+    """Paths as they are from everywhere, and other settings as they are."""
+    if name == "dataset" and not datasets.is_name(str(value)):
+        found = datasets.paths_of(str(Path(value).expanduser()))
+        return ",".join(str(path.expanduser().absolute()) for path in found)
+    if name in ("data_dir", "item_table", "user_table") and value:
+        return str(Path(value).expanduser().absolute())
+    return str(value) if name == "dataset" else value
 
 
 def _status(folder: Path) -> str:

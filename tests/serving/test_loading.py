@@ -110,7 +110,7 @@ def test_a_damaged_log_is_read_up_to_there(fitted, tmp_path):
     [
         ({"folder": "nothing"}, "nothing: found neither a run nor a saved model"),
         ({"folder": "run", "checkpoint": "newest"}, "checkpoint: found 'newest', expected one of best, latest"),
-        ({"folder": "run", "seed": 7}, "seed: found 7, expected one of dataset, format"),
+        ({"folder": "run", "seed": 7}, "seed: found 7, expected one of dataset, "),
         ({"folder": "run", "dataset": "gowala"}, "--dataset: found 'gowala', expected one of gowalla"),
         ({"folder": "model", "dataset": "gowalla"}, "dataset: found gowalla, expected nothing beside a saved model"),
         ({"folder": "nul\0"}, "nul\0: found a path that cannot be used"),

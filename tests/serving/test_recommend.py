@@ -1,5 +1,8 @@
 """Recommendations against sorted scores, and what is left out of them."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -180,3 +183,9 @@ def test_popularity_recommends_what_most_have():
     model = lg.Popularity().fit(lg.read(np.array(TRAIN), test=np.array(TEST)))
     assert model.recommend([5, 13], k=3).ids.tolist() == [[10, 20, 40], [10, 20, 30]]
     assert model.get_params() == {}
+
+
+def test_copies_have_no_memory_of_devices(model):
+    model.recommend(3, k=2)
+    for made in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert made.recommend([13, 3], k=2).ids.tolist() == model.recommend([13, 3], k=2).ids.tolist()

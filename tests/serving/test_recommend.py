@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import lgcn_jax as lg
+from lgcn_jax.serving import lists
 
 USERS, ITEMS = np.array([3, 5, 8, 13]), np.array([10, 20, 30, 40, 50])
 TRAIN = [(3, 10), (3, 20), (5, 30), (8, 10), (8, 20), (8, 30), (8, 40), (13, 50)]
@@ -89,6 +90,15 @@ def test_unknown_users_may_get_what_is_popular(model):
     assert model.recommend([3, 5], k=2, on_unknown="popular").known.all()
     with pytest.raises(lg.InputError, match="users: found 'u' of type str"):
         model.recommend(["u"], k=2, on_unknown="popular")
+
+
+def test_the_lowest_of_equally_popular_items_comes_first():
+    """Among more items than are sorted by insertion."""
+    counts, allowed = np.random.default_rng(0).integers(0, 3, (2, 1000))
+    found, scores = lists.most_popular(counts, allowed > 0, 500)
+    order = sorted(np.flatnonzero(allowed > 0).tolist(), key=lambda item: (-counts[item], item))
+    assert found.tolist() == order[:500]
+    assert scores.tolist() == counts[order[:500]].tolist()
 
 
 def test_pairs_are_predicted(model):

@@ -68,7 +68,7 @@ def read(
       source: all events, or with `test` those of the train part. One of
         a path: a table of text, parquet, Arrow or jsonl, lists of items, or a folder with a file for each part;
         a list of paths of tables;
-        a frame of pandas, polars or Arrow;
+        a frame of pandas, polars or Arrow, or a dict of arrays, with columns as a file has;
         a tuple (users, items) of arrays, an array of shape [n, 2], or a list of pairs;
         a scipy sparse matrix of users x items, whose row and column numbers are the ids.
       test, valid: the other parts, of the same kinds; not beside paths.

@@ -107,7 +107,7 @@ def test_columnar_files_and_lines_of_json(tmp_path):
         read(tmp_path, '{"user": 1, "item": 2}\n{"user": {}, "item": 2}\n')
 
 
-@pytest.mark.parametrize("make", [pandas.DataFrame, polars.DataFrame, pa.table])
+@pytest.mark.parametrize("make", [pandas.DataFrame, polars.DataFrame, pa.table, pa.record_batch, dict])
 def test_frames(make):
     columns = {"when": [3, 2, 1, 4], "who": ["a", "a", "b", "b"], "what": [7, 8, 7, 9]}
     found = lg.read(make(columns), user="who", item="what", test_fraction=0.5, name="frame")

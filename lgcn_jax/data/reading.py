@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import scipy.sparse
@@ -87,7 +87,7 @@ def read(
       InputError: it cannot be read, or could be read in two ways.
     """
     columns = zip(_COLUMNS, (user, item, rating, time, label, weight), strict=True)
-    stated = {f"{role}_col": str(column) for role, column in columns if column != ""}
+    stated: dict[str, Any] = {f"{role}_col": str(column) for role, column in columns if column != ""}
     stated |= {"split": split, "test_fraction": test_fraction, "min_test_items": min_test_items}
     stated |= {"validation_fraction": validation_fraction, "data_seed": seed}
     stated |= settings
@@ -113,7 +113,7 @@ def _of_parts(name: str, found: dict[str, Events], settings: DataSettings) -> In
     return preparation.of_parts(name, found, settings)
 
 
-def _is_path(source: Any) -> bool:
+def _is_path(source: Any) -> TypeGuard[str | Path]:
     return isinstance(source, str | Path)
 
 
@@ -125,9 +125,8 @@ def _is_paths(source: Any) -> bool:
 
 
 def _absolute(source: str | Path | Sequence[str | Path]) -> str:
-    paths = [source] if _is_path(source) else source
-    if _is_path(source) and not Path(str(source)).expanduser().exists():
-        paths = str(source).split(",")
+    single = isinstance(source, str | Path)
+    paths = datasets.paths_of(str(Path(source).expanduser())) if single else list(source)
     return ",".join(str(Path(path).expanduser().absolute()) for path in paths)
 
 

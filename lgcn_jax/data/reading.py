@@ -125,8 +125,9 @@ def _is_paths(source: Any) -> bool:
 
 
 def _absolute(source: str | Path | Sequence[str | Path]) -> str:
-    single = isinstance(source, str | Path)
-    paths = datasets.paths_of(str(Path(source).expanduser())) if single else list(source)
+    paths: Sequence[str | Path] = (
+        datasets.paths_of(str(Path(source).expanduser())) if isinstance(source, str | Path) else source
+    )
     return ",".join(str(Path(path).expanduser().absolute()) for path in paths)
 
 

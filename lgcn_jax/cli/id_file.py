@@ -48,6 +48,8 @@ def _lines(path: Path, known: np.ndarray, where: str) -> list[tuple[int, str]]:
         raise InputError(f"{path}:{odd}", "another number of columns", f"{len(header)}, as on the first line")
     if len(header) > 1 or (_is_header(header[0]) and not _is_known(header[0], known)):
         rows = rows[1:]
+    if blank := next((number for number, row in rows if not row[place]), None):
+        raise InputError(f"{path}:{blank}", "no id", "one in each row")
     return [(number, row[place]) for number, row in rows]
 
 
@@ -102,6 +104,6 @@ def _is_known(text: str, known: np.ndarray) -> bool:
 
 def _integer(text: str, where: str) -> int:
     """The integer that is written here, as int64 has it."""
-    if not re.fullmatch("[+-]?[0-9]+", text) or not -(2**63) <= int(text) < 2**63:
+    if not re.fullmatch("[+-]?[0-9]{1,30}", text) or not -(2**63) <= int(text) < 2**63:
         raise InputError(where, repr(text), "an integer, as all ids of the data set are")
     return int(text)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -216,9 +216,10 @@ def result_of(
 
 def require_metrics(wanted: Sequence[str], where: str) -> None:
     """Raises an InputError where these are not some distinct METRICS."""
-    unknown = [name for name in wanted if name not in METRICS]
-    if unknown or not wanted or isinstance(wanted, str) or len(set(wanted)) != len(wanted):
-        raise InputError(where, repr(unknown[0]) if unknown else repr(wanted), f"some of {', '.join(METRICS)}")
+    listed = list(wanted) if isinstance(wanted, Iterable) and not isinstance(wanted, str) else []
+    unknown = [name for name in listed if name not in METRICS]
+    if unknown or not listed or len(set(listed)) != len(listed):
+        raise InputError(where, repr(unknown[0] if unknown else wanted), f"some of {', '.join(METRICS)}, each once")
 
 
 def require_users(interactions: Interactions, split: str, users: np.ndarray | None, where: str) -> None:

@@ -1,5 +1,7 @@
 """Files of raw ids as people have them."""
 
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pyarrow
 import pyarrow.parquet
@@ -61,9 +63,11 @@ def test_a_column_of_parquet(tmp_path, column, known):
         ("3\nseven\n", "users.txt", ["users.txt:2", "'seven'", "an integer"]),
         ("3\n\n7.0\n", "users.txt", ["users.txt:3", "'7.0'"]),
         ("1_000\n", "users.txt", ["'1_000'"]),
+        ("9" * 5000, "users.txt", ["9'", "an integer"]),
         (str(2**63), "users.txt", [str(2**63), "an integer"]),
         ("a,b\n1,2\n", "users.csv", ["the columns a, b", "called user"]),
         ("user,id\n1,2\n", "users.csv", ["the columns user, id"]),
+        ("user,age\n7,30\n,40\n", "users.csv", ["users.csv:3", "no id"]),
         ("user,age\n7\n", "users.csv", ["users.csv:2", "number of columns", "2"]),
         ('user\n"7\n', "users.csv", ["users.csv:2", "unexpected end"]),
         (b"\xff\xfe7\x00", "users.txt", ["no text"]),
@@ -92,3 +96,36 @@ def test_nulls_and_ids_of_another_kind_are_refused(tmp_path):
     pyarrow.parquet.write_table(pyarrow.table({"user": pyarrow.array([], pyarrow.int64())}), path)
     with pytest.raises(InputError, match="0 nulls among 0"):
         read_ids(path, INTEGERS, "--users_file")
+
+
+def attempted(path, known) -> list:
+    """The ids of a file; of one that is refused, which takes one line, none."""
+    try:
+        return read_ids(path, known, "--users_file").tolist()
+    except InputError as error:
+        refused = str(error)
+    assert "\n" not in refused
+    return []
+
+
+CONTENTS = st.binary(max_size=40) | st.text('37u,ser"\n\t\r\x00 _-', max_size=40).map(str.encode)
+
+
+@hypothesis.given(CONTENTS, st.sampled_from(["txt", "csv", "tsv"]))
+@hypothesis.settings(max_examples=300)
+def test_whatever_is_in_a_file_it_is_read_or_refused(tmp_path, content, ending):
+    path = tmp_path / f"users.{ending}"
+    path.write_bytes(content)
+    assert all(type(each) is int for each in attempted(path, INTEGERS))
+    assert all(type(each) is str and each for each in attempted(path, TEXTS))
+
+
+def test_a_parquet_file_with_a_changed_byte_is_read_or_refused(tmp_path):
+    path = tmp_path / "users.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"user": [7, 3], "age": [1, 2]}), path)
+    whole, random = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(300):
+        changed = bytearray(whole[: random.integers(1, len(whole) + 1)] if random.random() < 0.3 else whole)
+        changed[random.integers(len(changed))] = random.integers(256)
+        path.write_bytes(changed)
+        attempted(path, INTEGERS)

@@ -174,7 +174,7 @@ def test_users_without_a_relevant_item_are_counted():
         results.evaluate(scorer, world, "test", (1,), users=np.zeros(0, np.int64))
 
 
-@pytest.mark.parametrize("wanted", [("recal",), (), "recall", ("recall", "recall"), ("recall@20",)])
+@pytest.mark.parametrize("wanted", [("recal",), (), "recall", ("recall", "recall"), ("recall@20",), None, (3,), ([],)])
 def test_metrics_that_do_not_exist_are_refused(synthetic, wanted):
     with pytest.raises(InputError, match=r"metrics: found .* expected some of precision, recall"):
         results.means(Popularity().fit(synthetic), synthetic, "test", (5,), wanted=wanted)

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from lgcn_jax.data.columns import USUAL_NAMES
 from lgcn_jax.data.ids import as_array, is_text, locate
 from lgcn_jax.errors import InputError
 from lgcn_jax.system import extras
 
-HEADERS = ("user", "users", "userid", "id", "rawid")  # in lower case, letters alone
+HEADERS = {*USUAL_NAMES["user"], "users", "id", "rawid"}  # in lower case, letters alone
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 

@@ -27,11 +27,11 @@ class Programs(NamedTuple):
       block: (state, totals, adjacency, sampler, key, first, last) -> (state, totals) after steps first..last - 1 of
         the epoch with this key; donates state and totals.
       evaluate: (params, adjacency, task) -> float[chunks, metrics], the sums of `ranking.chunk_sums`; NaN where the
-        model is not finite.
+        model is not finite. None where nothing is evaluated.
     """
 
     block: Callable
-    evaluate: Callable
+    evaluate: Callable | None
 
     @classmethod
     def compile(cls, setup: Setup, like: Snapshot) -> "Programs":
@@ -40,11 +40,11 @@ class Programs(NamedTuple):
         key, place = setup.mesh.replicate((jax.random.key(0), np.int32(0)))
         block = jax.jit(make_train_steps(setup, graphdef), donate_argnums=(0, 1), out_shardings=_shardings(setup, like))
         arguments = like.state, like.totals, setup.adjacency, setup.sampler, key, place, place
+        compiled = block.lower(*arguments).compile()
+        if setup.task is None:
+            return cls(compiled, None)
         evaluate = jax.jit(make_evaluate(setup, graphdef))
-        return cls(
-            block.lower(*arguments).compile(),
-            evaluate.lower(like.state.params, setup.adjacency, setup.task).compile(),
-        )
+        return cls(compiled, evaluate.lower(like.state.params, setup.adjacency, setup.task).compile())
 
 
 def _shardings(setup: Setup, like: Snapshot):

@@ -58,7 +58,7 @@ def of(source: Source, settings: DataSettings) -> Dialect:
     sample, skipped, comments = _sample(source, settings)
     if settings.format == "jsonl" or (settings.format == "auto" and sample.lines[0].lstrip().startswith("{")):
         return Dialect("jsonl")
-    delimiter = DELIMITERS[settings.delimiter].decode() or _delimiter(sample.lines[0])
+    delimiter = DELIMITERS.get(settings.delimiter, settings.delimiter) or _delimiter(sample.lines[0])
     if settings.format in ("adjacency", "counts"):
         return Dialect(settings.format, delimiter, skipped=skipped)
     table = dataclasses.replace(_table(sample, settings, delimiter), skipped=skipped, comments=comments)

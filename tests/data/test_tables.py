@@ -184,6 +184,11 @@ def test_columns_by_name_and_by_position(tmp_path):
     assert same == "--item_col: found sku, which holds the users, expected another column"
 
 
+def test_a_column_may_be_two_things(tmp_path):
+    found = read(tmp_path, "user,item,time\n1,2,30\n1,3,20\n", split="temporal", weight_col="time")
+    assert found.values["time"].tolist() == found.weight.tolist() == [30, 20]
+
+
 def test_a_column_that_is_needed_and_not_found_is_asked_for(tmp_path):
     message = refusal(tmp_path, "a,b\nx1,y1\n")
     assert message.startswith(

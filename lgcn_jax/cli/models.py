@@ -9,6 +9,7 @@ from absl import flags
 
 from lgcn_jax.cli.command import COMPILATION_CACHE, PLUGIN, absolute, flags_for, warn, workdir_of
 from lgcn_jax.cli.flags import given
+from lgcn_jax.cli.id_file import read_ids
 from lgcn_jax.config import RELOCATABLE
 from lgcn_jax.data.ids import is_text, locate
 from lgcn_jax.devices import mesh
@@ -70,26 +71,13 @@ def parsed(texts: Iterable[tuple[str, str]], known: np.ndarray) -> np.ndarray:
     return np.array(found, object if is_text(known) else np.int64)
 
 
-def listed(path: str, known: np.ndarray, flag: str) -> np.ndarray:
-    """The raw ids in a file, one on each line, as an array of the kind of the `known` ones; empty lines are none.
-
-    Raises:
-      InputError: the file cannot be read, is empty, or has another kind of ids.
-    """
-    lines = read_text(path, flag, "a text file with an id on each line").split("\n")
-    numbered = [(f"{path}:{number}", line.removesuffix("\r")) for number, line in enumerate(lines, 1)]
-    if not (found := [(where, line) for where, line in numbered if line]):
-        raise InputError(f"{flag}={path}", "no id", "an id on each line")
-    return parsed(found, known)
-
-
 def listed_items(path: str, items: np.ndarray, flag: str, needed: bool) -> np.ndarray:
     """Those ids in a file that are items; how many others there are is told.
 
     Raises:
-      InputError: as `listed`, or where one is `needed` and none is an item.
+      InputError: as `read_ids`, or where one is `needed` and none is an item.
     """
-    found = listed(path, items, flag)
+    found = read_ids(path, items, flag, "item")
     known = locate(found, items)[1]
     if needed and not known.any():
         other = f"{len(found):,} ids, none of which is an item of the model, such as {found[0]}"

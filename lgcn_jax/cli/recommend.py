@@ -7,6 +7,7 @@ from absl import flags
 
 from lgcn_jax.cli import models
 from lgcn_jax.cli.command import Command, flags_for, say, warn
+from lgcn_jax.cli.id_file import read_ids
 from lgcn_jax.cli.listing import format_columns, terminal_width
 from lgcn_jax.config import RELOCATABLE
 from lgcn_jax.errors import InputError
@@ -65,7 +66,7 @@ def require_writable(values: flags.FlagValues) -> None:
 def _users(values: flags.FlagValues, whom: str, known: np.ndarray) -> np.ndarray:
     if whom == "all_users":
         return known
-    return (models.typed if whom == "user" else models.listed)(values[whom].value, known, f"--{whom}")
+    return (models.typed if whom == "user" else read_ids)(values[whom].value, known, f"--{whom}")
 
 
 def _notes(found: Recommendations, asked: int) -> list[str]:
@@ -102,12 +103,15 @@ COMMAND = Command(
     {
         **models.OWN,
         "user": ("", "raw ids of users, separated by commas"),
-        "users_file": ("", "a text file with the raw id of a user on each line"),
+        "users_file": (
+            "",
+            "a file of users, a raw id on each line, or a table (.csv, .tsv, .parquet) with a column user",
+        ),
         "all_users": (False, "all users of the model"),
         "k": (20, "items of each list (default: 20)"),
         "exclude_seen": (True, "leave out items of the train and validation parts (default: on; --noexclude_seen)"),
-        "exclude_items_file": ("", "a text file of items that are not recommended, a raw id on each line"),
-        "candidates_file": ("", "a text file of the only items that may be recommended, a raw id on each line"),
+        "exclude_items_file": ("", "a file of items that are not recommended, likewise"),
+        "candidates_file": ("", "a file of the only items that may be recommended, likewise"),
         "on_unknown": ("raise", "users whom the model does not know: raise, skip, popular (default: raise)"),
         **OUT,
     },

@@ -66,7 +66,8 @@ def _divided(name: str) -> bool:
     """Whether the data set has no test part of its own, which is then split off here."""
     if name in NAMED:
         return NAMED[name].test is None
-    return name == "synthetic" or not paths_of(name)[0].is_dir()
+    first = paths_of(name)[0]
+    return name == "synthetic" or not (_exists(first) and first.is_dir())
 
 
 def _exists(path: Path) -> bool:

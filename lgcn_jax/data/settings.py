@@ -7,7 +7,7 @@ from lgcn_jax.settings import Settings, choice, integer, real, setting
 
 FORMATS = ("auto", "adjacency", "counts", "pairs", "jsonl", "parquet", "arrow")
 SPLITS = ("random", "leave_last_out", "temporal", "column", "none")
-DELIMITERS = {"auto": b"", "tab": b"\t", "space": b" ", **{each: each.encode() for each in (",", ";", "|", "::")}}
+DELIMITERS = {"auto": "", "tab": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|", "colons": "::"}
 
 
 # Where data lie and how they are read; the same data may lie elsewhere in another form.
@@ -39,8 +39,13 @@ class DataSettings(Settings):
     )
     data_dir: str = setting("data", "folder in which named data sets are looked for, and put when fetched")
     format: str = choice("auto", FORMATS, "how files named by a path are read; pairs: tables of text")
-    delimiter: str = choice("auto", tuple(DELIMITERS), "what separates the columns of a table of text")
-    header: str = choice("auto", ("auto", "yes", "no"), "whether a table of text opens with the names of its columns")
+    delimiter: str = setting(
+        "auto",
+        f"what separates the columns of a table of text, as such or by name: {', '.join(DELIMITERS)}",
+        lambda v: v in (*DELIMITERS, *DELIMITERS.values()) and v != "",
+        f"one of {', '.join(DELIMITERS)}",
+    )
+    header: str = choice("auto", ("auto", "yes", "no"), "whether the first line of a table of text names its columns")
     encoding: str = setting(
         "utf-8", "encoding of text files, by Python's name", _is_encoding, "an encoding, such as latin-1"
     )

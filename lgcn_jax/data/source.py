@@ -80,8 +80,9 @@ class Source:
         encoding = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
         try:
             return codecs.getincrementaldecoder(encoding)().decode(data, final)
-        except UnicodeDecodeError as error:
-            raise self.undecodable(data.count(b"\n", 0, error.start) + 1, encoding) from None
+        except UnicodeError as error:
+            start = error.start if isinstance(error, UnicodeDecodeError) else 0
+            raise self.undecodable(data.count(b"\n", 0, start) + 1, encoding) from None
 
     def undecodable(self, line: int, encoding: str) -> InputError:
         """The error of a line that is no text."""

@@ -25,6 +25,7 @@ from lgcn_jax.errors import InputError
 
 _BLOCK = 1 << 22
 _TEXT = pa.dictionary(pa.int32(), pa.string())
+_WORDS = ("user", "item", "split", "id", "title")  # what is read as it is written
 Chooser = Callable[[Any, tuple[str, ...], bool], Columns]
 
 
@@ -53,8 +54,7 @@ class _TextReader:
 
     def read(self, places: dict[str, int]) -> pa.Table:
         names = [f"{place}" for place in range(len(self._found.names))]
-        kept = {str(place): role for role, place in places.items()}
-        text = {name: _TEXT for name, role in kept.items() if role in ("user", "item", "split", "id", "title")}
+        text = {str(place): _TEXT for role, place in places.items() if role in _WORDS}
         read = pyarrow.csv.ReadOptions(
             column_names=names,
             skip_rows=self._found.skipped + self._found.headed,
@@ -62,7 +62,7 @@ class _TextReader:
             encoding=self._settings.encoding,
         )
         convert = pyarrow.csv.ConvertOptions(
-            include_columns=list(kept),
+            include_columns=list(dict.fromkeys(map(str, places.values()))),
             column_types=text,
             strings_can_be_null=True,
             null_values=["", " "],
@@ -75,10 +75,10 @@ class _TextReader:
                 table = pyarrow.csv.open_csv(stream, read, self._parse(), convert).read_all()
         except pa.ArrowInvalid as error:
             raise self._refusal(str(error), names) from None
-        except UnicodeDecodeError:
+        except UnicodeError:
             raise self._source.undecodable(self._line_of_bytes(), self._settings.encoding) from None
         self.broken_lines = max(lines.count - self._found.headed - self._skipped_lines - table.num_rows, 0)
-        return table.rename_columns([kept[name] for name in table.column_names])
+        return pa.table({role: table.column(str(place)) for role, place in places.items()})
 
     def _parse(self) -> pyarrow.csv.ParseOptions:
         quoted = self._found.quoted
@@ -137,7 +137,7 @@ class _TextReader:
             for number, line in enumerate(file, 1):
                 try:
                     line.decode(self._settings.encoding)
-                except UnicodeDecodeError:
+                except UnicodeError:
                     return number
         return 0
 
@@ -226,25 +226,25 @@ def read_columnar(source: Source, chooser: Chooser) -> tuple[pa.Table, Columns]:
             columns = chooser(source.path, tuple(names), True)
             wanted = [names[place] for place in columns.places.values()]
             table = pyarrow.parquet.read_table(source.path, columns=list(dict.fromkeys(wanted)), partitioning=None)
+            table.validate(full=True)
             return table.select(wanted).rename_columns(list(columns.places)), columns
         with pa.memory_map(source.path) as file:
             table = pa.ipc.open_file(file).read_all()
-    except (pa.ArrowException, OSError) as error:
+            table.validate(full=True)  # offsets of a damaged file would be followed anywhere
+    except (pa.ArrowException, OSError, KeyError) as error:  # the last where a file's two schemas differ
         found = str(error).replace("\n", " ")[:200]
         raise InputError(source.path, found, "a whole parquet or Arrow file") from None
     return _selected(table, chooser(source.path, tuple(table.column_names), True))
 
 
 def of_frame(frame: Any, where: str, chooser: Chooser) -> tuple[pa.Table, Columns]:
-    """The needed columns of an Arrow table, or of a frame that can be had as one (pandas, polars, ...).
+    """The needed columns of a frame of Arrow, pandas, polars or another library, or of a dict of arrays.
 
     Raises:
       InputError: it cannot.
     """
     try:
-        if isinstance(frame, pa.Table | pa.RecordBatch):
-            table = pa.table(frame) if isinstance(frame, pa.Table) else pa.Table.from_batches([frame])
-        elif hasattr(frame, "__arrow_c_stream__"):
+        if isinstance(frame, dict) or hasattr(frame, "__arrow_c_stream__"):
             table = pa.table(frame)
         else:
             from pyarrow import interchange
@@ -257,8 +257,8 @@ def of_frame(frame: Any, where: str, chooser: Chooser) -> tuple[pa.Table, Column
 
 
 def is_frame(source: Any) -> bool:
-    """Whether an object is a table of another library."""
-    return hasattr(source, "__arrow_c_stream__") or hasattr(source, "__dataframe__")
+    """Whether an object is a table: of another library, or columns by name."""
+    return isinstance(source, dict) or hasattr(source, "__arrow_c_stream__") or hasattr(source, "__dataframe__")
 
 
 def is_columnar(source: Source, settings: DataSettings) -> bool:

@@ -14,7 +14,7 @@ from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.runs import raw_ids
 from lgcn_jax.runs.raw_ids import RawIds
 from lgcn_jax.serving import export_readme
-from lgcn_jax.system import files, optional, paths
+from lgcn_jax.system import extras, files, paths
 from lgcn_jax.version import __version__
 
 README, FACTS, SEEN, QUERIES = "README.md", "export.json", "seen.npz", "users.npy"
@@ -43,7 +43,7 @@ def require(format: str) -> None:
     if format not in FORMATS:
         raise InputError("format", repr(format), f"one of {', '.join(FORMATS)}")
     if FORMATS[format].package:
-        optional.require(FORMATS[format].package, "export")
+        extras.load(FORMATS[format].package, "export")
 
 
 def require_free(path: Path, where: str = "") -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from lgcn_jax.runs import raw_ids
 from lgcn_jax.serving import tables
-from lgcn_jax.system import optional
+from lgcn_jax.system import extras
 
 
 class RankedLists:
@@ -48,12 +48,12 @@ class RankedLists:
 
     def to_pandas(self) -> Any:
         """A pandas.DataFrame of `columns`; an InputError where pandas is not installed."""
-        optional.require("pandas", "frames")
+        extras.load("pandas", "frames")
         return self.to_arrow().to_pandas()
 
     def to_polars(self) -> Any:
         """A polars.DataFrame of `columns`; an InputError where polars is not installed."""
-        return optional.require("polars", "frames").from_arrow(self.to_arrow())
+        return extras.load("polars", "frames").from_arrow(self.to_arrow())
 
     def write(self, path: str | Path) -> None:
         """Writes `columns` into a file .csv, .jsonl or .parquet, whole or not at all.

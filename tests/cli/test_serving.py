@@ -206,8 +206,11 @@ def test_data_of_a_run_are_named_where_they_lie(run, model, capsys):
         (["recommend", "--user=3", "--mesh=data:99"], ["--mesh: found data:99: 99 devices, expected at most 8"]),
         (["recommend", "--users_file=missing"], ["--users_file=missing: found a file that cannot be read (No such"]),
         (["recommend", "--users_file=empty"], ["--users_file=empty: found no id, expected an id on each line"]),
-        (["recommend", "--users_file=texts"], ["texts:2: found 'u2', expected ids that are integers, such as 0"]),
-        (["recommend", "--users_file=bytes"], ["--users_file=bytes: found a file that cannot be read (invalid start"]),
+        (
+            ["recommend", "--users_file=texts"],
+            ["texts:2: found 'u2', expected an integer, as all ids"],
+        ),
+        (["recommend", "--users_file=bytes"], ["--users_file=bytes: found bytes that are no text (invalid start"]),
         (
             ["recommend", "--users_file=folder"],
             ["--users_file=folder: found a file that cannot be read (Is a"],

@@ -107,7 +107,7 @@ def test_columnar_files_and_lines_of_json(tmp_path):
         read(tmp_path, '{"user": 1, "item": 2}\n{"user": {}, "item": 2}\n')
 
 
-@pytest.mark.parametrize("make", [pandas.DataFrame, polars.DataFrame, pa.table])
+@pytest.mark.parametrize("make", [pandas.DataFrame, polars.DataFrame, pa.table, pa.record_batch, dict])
 def test_frames(make):
     columns = {"when": [3, 2, 1, 4], "who": ["a", "a", "b", "b"], "what": [7, 8, 7, 9]}
     found = lg.read(make(columns), user="who", item="what", test_fraction=0.5, name="frame")
@@ -182,6 +182,11 @@ def test_columns_by_name_and_by_position(tmp_path):
     assert "--user_col: found '0'" in refusal(tmp_path, content, user_col="0")
     same = refusal(tmp_path, content, user_col="sku", item_col="sku")
     assert same == "--item_col: found sku, which holds the users, expected another column"
+
+
+def test_a_column_may_be_two_things(tmp_path):
+    found = read(tmp_path, "user,item,time\n1,2,30\n1,3,20\n", split="temporal", weight_col="time")
+    assert found.values["time"].tolist() == found.weight.tolist() == [30, 20]
 
 
 def test_a_column_that_is_needed_and_not_found_is_asked_for(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 import lgcn_jax as lg
 from lgcn_jax.serving import export
-from lgcn_jax.system import files, optional
+from lgcn_jax.system import extras, files
 
 INDEXES = ("usearch", "faiss")
 
@@ -115,8 +115,8 @@ def test_bad_formats_and_models_are_refused(model, tmp_path, monkeypatch):
     def missing(name):
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
-    monkeypatch.setattr(optional.importlib, "import_module", missing)
-    with pytest.raises(lg.InputError, match=r"faiss: found no such package, .*pip install 'lgcn-jax\[export\]'"):
+    monkeypatch.setattr(extras.importlib, "import_module", missing)
+    with pytest.raises(lg.InputError, match=r"faiss: found no such library, .*pip install 'lgcn-jax\[export\]'"):
         model.export(tmp_path / "out", "faiss")
     assert list(tmp_path.iterdir()) == []
 

@@ -58,7 +58,7 @@ def test_a_library_that_is_missing_is_named(found, package, convert, monkeypatch
         return real(name, *arguments, **more)
 
     monkeypatch.setattr("importlib.import_module", lambda name: without(name))
-    with pytest.raises(lg.InputError, match=rf"{package}: found no such package, .*pip install 'lgcn-jax\[frames\]'"):
+    with pytest.raises(lg.InputError, match=rf"{package}: found no such library, .*pip install 'lgcn-jax\[frames\]'"):
         getattr(found, convert)()
 
 

@@ -19,7 +19,7 @@ from lgcn_jax.losses import LOSSES, Loss
 from lgcn_jax.models import ENCODERS, EncoderSettings
 from lgcn_jax.optimization import SCHEDULES, Adam, Optimizer, Schedule
 from lgcn_jax.sampling import NEGATIVES, SAMPLERS, NegativeSettings, SamplerSettings
-from lgcn_jax.settings import Registry, Settings, fields, integer, text
+from lgcn_jax.settings import Registry, Settings, fields, integer, setting, text
 
 FORMAT = 2  # of config.json; 1 had no format, for BPR the enhanced loss' settings, and no min_test_items
 
@@ -35,6 +35,7 @@ class TrainingSettings(Settings):
     )
     save_every: int = integer(10, "epochs between checkpoints; a new best is always saved")
     seed: int = integer(2020, "seed of initial tables and samples", least=0)
+    warm_start: str = setting("", "folder of a run whose best table this one begins with, by raw ids")
 
 
 @dataclasses.dataclass(frozen=True)

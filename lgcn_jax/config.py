@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lgcn_jax import optimization
-from lgcn_jax.data.settings import DataSettings
+from lgcn_jax.data.settings import READING, DataSettings
 from lgcn_jax.devices.mesh import MeshSettings
 from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation.settings import EvaluationSettings
@@ -22,6 +22,9 @@ from lgcn_jax.sampling import NEGATIVES, SAMPLERS, NegativeSettings, SamplerSett
 from lgcn_jax.settings import Registry, Settings, fields, integer, setting, text
 
 FORMAT = 2  # of config.json; 1 had no format, for BPR the enhanced loss' settings, and no min_test_items
+
+# What is stated anew of a trained run: where its data lie and how they are read there, and on what is computed.
+RELOCATABLE = (*READING, "propagation", "mesh")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Raw ids and titles as Arrow files, beside a checkpoint or a model: integers stay integers, text stays text.
 
-    ids/users.arrow, ids/items.arrow    Arrow IPC files with the column id, ascending, and title, where titles are known
+    ids/users.arrow, ids/items.arrow    Arrow IPC files of the columns id, ascending, and title, where titles are known
 
 No pickle is involved, and whatever reads Arrow reads them.
 """

@@ -9,7 +9,7 @@ from lgcn_jax.devices import processes
 from lgcn_jax.devices.processes import is_primary
 from lgcn_jax.devices.profile import Profile
 from lgcn_jax.errors import InputError
-from lgcn_jax.runs import integrity, selection, workdir
+from lgcn_jax.runs import integrity, raw_ids, selection, workdir
 from lgcn_jax.runs.checkpoint import Checkpoints
 from lgcn_jax.runs.display import Display
 from lgcn_jax.runs.reporter import Reporter
@@ -95,7 +95,7 @@ def run_training(
     config = setup.config
     environment = workdir.environment(config, interactions, warm_start)
     kind = workdir.RunFolder if is_primary() else workdir.NullRunFolder
-    with kind(folder, config, environment, rows) as run_folder:
+    with kind(folder, config, environment, rows, raw_ids.of(interactions)) as run_folder:
         try:
             with Checkpoints(folder / "checkpoints", config.evaluation.watched) as checkpoints:
                 recorder = Recorder(run_folder, checkpoints, shown, profile, request, setup, callbacks)

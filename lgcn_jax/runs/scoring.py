@@ -63,14 +63,6 @@ def _measured(
         return jax.device_get(measured), epoch, choice
 
 
-def embeddings(
-    setup: Setup, interactions: Interactions, folder: Path, which: str = "best"
-) -> tuple[np.ndarray, selection.CheckpointSelection]:
-    """Host: float32[num_nodes, d], the final embeddings of a run's 'best' or 'latest' checkpoint, and which that is."""
-    _, final, choice = tables(setup, interactions, folder, which)
-    return final, choice
-
-
 def tables(
     setup: Setup, interactions: Interactions, folder: Path, which: str = "best"
 ) -> tuple[np.ndarray, np.ndarray, selection.CheckpointSelection]:

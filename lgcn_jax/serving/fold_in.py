@@ -12,15 +12,16 @@ import scipy.sparse
 from lgcn_jax.config import Config
 from lgcn_jax.data import csr
 from lgcn_jax.data.csr import CSR
-from lgcn_jax.data.ids import positions
+from lgcn_jax.devices.mesh import ONE_DEVICE
 from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation.scorers import DotProduct
 from lgcn_jax.graph import fold_in, propagation
 from lgcn_jax.graph.normalization import normalized_adjacency, weighted_degrees
 from lgcn_jax.models import FoldIn
-from lgcn_jax.serving import histories, topk
+from lgcn_jax.serving import histories, lists, topk
 from lgcn_jax.serving.histories import Edges, Histories
 from lgcn_jax.serving.recommendations import Recommendations
+from lgcn_jax.serving.recommender import mesh_of
 from lgcn_jax.training.warm_start import WarmStart
 
 ON_UNKNOWN = ("raise", "skip")
@@ -132,19 +133,16 @@ def users(
     on_unknown: str,
 ) -> FoldedUsers:
     """What `Model.fold_in` says."""
-    if type(k) is not int or not 1 <= k <= len(model.items):
-        raise InputError("k", repr(k), f"an integer from 1 to {len(model.items)}, the number of items")
-    allowed = np.full(len(model.items), candidates is None)
-    if candidates is not None:
-        allowed[positions(candidates, model.items, "candidates")] = True
-    if exclude is not None:
-        allowed[positions(exclude, model.items, "exclude")] = False
+    lists.require_k(k, len(model.items))
+    allowed = lists.allowed_items(model.items, candidates, exclude)
     found, edges, folded = _folded(model, source, "users", on_unknown)
     masked = _seen(model._seen, found, edges, len(model.items)) if exclude_seen else None
-    scorer = DotProduct(jnp.asarray(folded.vectors), jnp.asarray(model.item_embeddings))
-    best, scores = topk.best_items(scorer, np.arange(len(found.ids)), masked, allowed, k)
-    lists = Recommendations(found.ids, model.items[best], scores)
-    return FoldedUsers(folded.ids, folded.vectors, folded.known, lists)
+    scorer = DotProduct(folded.vectors, model.item_embeddings)  # type: ignore[arg-type]
+    ranker = topk.Ranker(scorer, len(model.items), mesh_of(ONE_DEVICE))
+    best, scores = ranker.best(np.arange(len(found.ids)), masked, allowed, k)
+    titles = None if model.item_titles is None else model.item_titles[best]
+    ranked = Recommendations(found.ids, model.items[best], scores, titles)
+    return FoldedUsers(folded.ids, folded.vectors, folded.known, ranked)
 
 
 def items(model: Any, source: Any, on_unknown: str) -> Folded:

@@ -9,7 +9,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from lgcn_jax.baselines import popularity
@@ -18,13 +17,15 @@ from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.devices.mesh import require_devices
 from lgcn_jax.errors import InputError
-from lgcn_jax.evaluation.scorers import DotProduct, Scorer
+from lgcn_jax.evaluation.scorers import Scorer
 from lgcn_jax.runs import agreement, resume, scoring, session
 from lgcn_jax.runs.display import Display
+from lgcn_jax.runs.raw_ids import RawIds
 from lgcn_jax.runs.reporter import MemoryReporter
-from lgcn_jax.serving import folding, storage
+from lgcn_jax.serving import folding
 from lgcn_jax.serving.folding import FoldsIn
 from lgcn_jax.serving.recommender import Recommender, require_interactions
+from lgcn_jax.serving.vectors import VectorModel
 from lgcn_jax.settings import fields, text
 from lgcn_jax.system.signals import Stopped, StopRequest
 from lgcn_jax.training import estimate, loop
@@ -36,7 +37,7 @@ from lgcn_jax.training.warm_start import WarmStart
 Fitted = tuple[np.ndarray, np.ndarray, Config, list[dict[str, Any]], str]
 
 
-class Model(FoldsIn, Recommender):
+class Model(FoldsIn, VectorModel):
     """A model that is trained: by default LightGCN with the enhanced loss.
 
     >>> import lgcn_jax as lg
@@ -61,9 +62,6 @@ class Model(FoldsIn, Recommender):
     Raises:
       InputError: a setting is unknown, out of range, or not one of the chosen loss, model, sampler or schedule.
     """
-
-    user_embeddings: np.ndarray
-    item_embeddings: np.ndarray
 
     def __init__(self, model: str = "lightgcn", **settings: Any):
         for name in settings.keys() & fields(DataSettings).keys():
@@ -181,12 +179,6 @@ class Model(FoldsIn, Recommender):
             table, final, _ = scoring.tables(prepared.setup, interactions, folder)
         return table, final, prepared.config, history, result["status"]
 
-    @property
-    def scorer(self) -> Scorer:
-        """Dot products of the final vectors."""
-        self._require_fitted()
-        return DotProduct(jnp.asarray(self.user_embeddings), jnp.asarray(self.item_embeddings))
-
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         facts, arrays = super()._state()
         facts |= {"kind": "Model", "config": self.config.to_json(), "status": self.status, "history": self.history}
@@ -194,14 +186,18 @@ class Model(FoldsIn, Recommender):
         return facts, arrays | vectors | self._graph_arrays(self._seen)
 
     @classmethod
-    def _loaded(cls, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> "Model":
-        config = Config.of_json(facts["config"])
-        stated = {name: value for name, value in config.to_dict().items() if name not in fields(DataSettings)}
-        made = cls(**stated)
-        made.config, made.status, made.history = config, facts["status"], facts["history"]
+    def _loaded(cls, facts: dict[str, Any], arrays: dict[str, np.ndarray], ids: tuple[RawIds, RawIds]) -> "Model":
+        made = cls._of_config(Config.of_json(facts["config"]))
+        made.status, made.history = facts["status"], facts["history"]
         made.user_embeddings, made.item_embeddings = arrays["user_embeddings"], arrays["item_embeddings"]
-        made._restore(facts, arrays)
-        made._restore_graph(config, arrays, made._seen)
+        made._restore(arrays, ids)
+        made._restore_graph(made.config, arrays, made._seen)
+        return made
+
+    @classmethod
+    def _of_config(cls, config: Config) -> "Model":
+        made = cls(**{name: value for name, value in config.to_dict().items() if name not in fields(DataSettings)})
+        made.config = config
         return made
 
 
@@ -236,47 +232,20 @@ class Popularity(Recommender):
         self._remember(interactions)
         return self
 
-    @property
-    def scorer(self) -> Scorer:
-        """The items' counts, for every user."""
-        self._require_fitted()
-        return popularity.ItemScores(jnp.asarray(self.item_scores))
+    def _host_scorer(self) -> Scorer:
+        return popularity.ItemScores(self.item_scores)  # type: ignore[arg-type]
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         facts, arrays = super()._state()
         return facts, arrays | {"item_scores": self.item_scores}
 
     @classmethod
-    def _loaded(cls, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> "Popularity":
+    def _loaded(cls, facts: dict[str, Any], arrays: dict[str, np.ndarray], ids: tuple[RawIds, RawIds]) -> "Popularity":
+        del facts
         made = cls()
         made.item_scores = arrays["item_scores"]
-        made._restore(facts, arrays)
+        made._restore(arrays, ids)
         return made
-
-
-def load_model(folder: str | Path) -> Model | Popularity:
-    """The model that `save` wrote into a folder.
-
-    >>> import lgcn_jax as lg
-    >>> lg.Popularity().fit(lg.read(([1, 2, 3, 3], [7, 7, 7, 8]), test_fraction=0.5)).save("popular")
-    >>> lg.load_model("popular").users.tolist()
-    [1, 2, 3]
-
-    Raises:
-      InputError: there is no model, one of another version, or one whose parts are not registered.
-    """
-    facts, arrays = storage.load(Path(folder))
-    kinds: dict[str, type[Model] | type[Popularity]] = {"Model": Model, "Popularity": Popularity}
-    if not isinstance(facts.get("kind"), str) or facts["kind"] not in kinds:
-        raise InputError(folder, f"a model of kind {facts.get('kind')!r}", f"one of {', '.join(kinds)}")
-    try:
-        return kinds[facts["kind"]]._loaded(facts, arrays)
-    except KeyError as error:
-        raise InputError(folder, f"a model without {error}", "the folder of a saved model") from None
-    except InputError:
-        raise
-    except (TypeError, AttributeError, ValueError) as error:
-        raise InputError(folder, f"a model that cannot be read ({error})", "the folder of a saved model") from None
 
 
 def _requests():

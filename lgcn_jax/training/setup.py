@@ -166,6 +166,8 @@ def _sampler(config: Config, mesh: Mesh, interactions: Interactions, owners: np.
         return mesh.make_sharded(
             lambda data, nodes: sampling.build_shard(config.sampler, *data_set, owners, nodes, axis, *negative)
         )
+    except InputError:  # which is a ValueError, and says it all
+        raise
     except ValueError as error:
         raise InputError("--dataset", str(error), "a user with both") from None
 

@@ -161,22 +161,21 @@ def test_items_are_folded_in_like_users(name, request, data):
     assert (turned.nnz, found.known.tolist()) == (data.train.nnz, [False])
 
 
-def with_integers(fitted: lg.LightGCN) -> lg.LightGCN:
-    """A copy whose items are integers."""
-    made = copy.copy(fitted)
-    made.items = np.arange(60, dtype=np.int32)
-    return made
-
-
 @pytest.mark.parametrize("name", ["model", "weighted"])
 def test_a_saved_model_folds_in_the_same(name, request, tmp_path):
-    fitted = with_integers(request.getfixturevalue(name))
+    fitted = request.getfixturevalue(name)
     fitted.save(tmp_path / "saved")
     loaded = lg.load_model(tmp_path / "saved")
-    for source in ({5: [3, 7], 7: [59]}, {1010: [7]}):
+    for source in (HISTORIES, {1010: ["item07"]}):
         first, second = (each.fold_in(source, k=3) for each in (fitted, loaded))
         np.testing.assert_array_equal(first.vectors, second.vectors)
         assert first.recommendations.ids.tolist() == second.recommendations.ids.tolist()
+
+
+def test_the_model_of_a_run_folds_in_the_same(data, tmp_path):
+    fitted = lg.LightGCN(**SETTINGS).fit(data, tmp_path / "run", quiet=True)
+    loaded = lg.load_model(tmp_path / "run", data)
+    np.testing.assert_array_equal(loaded.fold_in(HISTORIES, k=3).vectors, fitted.fold_in(HISTORIES, k=3).vectors)
 
 
 def test_pairs_are_saved_once_where_the_graph_has_all_that_was_seen(data):
@@ -186,11 +185,11 @@ def test_pairs_are_saved_once_where_the_graph_has_all_that_was_seen(data):
 
 
 def test_a_model_that_was_saved_before_folding_in_says_so(model, tmp_path):
-    old = with_integers(model)
+    old = copy.copy(model)
     old._trained = None
     old.save(tmp_path / "old")
     with pytest.raises(InputError, match=r"fold_in: found a model that was saved without its layer-0 table"):
-        lg.load_model(tmp_path / "old").fold_in({5: [3]}, k=3)
+        lg.load_model(tmp_path / "old").fold_in(HISTORIES, k=3)
 
 
 def test_on_unknown_skip_leaves_out_items_and_users_who_are_left_without(model):

@@ -191,8 +191,8 @@ def _line(row: dict[str, Any]) -> str:
     return json.dumps(row, allow_nan=False) + "\n"
 
 
-def environment(config: Config, interactions: Interactions) -> dict[str, Any]:
-    """What could change a run's numbers besides its settings: versions, device, data, commit."""
+def environment(config: Config, interactions: Interactions, warm_start: dict[str, str] | None = None) -> dict[str, Any]:
+    """What could change a run's numbers besides its settings: versions, device, data, commit, what it began with."""
     device = jax.devices()[0]
     return {
         **versions(),
@@ -215,6 +215,7 @@ def environment(config: Config, interactions: Interactions) -> dict[str, Any]:
             "test": interactions.test.nnz,
             "content_sha256": interactions.content_hash(),
         },
+        **({} if warm_start is None else {"warm_start": warm_start}),
     }
 
 

@@ -138,7 +138,7 @@ def _findings_of_folder(folder: Path, config: Config, interactions: Interactions
     if not integrity.steps(folder / "checkpoints"):
         return None
     one = config.replace(mesh=ONE_DEVICE)  # whatever the run was trained on
-    vectors, choice = scoring.embeddings(build_setup(one, interactions, trains=False), interactions, folder)
+    _, vectors, choice = scoring.tables(build_setup(one, interactions, trains=False), interactions, folder)
     epoch = checkpoint.read_metadata(folder / "checkpoints", choice.step)["progress"]["epoch"]
     notes = [*choice.notes, *filter(None, [choice.missing])]
     users, items = np.split(vectors, [interactions.num_users])

@@ -2,7 +2,6 @@
 
 import difflib
 import io
-import signal
 import sys
 from collections.abc import Sequence
 from logging import CRITICAL, getLogger
@@ -17,6 +16,7 @@ from lgcn_jax.system.signals import Stopped, StopRequest
 from lgcn_jax.version import __version__
 
 COMMANDS = {"train": train.COMMAND, "evaluate": evaluate.COMMAND, "data": data.COMMAND, "doctor": doctor.COMMAND}
+OUTPUT_CLOSED = 141  # 128 + SIGPIPE, which not every system has
 _HELP = {"help", "-h", "-help", "--help", "--helpshort", "--helpfull"}
 
 
@@ -48,7 +48,7 @@ def run(arguments: Sequence[str], request: StopRequest) -> int:
         print(error, file=sys.stderr)
         return 2
     except OutputClosedError:
-        return 128 + signal.SIGPIPE
+        return OUTPUT_CLOSED
     except WriteError as error:
         print(error, *getattr(error, "__notes__", ()), sep="; ", file=sys.stderr)
         return 1

@@ -537,11 +537,24 @@ def test_a_folder_in_use_is_refused_with_its_owner(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_folder_in_use_is_refused_under_another_name_too(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    with (
+        lock.hold(tmp_path / "run"),
+        pytest.raises(InputError, match=f"link: found a folder in use by process {os.getpid()} on "),
+        lock.hold(tmp_path / "link"),
+    ):
+        pass
+
+
 def test_the_lock_of_a_dead_owner_is_taken_over(tmp_path):
-    (tmp_path / lock.NAME).write_text('{"pid": 1, "host": "gone"}')
+    (tmp_path / lock.NAME).write_text("")
+    (tmp_path / lock.OWNER).write_text('{"pid": 1, "host": "gone"}')
     with lock.hold(tmp_path):
         assert (tmp_path / lock.NAME).exists()
-    assert not (tmp_path / lock.NAME).exists()
+        assert json.loads(lock.owner(tmp_path))["pid"] == os.getpid()
+    assert not os.listdir(tmp_path)
 
 
 def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_kept(tmp_path):

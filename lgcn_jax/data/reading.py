@@ -11,11 +11,13 @@ from lgcn_jax.data.events import Events
 from lgcn_jax.data.ids import IdColumn
 from lgcn_jax.data.interactions import Interactions, assemble, hold_out, train_test_split
 from lgcn_jax.data.settings import DataSettings
-from lgcn_jax.errors import InputError
+from lgcn_jax.errors import InputError, named_as_in_python
+from lgcn_jax.settings import unknown
 
 SPLITS = ("random",)
 
 
+@named_as_in_python()
 def load(name: str, progress: bool = False, **settings: Any) -> Interactions:
     """A published data set by its name, or 'synthetic'; it is fetched into `data_dir` where it is not there.
 
@@ -36,6 +38,7 @@ def load(name: str, progress: bool = False, **settings: Any) -> Interactions:
     return datasets.load(_settings(dataset=name, **settings), progress)
 
 
+@named_as_in_python()
 def read(
     source: Any,
     test: Any = None,
@@ -90,9 +93,9 @@ def read(
 
 
 def _settings(**stated: Any) -> DataSettings:
-    unknown = [name for name in stated if name not in DataSettings.__dataclass_fields__]
-    if unknown:
-        raise InputError(unknown[0], stated[unknown[0]], "a setting that there is")
+    known = DataSettings.__dataclass_fields__
+    for name in stated.keys() - known:
+        raise InputError(name, stated[name], unknown(name, known))
     if "data_dir" in stated or "dataset" in stated:  # where data lie is the same wherever a run goes on
         stated["data_dir"] = str(Path(stated.get("data_dir", DataSettings.data_dir)).expanduser().absolute())
     return DataSettings(**stated)

@@ -18,7 +18,7 @@ from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.devices.mesh import require_devices
-from lgcn_jax.errors import InputError
+from lgcn_jax.errors import InputError, named_as_in_python
 from lgcn_jax.evaluation.scorers import DotProduct, Scorer
 from lgcn_jax.runs import agreement, resume, scoring, session
 from lgcn_jax.runs.display import Display
@@ -26,6 +26,7 @@ from lgcn_jax.runs.reporter import Reporter
 from lgcn_jax.serving import storage
 from lgcn_jax.serving.recommender import Recommender, require_interactions
 from lgcn_jax.settings import fields, text
+from lgcn_jax.system import paths
 from lgcn_jax.system.signals import Stopped, StopRequest
 from lgcn_jax.training import estimate, loop
 from lgcn_jax.training.loop import Callback
@@ -65,6 +66,7 @@ class Model(Recommender):
     user_embeddings: np.ndarray
     item_embeddings: np.ndarray
 
+    @named_as_in_python()
     def __init__(self, model: str = "lightgcn", **settings: Any):
         for name in settings.keys() & fields(DataSettings).keys():
             raise InputError(name, text(settings[name]), "nothing here: it is stated where data are read")
@@ -78,6 +80,7 @@ class Model(Recommender):
         del deep
         return {name: value for name, value in self.config.to_dict().items() if name not in fields(DataSettings)}
 
+    @named_as_in_python()
     def fit(
         self,
         interactions: Interactions,
@@ -105,14 +108,16 @@ class Model(Recommender):
           FloatingPointError: the loss became infinite, not a number, or absurd.
         """
         require_interactions(interactions)
+        folder = None if workdir is None else paths.stated(workdir, "workdir")
+        _require_functions(callbacks)
         require_devices()
         try:
             with _requests() as request:
                 how = request, tuple(callbacks), quiet
-                if workdir is None:
+                if folder is None:
                     fitted = self._fit_in_memory(interactions, *how)
                 else:
-                    fitted = self._fit_in_folder(interactions, *how, Path(workdir).expanduser(), overwrite)
+                    fitted = self._fit_in_folder(interactions, *how, folder, overwrite)
         except Stopped:
             fitted = None
         if request.signal not in (0, signal.SIGINT):
@@ -250,7 +255,7 @@ def load_model(folder: str | Path) -> Model | Popularity:
     Raises:
       InputError: there is no model, one of another version, or one whose parts are not registered.
     """
-    facts, arrays = storage.load(Path(folder))
+    facts, arrays = storage.load(paths.stated(folder, "folder"))
     kinds: dict[str, type[Model] | type[Popularity]] = {"Model": Model, "Popularity": Popularity}
     if not isinstance(facts.get("kind"), str) or facts["kind"] not in kinds:
         raise InputError(folder, f"a model of kind {facts.get('kind')!r}", f"one of {', '.join(kinds)}")
@@ -276,6 +281,14 @@ class _Memory(Reporter):
         chosen = snapshot.progress.chosen
         if chosen is not None and chosen["epoch"] == snapshot.progress.epoch and not snapshot.progress.step:
             self.best = jax.tree.map(jnp.copy, snapshot.state.params)
+
+
+def _require_functions(callbacks: Any) -> None:
+    if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
+        raise InputError("callbacks", f"a {type(callbacks).__name__}", "a sequence of functions")
+    for each in callbacks:
+        if not callable(each):
+            raise InputError("callbacks", f"{each!r} among them", "functions")
 
 
 def _requests():

@@ -1,5 +1,6 @@
 """What every fitted model can do, whatever made it: recommend and be evaluated, in raw ids."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from lgcn_jax.evaluation.scorers import Scorer
 from lgcn_jax.evaluation.task import EvaluationTask
 from lgcn_jax.serving import storage, topk
 from lgcn_jax.serving.recommendations import Recommendations
+from lgcn_jax.system import paths
 
 UNKNOWN = ("raise", "skip")
 
@@ -58,8 +60,7 @@ class Recommender:
           InputError: an id is unknown or of another type, or `k` is out of range.
         """
         self._require_fitted()
-        if type(k) is not int or not 1 <= k <= len(self.items):
-            raise InputError("k", repr(k), f"an integer from 1 to {len(self.items)}, the number of items")
+        (k,) = _list_lengths([k], len(self.items))
         if on_unknown not in UNKNOWN:
             raise InputError("on_unknown", repr(on_unknown), f"one of {', '.join(UNKNOWN)}")
         numbers = positions(users, self.users, "users", skip_unknown=on_unknown == "skip")
@@ -88,9 +89,7 @@ class Recommender:
         """
         self._require_fitted()
         require_interactions(interactions)
-        ks = (k,) if isinstance(k, int) else tuple(k)
-        if not ks or any(type(each) is not int or not 1 <= each <= len(self.items) for each in ks):
-            raise InputError("k", repr(k), f"integers from 1 to {len(self.items)}, the number of items")
+        ks = _list_lengths(k if isinstance(k, Iterable) and not isinstance(k, str) else [k], len(self.items))
         if split not in ("test", "valid"):
             raise InputError("split", repr(split), "one of test, valid")
         same = np.array_equal(interactions.user_ids, self.users) and np.array_equal(interactions.item_ids, self.items)
@@ -108,7 +107,7 @@ class Recommender:
           InputError: the folder holds something else.
         """
         self._require_fitted()
-        storage.save(Path(folder), *self._state())
+        storage.save(paths.stated(folder, "folder"), *self._state())
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """What is saved: JSON values, and arrays."""
@@ -136,3 +135,12 @@ def require_interactions(interactions: Any) -> None:
     if not isinstance(interactions, Interactions):
         found = f"a {type(interactions).__name__}"
         raise InputError("interactions", found, "what lgcn_jax.load or lgcn_jax.read returns")
+
+
+def _list_lengths(ks: Iterable[Any], most: int) -> tuple[int, ...]:
+    """The list lengths `k`, plain integers; NumPy's are taken as well."""
+    stated = list(ks)
+    for k in stated or [stated]:
+        if not isinstance(k, int | np.integer) or isinstance(k, bool) or not 1 <= k <= most:
+            raise InputError("k", repr(k), f"an integer from 1 to {most}, the number of items")
+    return tuple(map(int, stated))

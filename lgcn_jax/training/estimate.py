@@ -10,7 +10,7 @@ from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.devices.mesh import mesh_shape
 from lgcn_jax.errors import InputError
 from lgcn_jax.system.memory import total_bytes
-from lgcn_jax.training.programs import Programs
+from lgcn_jax.training.programs import compile_block
 from lgcn_jax.training.setup import Setup
 
 TIMED = 8  # steps, after one that warms up
@@ -78,13 +78,13 @@ def require_memory(config: Config, interactions: Interactions) -> None:
 def epoch_seconds(setup: Setup) -> float:
     """Seconds of an epoch, from some steps on a state that is thrown away; compilation is left out."""
     here = setup.start()
-    programs = Programs.compile(setup, here)
+    block = compile_block(setup, here)
     key, state = setup.mesh.replicate(jax.random.key(0)), here.state
     times = []
     for first, last in ((0, 1), (1, 1 + TIMED)):
         bounds = setup.mesh.replicate((np.int32(first), np.int32(last)))
         begun = time.perf_counter()
-        state, _ = programs.block(state, setup.zeros(), setup.adjacency, setup.sampler, key, *bounds)
+        state, _ = block(state, setup.zeros(), setup.adjacency, setup.sampler, key, *bounds)
         jax.block_until_ready(state)
         times.append((time.perf_counter() - begun) / (last - first))
     return times[-1] * setup.steps_per_epoch

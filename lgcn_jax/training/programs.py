@@ -35,15 +35,20 @@ class Programs(NamedTuple):
     @classmethod
     def compile(cls, setup: Setup, like: Snapshot) -> "Programs":
         """The programs for the setup and snapshots of the same shapes as `like`."""
-        graphdef = setup.graphdef()
-        key, place = setup.mesh.replicate((jax.random.key(0), np.int32(0)))
-        block = jax.jit(make_train_steps(setup, graphdef), donate_argnums=(0, 1), out_shardings=_shardings(setup, like))
-        arguments = like.state, like.totals, setup.adjacency, setup.sampler, key, place, place
-        evaluate = jax.jit(make_evaluate(setup, graphdef))
+        evaluate = jax.jit(make_evaluate(setup, setup.graphdef()))
         return cls(
-            block.lower(*arguments).compile(),
+            compile_block(setup, like),
             evaluate.lower(like.state.params, setup.adjacency, setup.task).compile(),
         )
+
+
+def compile_block(setup: Setup, like: Snapshot) -> Callable:
+    """`Programs.block` alone."""
+    steps = make_train_steps(setup, setup.graphdef())
+    key, place = setup.mesh.replicate((jax.random.key(0), np.int32(0)))
+    arguments = like.state, like.totals, setup.adjacency, setup.sampler, key, place, place
+    block = jax.jit(steps, donate_argnums=(0, 1), out_shardings=_shardings(setup, like))
+    return block.lower(*arguments).compile()
 
 
 def _shardings(setup: Setup, like: Snapshot):

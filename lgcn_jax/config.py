@@ -58,7 +58,10 @@ class Config:
 
     def __post_init__(self):
         self.schedule.validate(self.optimizer.learning_rate)
-        _ = self.observed_metric  # which refuses one that is not evaluated
+        observed = self.observed_metric  # which refuses one that is not evaluated
+        if self.evaluation.eval_split == "none" and (observed or self.training.early_stopping_patience):
+            needs = f"a schedule that watches {observed}" if observed else "--early_stopping_patience"
+            raise InputError("--eval_split", f"none, with {needs}", "test or valid")
 
     @classmethod
     def of(cls, **stated: Any) -> "Config":

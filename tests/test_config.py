@@ -154,7 +154,7 @@ def test_layer_weights_are_uniform_unless_given():
 
 
 def test_the_first_k_names_the_watched_metric():
-    config = Config.of(top_k=(10, 5))
+    config = Config.of(top_k=(10, 5), plateau_factor=0.5)
     assert config.evaluation.watched == config.observed_metric == "recall@10"
     assert config.evaluation.metric_names == (
         "precision@10",
@@ -164,8 +164,16 @@ def test_the_first_k_names_the_watched_metric():
         "recall@5",
         "ndcg@5",
     )
-    assert Config.of(top_k=(10, 5), plateau_metric="ndcg@5").observed_metric == "ndcg@5"
+    assert Config.of(top_k=(10, 5), plateau_factor=0.5, plateau_metric="ndcg@5").observed_metric == "ndcg@5"
     assert config.replace(top_k=(3,)).observed_metric == "recall@3"
+    assert Config.of(top_k=(10, 5)).observed_metric is None  # the schedule is off
+
+
+def test_what_watches_evaluations_needs_them():
+    assert Config.of(eval_split="none").observed_metric is None
+    for settings in ({"plateau_factor": 0.5}, {"early_stopping_patience": 3}):
+        with pytest.raises(InputError, match=r"--eval_split: found none, with .*, expected test or valid"):
+            Config.of(eval_split="none", **settings)
 
 
 def test_settings_are_frozen():

@@ -167,10 +167,15 @@ def absolute(stated: dict[str, Any]) -> dict[str, Any]:
     """Stated settings with paths that are the same from wherever a run is continued."""
 
     def resolved(name: str, value):
-        is_path = name == "data_dir" or (name == "dataset" and value and not datasets.is_name(value))
-        return os.path.abspath(os.path.expanduser(value)) if is_path else value
+        if name == "dataset" and value and not datasets.is_name(value):
+            return ",".join(_absolute(path) for path in datasets.paths_of(os.path.expanduser(value)))
+        return _absolute(value) if value and name in ("data_dir", "item_table", "user_table") else value
 
     return {name: resolved(name, value) for name, value in stated.items()}
+
+
+def _absolute(path: str | os.PathLike) -> str:
+    return os.path.abspath(os.path.expanduser(path))
 
 
 def workdir_of(values: flags.FlagValues) -> Path:

@@ -17,6 +17,8 @@ def data(values: flags.FlagValues, request: StopRequest) -> int:
     del request
     interactions = datasets.load(config_from_flags(given(values, DATA)).data, progress=sys.stderr.isatty())
     say(display.format_facts({"name": interactions.name} | interactions.summary()))
+    for remark in interactions.remarks:
+        say(remark)
     return 0
 
 

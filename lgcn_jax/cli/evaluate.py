@@ -19,13 +19,14 @@ from lgcn_jax.cli.command import (
 from lgcn_jax.cli.flags import given
 from lgcn_jax.config import PARTS
 from lgcn_jax.data import datasets
+from lgcn_jax.data.settings import READING
 from lgcn_jax.devices import mesh
 from lgcn_jax.errors import InputError
 from lgcn_jax.settings import Registry, fields
 from lgcn_jax.system.signals import StopRequest
 
 ONE_DEVICE = "data:1,nodes:1"
-OF_A_RUN = ("dataset", "format", "data_dir", "top_k", "propagation", "mesh")  # what may be stated anew of a run
+OF_A_RUN = (*READING, "top_k", "propagation", "mesh")  # what may be stated anew of a run
 
 
 def evaluate(values: flags.FlagValues, request: StopRequest) -> int:
@@ -33,6 +34,8 @@ def evaluate(values: flags.FlagValues, request: StopRequest) -> int:
     del request
     mesh.require_devices()
     model, split = values["model"].value, values["eval_split"].value or "test"
+    if split == "none":
+        raise InputError("--eval_split", "none", "one of valid, test")
     if bool(model) == bool(values["workdir"].value):
         raise InputError("evaluate", "both" if model else "neither", "either --workdir or --model")
     return _baseline(values, model, split) if model else _run(values, split)

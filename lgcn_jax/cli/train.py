@@ -58,7 +58,7 @@ def _train(values: flags.FlagValues, folder: Path, request: StopRequest) -> int:
         warn(f"{folder}: {note}" for note in prepared.point.notes if first)
         config, interactions = prepared.config, prepared.interactions
         if not quiet:
-            say(f"{_headline(interactions, config)}\n{interactions.noticed(config.evaluation.eval_split)}")
+            say(_opening(interactions, config))
         result, traced = session.train(folder, prepared, request, quiet, profiled)
     if traced and first:
         say(traced)
@@ -75,7 +75,7 @@ def _dry_run(values: flags.FlagValues, folder: Path, request: StopRequest) -> in
     config = _settle(values, folder, None if values["overwrite"].value else resume.stored_settings(folder))
     interactions = datasets.load(config.data, progress=sys.stderr.isatty())
     request.check()
-    say(f"{_headline(interactions, config)}\n{interactions.noticed(config.evaluation.eval_split)}")
+    say(_opening(interactions, config))
     terms, limit = estimate.memory_of(config, interactions), estimate.available()
     say(display.format_facts({f"memory, {name}": f"{size / 1e6:,.0f} MB" for name, size in terms.items()}))
     say(f"memory in all about {sum(terms.values()) / 1e9:.2f} GB of {limit / 1e9:.1f} GB on a device")
@@ -135,6 +135,8 @@ def _report(
 def _print_scores(interactions: Interactions, config: Config, result: dict[str, Any]) -> None:
     """The final table: popularity, best and last epoch on the part watched, and the test part where that was valid."""
     split, best, last = config.evaluation.eval_split, result["best"], result["last"]
+    if split == "none":
+        return say(f"trained {result['epochs']} epochs without evaluations (--eval_split=none)")
     rows = {f"epoch {best['epoch']} (best)": best, f"epoch {last['epoch']} (last)": last}
     _print_table(interactions, split, config.evaluation.top_k, rows)
     if "test" in result:
@@ -152,7 +154,15 @@ def _print_table(interactions: Interactions, split: str, ks: tuple[int, ...], ro
     say(display.format_table({f"{interactions.name}, {split} part": {}, "popularity": popular} | rows))
 
 
+def _opening(interactions: Interactions, config: Config) -> str:
+    """What is trained on, and what reading it has met."""
+    noticed = interactions.noticed(config.evaluation.eval_split)
+    return "\n".join([_headline(interactions, config), *interactions.remarks, noticed])
+
+
 def _headline(interactions: Interactions, config: Config) -> str:
+    if config.evaluation.eval_split == "none":
+        return f"{interactions.headline()}; the last epoch is the model"
     if config.evaluation.eval_split == "valid":
         return f"{interactions.headline()}; the best epoch is chosen on the validation part"
     chosen = "the best epoch is chosen on the test part, as in the papers (--validation_fraction, --eval_split=valid)"

@@ -2,14 +2,20 @@
 
 import dataclasses
 import difflib
+import os
 from pathlib import Path
 
-from lgcn_jax.data import interactions, reader, synthetic
+from lgcn_jax.data import files, preparation, synthetic
+from lgcn_jax.data.columns import ROLES
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.named import NAMED, NamedDataset, find_or_fetch
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError
 from lgcn_jax.system import memory
+
+_READING = ("format", "delimiter", "header", "encoding")
+_CORE = ("min_user_interactions", "min_item_interactions")
+_SELECTING = (*(f"{role}_col" for role in ROLES), "min_rating", "repeats", "strict")
 
 
 def load(settings: DataSettings, progress: bool = False) -> Interactions:
@@ -22,31 +28,37 @@ def load(settings: DataSettings, progress: bool = False) -> Interactions:
         found = _synthetic(settings)
     elif settings.dataset in NAMED:
         found = _named(settings, NAMED[settings.dataset], progress)
-    elif settings.dataset and _exists(Path(settings.dataset)):
-        found = _from_path(settings, Path(settings.dataset))
+    elif settings.dataset and all(map(_exists, paths_of(settings.dataset))):
+        found = _from_path(settings, progress)
     else:
         raise InputError("--dataset", repr(settings.dataset), _expected(settings.dataset))
-    if settings.validation_fraction:
-        found = interactions.hold_out(found, settings.validation_fraction, settings.data_seed)
-    return dataclasses.replace(found, source=settings)
+    return dataclasses.replace(preparation.titled(found, settings), source=settings)
 
 
 def is_name(dataset: str) -> bool:
     """Whether a data set is meant by its name, and not by a path; so is what is neither, by mistake."""
-    return dataset == "synthetic" or dataset in NAMED or not _exists(Path(dataset).expanduser())
+    paths = paths_of(os.path.expanduser(dataset))
+    return dataset == "synthetic" or dataset in NAMED or not all(map(_exists, paths))
 
 
 def ignored_settings(settings: DataSettings) -> dict[str, str]:
     """The settings that this data set does not look at, each with what would look at it."""
-    unused = {}
-    if settings.dataset != "synthetic":
+    unused, dataset = {}, settings.dataset
+    if dataset != "synthetic":
         unused |= dict.fromkeys(("num_users", "num_items", "num_interactions"), "--dataset=synthetic")
-    if settings.dataset == "synthetic" or settings.dataset in NAMED:
-        unused["format"] = "a --dataset that is a path"
-    if not _divided(settings.dataset):
-        unused |= dict.fromkeys(("test_fraction", "min_test_items"), "a --dataset without a test part of its own")
+    if dataset == "synthetic" or dataset in NAMED:
+        unused |= dict.fromkeys(_READING, "a --dataset that is a path")
+    if dataset == "synthetic" or (dataset in NAMED and NAMED[dataset].test is not None):
+        unused |= dict.fromkeys(_SELECTING, "a --dataset that is a table")
+    if not _divided(dataset):
+        own = "a --dataset without a test part of its own"
+        unused |= dict.fromkeys(("test_fraction", "min_test_items", "split", *_CORE), own)
         if not settings.validation_fraction:
             unused["data_seed"] = "a --dataset that is split here, or --validation_fraction"
+    elif settings.split != "random":
+        unused |= dict.fromkeys(("min_test_items", "data_seed"), "--split=random")
+        if settings.split != "temporal":
+            unused["test_fraction"] = "--split=random or temporal"
     return unused
 
 
@@ -54,7 +66,8 @@ def _divided(name: str) -> bool:
     """Whether the data set has no test part of its own, which is then split off here."""
     if name in NAMED:
         return NAMED[name].test is None
-    return name == "synthetic" or not (_exists(Path(name)) and Path(name).is_dir())
+    first = paths_of(name)[0]
+    return name == "synthetic" or not (_exists(first) and first.is_dir())
 
 
 def _exists(path: Path) -> bool:
@@ -83,38 +96,33 @@ def _synthetic(settings: DataSettings) -> Interactions:
     except ValueError:
         found = settings.num_interactions
         raise InputError("--num_interactions", found, "at most half of num_users * num_items") from None
-    return interactions.train_test_split_csr("synthetic", whole, settings.num_items, *_split(settings))
+    return preparation.of_rows("synthetic", whole, settings.num_items, settings)
 
 
 def _named(settings: DataSettings, named: NamedDataset, progress: bool) -> Interactions:
-    sources = filter(None, (named.train, named.test))
-    parts = reader.read_all([find_or_fetch(settings, source, progress) for source in sources], named.format)
+    read_as = dataclasses.replace(settings, format=named.format)
+    sources = {part: source for part, source in (("train", named.train), ("test", named.test)) if source}
+    paths = {part: find_or_fetch(settings, source, progress) for part, source in sources.items()}
     if named.test is None:
-        return interactions.train_test_split(settings.dataset, *parts, *_split(settings))
-    return interactions.assemble(settings.dataset, *parts)
+        return preparation.of_table(settings.dataset, files.read(paths["train"], read_as), settings)
+    found = preparation.of_parts(settings.dataset, files.read_parts(paths, read_as), settings)
+    return dataclasses.replace(found, remarks=())  # of files that are known
 
 
-def _from_path(settings: DataSettings, path: Path) -> Interactions:
-    name = path.resolve().name
-    if not path.is_dir():
-        pairs = reader.read(path, settings.format)
-        found = interactions.train_test_split(str(path), pairs, *_split(settings))
-        return dataclasses.replace(found, name=name)
-    parts = [_part(path, part) for part in ("train", "test", "valid")]
-    if None in parts[:2]:
-        found = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
-        raise InputError(path, found, "train.* and test.* (and, where there is one, valid.*)")
-    found = interactions.assemble(str(path), *reader.read_all([part for part in parts if part], settings.format))
-    return dataclasses.replace(found, name=name)
+def _from_path(settings: DataSettings, progress: bool) -> Interactions:
+    paths = paths_of(settings.dataset)
+    name = paths[0].resolve().name
+    if not paths[0].is_dir():
+        found = preparation.of_table(settings.dataset, files.read_several(paths, settings, progress), settings)
+        return dataclasses.replace(found, name=name if len(paths) == 1 else f"{name} and {len(paths) - 1} more")
+    parts, unused = files.parts_of(paths[0])
+    found = preparation.of_parts(settings.dataset, files.read_parts(parts, settings, progress), settings)
+    remarks = (f"files not used: {', '.join(unused)}", *found.remarks) if unused else found.remarks
+    return dataclasses.replace(found, name=name, remarks=remarks)
 
 
-def _split(settings: DataSettings) -> tuple[float, int, int]:
-    """How a test part is split off."""
-    return settings.test_fraction, settings.data_seed, settings.min_test_items
-
-
-def _part(folder: Path, part: str) -> Path | None:
-    candidates = sorted(folder.glob(f"{part}.*"))
-    if len(candidates) > 1:
-        raise InputError(folder, " and ".join(p.name for p in candidates), f"one file {part}.*")
-    return candidates[0] if candidates else None
+def paths_of(dataset: str) -> list[Path]:
+    """The paths that --dataset names: one, or several that are separated by commas."""
+    if _exists(Path(dataset)):
+        return [Path(dataset)]
+    return [Path(part) for part in dataset.split(",")]

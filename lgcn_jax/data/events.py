@@ -13,17 +13,16 @@ class Events:
 
     Attributes:
       users, items: their raw ids; ids without a row are those of users or items that are listed without an event.
-      time: float64 or int64[n], None where there is none.
-      weight: float32[n], None where all weigh 1.
+      values: other columns of n rows by what they hold: 'time' int64 or float64, 'weight' float64, 'rating' float64,
+        'label' bool, 'split' int8 (0 train, 1 valid, 2 test).
       notes: counts of what was met and handled on the way (empty lines, Windows line ends, ...).
       remarks: sentences about how it was read.
-      format: how it was read, 'adjacency' or 'pairs'.
+      format: how it was read.
     """
 
     users: IdColumn
     items: IdColumn
-    time: np.ndarray | None = None
-    weight: np.ndarray | None = None
+    values: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     notes: dict[str, int] = dataclasses.field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     format: str = "pairs"
@@ -31,17 +30,38 @@ class Events:
     def __len__(self) -> int:
         return len(self.users.codes)
 
+    @property
+    def weight(self) -> np.ndarray | None:
+        """The weight of each event, None where all weigh 1."""
+        return self.values.get("weight")
+
     def take(self, rows: np.ndarray) -> "Events":
-        """The given rows (a mask or places); ids stay as they are."""
-
-        def of(column: np.ndarray | None) -> np.ndarray | None:
-            return None if column is None else column[rows]
-
+        """The given rows (a mask, or places); ids stay as they are."""
         users, items = (column._replace(codes=column.codes[rows]) for column in (self.users, self.items))
-        return dataclasses.replace(self, users=users, items=items, time=of(self.time), weight=of(self.weight))
+        return dataclasses.replace(self, users=users, items=items, values=_taken(self.values, rows))
+
+    def noting(self, **counts: int) -> "Events":
+        """With further notes; underscores of a name stand for spaces."""
+        return dataclasses.replace(self, notes=self.notes | {k.replace("_", " "): v for k, v in counts.items()})
 
 
 def nothing() -> Events:
     """No event."""
     none = IdColumn(np.zeros(0, np.int32), np.zeros(0, np.int32))
     return Events(none, none)
+
+
+def concatenated(users: IdColumn, items: IdColumn, parts: list[Events]) -> Events:
+    """Several sources one after the other, whose ids were brought together in `users` and `items`."""
+    names = set.intersection(*(set(part.values) for part in parts))
+    values = {name: np.concatenate([part.values[name] for part in parts]) for name in sorted(names)}
+    notes: dict[str, int] = {}
+    for part in parts:
+        for note, count in part.notes.items():
+            notes[note] = notes.get(note, 0) + count
+    remarks = tuple(dict.fromkeys(remark for part in parts for remark in part.remarks))
+    return Events(users, items, values, notes, remarks, parts[0].format)
+
+
+def _taken(values: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: column[rows] for name, column in values.items()}

@@ -5,7 +5,7 @@ import hashlib
 
 import numpy as np
 
-from lgcn_jax.data import csr, events, ids
+from lgcn_jax.data import csr, ids
 from lgcn_jax.data.csr import CSR
 from lgcn_jax.data.events import Events
 from lgcn_jax.data.settings import DataSettings
@@ -59,8 +59,9 @@ class Interactions:
         return len(self.item_ids)
 
     def part(self, split: str) -> CSR:
-        """The part called 'train', 'valid' or 'test'."""
-        return {"train": self.train, "valid": self.valid, "test": self.test}[split]
+        """The part called 'train', 'valid' or 'test'; 'none' has no pair."""
+        parts = {"train": self.train, "valid": self.valid, "test": self.test}
+        return parts[split] if split != "none" else csr.empty(self.num_users)
 
     def seen(self, split: str) -> CSR:
         """The pairs masked when `split` is ranked: train, and for the test part the validation pairs too."""
@@ -79,6 +80,7 @@ class Interactions:
         """How many users a part evaluates, and what reading met and handled, in one line."""
         evaluated = int((csr.degrees(self.part(split)) > 0).sum())
         users = f"{evaluated:,} of {self.num_users:,} users have an item in the {split} part and are evaluated"
+        users = "nobody is evaluated" if split == "none" else users
         return "; ".join([users, *(f"{count:,} {note}" for note, count in self.notes.items() if count)])
 
     def content_hash(self) -> str:
@@ -107,9 +109,19 @@ class Interactions:
             "users without train items": int((user_degree == 0).sum()),
             "items without train users": int((item_degree == 0).sum()),
             "users without test items": int((csr.degrees(self.test) == 0).sum()),
+            "users evaluated on valid": int((csr.degrees(self.valid) > 0).sum()),
+            "users evaluated on test": int((csr.degrees(self.test) > 0).sum()),
             "test items unknown to train": int(((test_degree > 0) & (item_degree == 0)).sum()),
             "largest user degree": int(user_degree.max()),
             "largest item degree": int(item_degree.max()),
+            "user degree, quartiles": _quartiles(user_degree),
+            "item degree, quartiles": _quartiles(item_degree),
+            **(
+                {"edge weights": f"{self.weights.min():g} to {self.weights.max():g}"}
+                if self.weights is not None
+                else {}
+            ),
+            **({"disliked pairs": self.disliked.nnz} if self.disliked is not None else {}),
             **{note: count for note, count in self.notes.items() if count},
             "content sha256": self.content_hash(),
         }
@@ -130,7 +142,9 @@ def assemble(name: str, train: Events, test: Events, valid: Events | None = None
     found = [csr.from_pairs(*codes, shape) for codes in zip(users, items, strict=True)]
     train_csr, test_csr, valid_csr = (*found, csr.empty(shape[0]))[:3]
     notes = _merge_notes(parts)
-    notes["repeated pairs merged"] = sum(map(len, parts)) - sum(part.nnz for part in found)
+    notes["repeated pairs merged"] = (
+        notes.get("repeated pairs merged", 0) + sum(map(len, parts)) - sum(part.nnz for part in found)
+    )
     notes["gaps in the user ids"] = _gaps(user_ids)
     notes["gaps in the item ids"] = _gaps(item_ids)
     seen_in_valid = csr.isin(valid_csr, train_csr, shape[1])
@@ -145,24 +159,6 @@ def assemble(name: str, train: Events, test: Events, valid: Events | None = None
     return Interactions(name, user_ids, item_ids, *parts_csr, notes, weights=weights, remarks=remarks)
 
 
-def train_test_split(name: str, found: Events, test_fraction: float, seed: int, min_test: int = 0) -> Interactions:
-    """Interactions from one file: of each user's n items, some drawn by `seed` are test.
-
-    They are floor(n * test_fraction), but at least `min_test` where the user then still has a train item.
-    """
-    whole = assemble(name, found, events.nothing())
-    return parted(whole, draw(whole.train, test_fraction, seed, min_test), "test")
-
-
-def train_test_split_csr(
-    name: str, whole: CSR, num_items: int, test_fraction: float, seed: int, min_test: int = 0
-) -> Interactions:
-    """As `train_test_split`, from compressed rows whose numbers are the raw ids; empty ones stay."""
-    numbers = np.arange(whole.num_rows, dtype=np.int32), np.arange(num_items, dtype=np.int32)
-    empty = csr.empty(whole.num_rows)
-    return parted(Interactions(name, *numbers, whole, empty, empty), draw(whole, test_fraction, seed, min_test), "test")
-
-
 def hold_out(interactions: Interactions, fraction: float, seed: int) -> Interactions:
     """Moves floor(n * fraction) of each user's n train items, drawn by `seed`, into the validation part."""
     require_no_valid(interactions, fraction)
@@ -172,7 +168,7 @@ def hold_out(interactions: Interactions, fraction: float, seed: int) -> Interact
 def require_no_valid(interactions: Interactions, fraction: float) -> None:
     """Raises an InputError where there is a validation part, and so none is held out."""
     if interactions.valid.nnz:
-        raise InputError("--validation_fraction", fraction, "0 for a data set that brings a validation part of its own")
+        raise InputError("--validation_fraction", fraction, "0 for a data set with a validation part of its own")
 
 
 def parted(interactions: Interactions, moved: np.ndarray, part: str) -> Interactions:
@@ -183,7 +179,7 @@ def parted(interactions: Interactions, moved: np.ndarray, part: str) -> Interact
 
 
 def draw(whole: CSR, fraction: float, seed: int, least: int = 0) -> np.ndarray:
-    """bool[nnz], the entries drawn by `seed`: of a row's n floor(n * fraction), or `least` where that is more and leaves
+    """bool[nnz], the entries drawn by `seed`: of a row's n floor(n * fraction), or `least` if that is more and leaves
     one."""
     random = np.random.Generator(np.random.PCG64(seed))
     # Rounded before the floor: 0.29 * 100 is 28.999999999999996 in binary.
@@ -210,6 +206,11 @@ def _order(rows: np.ndarray, draws: np.ndarray) -> np.ndarray:
     keys = rows + draws  # rounded: never in another order, but two may become equal
     order = np.argsort(keys)
     return order if (np.diff(keys[order]) > 0).all() else np.lexsort((draws, rows))
+
+
+def _quartiles(degree: np.ndarray) -> str:
+    """The quartiles of degrees above 0."""
+    return " / ".join(f"{cut:g}" for cut in np.percentile(degree[degree > 0], [25, 50, 75]))
 
 
 def _merge_notes(parts: list[Events]) -> dict[str, int]:

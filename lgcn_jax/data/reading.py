@@ -1,20 +1,21 @@
-"""What people have -> Interactions: data sets by name, files, arrays of ids and sparse matrices."""
+"""What people have -> Interactions: data sets by name, files, frames, arrays of ids and sparse matrices."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 
-from lgcn_jax.data import datasets, ids
+from lgcn_jax.data import datasets, files, ids, preparation
 from lgcn_jax.data.events import Events
 from lgcn_jax.data.ids import IdColumn
-from lgcn_jax.data.interactions import Interactions, assemble, hold_out, train_test_split
+from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError, named_as_in_python
 from lgcn_jax.settings import unknown
 
-SPLITS = ("random",)
+_COLUMNS = ("user", "item", "rating", "time", "label", "weight")
 
 
 @named_as_in_python()
@@ -27,15 +28,15 @@ def load(name: str, progress: bool = False, **settings: Any) -> Interactions:
     Args:
       name: gowalla, yelp2018, lastfm, amazon-book, ml-100k or synthetic.
       progress: whether a download shows how far it is.
-      **settings: data_dir ('data'), test_fraction, min_test_items, validation_fraction, data_seed, and the sizes of the
-        synthetic set: num_users, num_items, num_interactions.
+      **settings: data_dir ('data'), those of splits as in `read`, and the sizes of the synthetic set: num_users,
+        num_items, num_interactions.
 
     Raises:
       InputError: there is no such name or setting, or the files cannot be had.
     """
-    if not datasets.is_name(name):
+    if not isinstance(name, str) or not datasets.is_name(name):
         raise InputError("name", repr(name), "the name of a data set; files are read by lgcn_jax.read")
-    return datasets.load(_settings(dataset=name, **settings), progress)
+    return datasets.load(_settings(settings | {"dataset": name}), progress)
 
 
 @named_as_in_python()
@@ -44,75 +45,123 @@ def read(
     test: Any = None,
     valid: Any = None,
     *,
+    user: str | int = "",
+    item: str | int = "",
+    rating: str | int = "",
+    time: str | int = "",
+    label: str | int = "",
+    weight: str | int = "",
     split: str = "random",
     test_fraction: float = 0.2,
     min_test_items: int = 1,
     validation_fraction: float = 0.0,
     seed: int = 0,
-    format: str = "auto",
     name: str = "interactions",
+    progress: bool = False,
+    **settings: Any,
 ) -> Interactions:
-    """Interactions of one's own.
+    """Interactions of one's own, with ids that are integers of any size, or text.
 
-    >>> read(([7, 7, 7, 9, 9], [1, 2, 3, 1, 4]), test_fraction=0.4).user_ids.tolist()
-    [7, 9]
+    >>> found = read((["ann", "ann", "ann", "bob", "bob"], ["tea", "rye", "oat", "tea", "rye"]), test_fraction=0.4)
+    >>> found.user_ids.tolist(), found.train.nnz, found.test.nnz
+    (['ann', 'bob'], 3, 2)
 
     Args:
-      source: a path (a file of interactions, or a folder with train and test files), or integer ids: a tuple
-        (users, items) of arrays, an array of shape [n, 2], a list of pairs, or a scipy sparse matrix of users x items,
-        whose row and column numbers are the ids. With `test` it is the train part, else all interactions.
-      test, valid: the other parts, of the same kinds; not beside a path.
-      split: how a test part is split off where there is none: 'random', of each user's items.
-      test_fraction: share of each user's items that becomes the test part.
-      min_test_items: the least number of a user's test items, as long as a train item is left.
-      validation_fraction: share of each user's train items that becomes the validation part.
+      source: all events, or with `test` those of the train part. One of
+        a path: a table of text, parquet, Arrow or jsonl, lists of items, or a folder with a file for each part;
+        a list of paths of tables;
+        a frame of pandas, polars or Arrow;
+        a tuple (users, items) of arrays, an array of shape [n, 2], or a list of pairs;
+        a scipy sparse matrix of users x items, whose row and column numbers are the ids.
+      test, valid: the other parts, of the same kinds; not beside paths.
+      user, item, rating, time, label, weight: columns of a table, by name or by position from 1; '': by usual names.
+      split: how a test part is split off where there is none: 'random', 'leave_last_out', 'temporal', 'column', 'none'.
+      test_fraction: share of each user's items (temporal: of all pairs) that becomes the test part.
+      min_test_items: the least number of a user's test items, as long as a train item is left; of 'random'.
+      validation_fraction: share of the train part that becomes the validation part.
       seed: of the splits.
-      format: how a file is read: auto, adjacency, pairs.
       name: of the data set in reports, where `source` is no path.
+      progress: whether a long file shows how far it was read.
+      **settings: what else `lgcn-jax data --help` lists of reading: min_rating, repeats, min_user_interactions,
+        min_item_interactions, format, delimiter, header, encoding, split_col, strict, item_table, item_title_col, ...
 
     Raises:
-      InputError: it cannot be read, or holds something else than ids from 0 to 2147483647.
+      InputError: it cannot be read, or could be read in two ways.
     """
-    if split not in SPLITS:
-        raise InputError("split", repr(split), f"one of {', '.join(SPLITS)}")
-    settings = {"test_fraction": test_fraction, "validation_fraction": validation_fraction, "data_seed": seed}
-    settings["min_test_items"] = min_test_items
-    if isinstance(source, str | Path):
+    columns = zip(_COLUMNS, (user, item, rating, time, label, weight), strict=True)
+    stated = {f"{role}_col": str(column) for role, column in columns if column != ""}
+    stated |= {"split": split, "test_fraction": test_fraction, "min_test_items": min_test_items}
+    stated |= {"validation_fraction": validation_fraction, "data_seed": seed}
+    stated |= settings
+    if _is_path(source) or _is_paths(source):
         if test is not None or valid is not None:
             raise InputError("test", "a part beside a path", "a folder with train and test files")
-        return datasets.load(_settings(dataset=str(Path(source).expanduser().absolute()), format=format, **settings))
+        return datasets.load(_settings(stated | {"dataset": _absolute(source)}), progress)
     if valid is not None and test is None:
         raise InputError("valid", "a part without a test part", "test beside it")
-    checked = _settings(**settings)
-    events = _events(source, "source")
-    if test is None:
-        found = train_test_split(name, events, checked.test_fraction, seed, checked.min_test_items)
-    else:
-        found = assemble(name, events, _events(test, "test"), None if valid is None else _events(valid, "valid"))
-    return hold_out(found, validation_fraction, seed) if validation_fraction else found
+    checked = _settings(stated)
+    found = {
+        part: _events(rows, part if part != "train" else "source", checked)
+        for part, rows in (("train", source), ("test", test), ("valid", valid))
+        if rows is not None
+    }
+    made = preparation.of_table(name, found["train"], checked) if test is None else _of_parts(name, found, checked)
+    return preparation.titled(made, checked)
 
 
-def _settings(**stated: Any) -> DataSettings:
+def _of_parts(name: str, found: dict[str, Events], settings: DataSettings) -> Interactions:
+    if settings.split != "random":
+        raise InputError("split", repr(settings.split), "nothing where the parts are given")
+    return preparation.of_parts(name, found, settings)
+
+
+def _is_path(source: Any) -> bool:
+    return isinstance(source, str | Path)
+
+
+def _is_paths(source: Any) -> bool:
+    """Whether a source is a list of paths; of two texts, each has to be there."""
+    if not isinstance(source, list) or not source or not all(map(_is_path, source)):
+        return False
+    return all(isinstance(path, Path) or Path(path).expanduser().is_file() for path in source)
+
+
+def _absolute(source: str | Path | Sequence[str | Path]) -> str:
+    paths = [source] if _is_path(source) else source
+    if _is_path(source) and not Path(str(source)).expanduser().exists():
+        paths = str(source).split(",")
+    return ",".join(str(Path(path).expanduser().absolute()) for path in paths)
+
+
+def _settings(stated: dict[str, Any]) -> DataSettings:
     known = DataSettings.__dataclass_fields__
-    for name in stated.keys() - known:
-        raise InputError(name, stated[name], unknown(name, known))
+    for name, value in stated.items():
+        if name not in known:
+            raise InputError(name, value, unknown(name, known))
     if "data_dir" in stated or "dataset" in stated:  # where data lie is the same wherever a run goes on
-        stated["data_dir"] = str(Path(stated.get("data_dir", DataSettings.data_dir)).expanduser().absolute())
+        folder = str(Path(stated.get("data_dir", DataSettings.data_dir)).expanduser().absolute())
+        stated = stated | {"data_dir": folder}
     return DataSettings(**stated)
 
 
-def _events(source: Any, where: str) -> Events:
-    """Pairs of ids from arrays or a sparse matrix."""
+def _events(source: Any, where: str, settings: DataSettings) -> Events:
+    """Events from a frame, arrays of ids or a sparse matrix."""
+    if not isinstance(source, np.ndarray) and not scipy.sparse.issparse(source):
+        from lgcn_jax.data import tables
+
+        if tables.is_frame(source):
+            return files.of_frame(source, where, settings)
+    files.require_no_columns(f"the {type(source).__name__}", settings)
     if scipy.sparse.issparse(source):
         matrix = source.tocoo()
         kept = matrix.data != 0
         users, items = matrix.row[kept], matrix.col[kept]
     elif _is_columns(source):
-        users, items = (np.asarray(part) for part in source)
+        users, items = (_array(part) for part in source)
     else:
-        array = np.asarray(source)
+        array = _array(source)
         if array.ndim != 2 or array.shape[1] != 2:
-            expected = "a path, two arrays of users and items, an array of shape [n, 2], or a sparse matrix"
+            expected = "a path, a frame, two arrays of users and items, an array of shape [n, 2], or a sparse matrix"
             raise InputError(where, f"{type(source).__name__} of shape {array.shape}", expected)
         users, items = array[:, 0], array[:, 1]
     if users.ndim != 1 or users.shape != items.shape:
@@ -127,15 +176,27 @@ def _is_columns(source: Any) -> bool:
     return isinstance(source, tuple) or not any(isinstance(part, tuple | list) for part in source)
 
 
+def _array(values: Any) -> np.ndarray:
+    """An array in which text stays as it is, and beside text nothing becomes text."""
+    if isinstance(values, np.ndarray):
+        return values
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        array = np.asarray(values, object)
+    return np.asarray(values, object) if array.dtype.kind in "US" else array
+
+
 def _column(array: np.ndarray, where: str) -> IdColumn:
-    if array.dtype.kind in "iu" or not array.size:
-        return ids.of_integers(array.astype(np.int64) if not array.size else array)
-    if array.dtype.kind in "UOT" and all(isinstance(each, str) for each in array):
-        return ids.of_texts(array.tolist())
-    found = f"ids of type {array.dtype}" if array.dtype.kind not in "O" else f"ids such as {_other(array)!r}"
+    if not array.size:
+        return ids.of_integers(np.zeros(0, np.int64))
+    if array.dtype.kind in "iu":
+        return ids.of_integers(array)
+    listed = array.tolist()
+    if all(isinstance(each, str) for each in listed):
+        return ids.of_texts(listed)
+    if array.dtype.kind == "O" and all(isinstance(each, int | np.integer) for each in listed):
+        return ids.of_integers(np.array(listed))
+    other = next((each for each in listed if not isinstance(each, str)), None)
+    found = f"ids such as {other!r}" if array.dtype.kind == "O" else f"ids of type {array.dtype}"
     raise InputError(where, found, "integers, or text")
-
-
-def _other(array: np.ndarray) -> Any:
-    """The first id that is no text."""
-    return next(each for each in array if not isinstance(each, str))

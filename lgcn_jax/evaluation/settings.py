@@ -5,7 +5,7 @@ import dataclasses
 from lgcn_jax.evaluation import metrics
 from lgcn_jax.settings import Settings, choice, integer, setting
 
-SPLITS = ("valid", "test")
+SPLITS = ("valid", "test", "none")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

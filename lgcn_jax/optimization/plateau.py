@@ -30,10 +30,10 @@ class Plateau(Schedule):
     )
     plateau_metric: str = setting("", "the metric watched (default: recall at the first k)")
 
-    def observed_metric(self, metrics: tuple[str, ...], watched: str) -> str:
+    def observed_metric(self, metrics: tuple[str, ...], watched: str) -> str | None:
         if self.plateau_metric and self.plateau_metric not in metrics:
             raise InputError("--plateau_metric", repr(self.plateau_metric), f"one of {', '.join(metrics)}")
-        return self.plateau_metric or watched
+        return None if self.plateau_factor == 1 else self.plateau_metric or watched
 
     def validate(self, learning_rate: float) -> None:
         if self.plateau_min_lr > learning_rate:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.data.settings import READING
 from lgcn_jax.devices import processes
 from lgcn_jax.devices.processes import is_primary
 from lgcn_jax.errors import InputError
@@ -20,7 +21,8 @@ from lgcn_jax.training.state import Progress, Snapshot
 # What may be stated anew when a run is continued: where things lie (data are compared by content), how often they are
 # saved, how long it goes on, and how the same product is computed.
 FREE = (
-    *("dataset", "format", "data_dir", "epochs", "save_every", "early_stopping_patience"),
+    *READING,
+    *("epochs", "save_every", "early_stopping_patience"),
     *("propagation", "node_order", "mesh"),
 )
 

@@ -103,7 +103,8 @@ def run_training(
         if result["status"] == "completed" and config.evaluation.eval_split == "valid" and interactions.test.nnz:
             result |= _test_part(config, interactions, folder)
         elif result["status"] == "completed" and is_primary():
-            result |= _lost_best(folder / "checkpoints", result["best"]["epoch"] * setup.steps_per_epoch, config)
+            best = result["best"] or {"epoch": result["epochs"]}  # without evaluations, the last
+            result |= _lost_best(folder / "checkpoints", best["epoch"] * setup.steps_per_epoch, config)
         run_folder.finish(result)
     return result
 

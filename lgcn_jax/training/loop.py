@@ -171,7 +171,7 @@ def progress_for_resume(config: Config, progress: Progress) -> Progress:
 def evaluation_due(config: Config, progress: Progress) -> bool:
     """After every `eval_every` epochs and after the last, whatever makes it the last; once."""
     epoch, latest = progress.epoch, progress.latest
-    if progress.step or not epoch or (latest and latest["epoch"] == epoch):
+    if config.evaluation.eval_split == "none" or progress.step or not epoch or (latest and latest["epoch"] == epoch):
         return False
     return epoch % config.evaluation.eval_every == 0 or is_finished(config, progress)
 

@@ -26,20 +26,20 @@ class Programs(NamedTuple):
       block: (state, totals, adjacency, sampler, key, first, last) -> (state, totals) after steps first..last - 1 of
         the epoch with this key; donates state and totals.
       evaluate: (params, adjacency, task) -> float[chunks, metrics], the sums of `ranking.chunk_sums`; NaN where the
-        model is not finite.
+        model is not finite. None where nothing is evaluated.
     """
 
     block: Callable
-    evaluate: Callable
+    evaluate: Callable | None
 
     @classmethod
     def compile(cls, setup: Setup, like: Snapshot) -> "Programs":
         """The programs for the setup and snapshots of the same shapes as `like`."""
+        block = compile_block(setup, like)
+        if setup.task is None:
+            return cls(block, None)
         evaluate = jax.jit(make_evaluate(setup, setup.graphdef()))
-        return cls(
-            compile_block(setup, like),
-            evaluate.lower(like.state.params, setup.adjacency, setup.task).compile(),
-        )
+        return cls(block, evaluate.lower(like.state.params, setup.adjacency, setup.task).compile())
 
 
 def compile_block(setup: Setup, like: Snapshot) -> Callable:

@@ -49,7 +49,7 @@ class Setup:
     order: Order
     adjacency: Adjacency
     sampler: Sampler | None
-    task: EvaluationTask
+    task: EvaluationTask | None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -156,10 +156,13 @@ def check_config(config: Config, interactions: Interactions) -> None:
         raise InputError(
             "--top_k", max(config.evaluation.top_k), f"at most {interactions.num_items}, the number of items"
         )
-    if not interactions.part(config.evaluation.eval_split).nnz:
-        flag = {"valid": "--validation_fraction", "test": "--test_fraction"}[config.evaluation.eval_split]
-        hint = f" (a higher {flag} makes one, of a data set that has none of its own)"
-        raise InputError("--eval_split", f"{config.evaluation.eval_split}, which is empty", f"a part with a pair{hint}")
+    split = config.evaluation.eval_split
+    if split != "none" and not interactions.part(split).nnz:
+        flag = {"valid": "--validation_fraction", "test": "--test_fraction"}[split]
+        hint = (
+            f" (a higher {flag} makes one, of a data set that has none of its own), or none: train without evaluations"
+        )
+        raise InputError("--eval_split", f"{split}, which is empty", f"a part with a pair{hint}")
 
 
 def require_equal_parts(config: Config, mesh: Mesh) -> None:
@@ -231,7 +234,9 @@ def _sampler(config: Config, mesh: Mesh, interactions: Interactions, owners: np.
         raise InputError("--dataset", str(error), "a user with both") from None
 
 
-def _task(config: Config, mesh: Mesh, interactions: Interactions, owners: np.ndarray | None) -> EvaluationTask:
+def _task(config: Config, mesh: Mesh, interactions: Interactions, owners: np.ndarray | None) -> EvaluationTask | None:
+    if config.evaluation.eval_split == "none":
+        return None
     if owners is not None:
         owners = owners[interactions.num_users :]
     axes = mesh.axis(DATA), mesh.axis(NODES)

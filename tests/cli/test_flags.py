@@ -19,7 +19,11 @@ def parsed(*arguments) -> dict:
 
 
 def test_the_help_of_a_flag_ends_with_its_default_and_the_parts_that_have_it():
-    ends = {"epochs": "in all (default: 1000)", "dataset": "one file of interactions", "l2": "rows (default: 0.0001)"}
+    ends = {
+        "epochs": "in all (default: 1000)",
+        "dataset": "a folder with a file for each part",
+        "l2": "rows (default: 0.0001)",
+    }
     ends |= {"margin": "(default: 0.05; of --loss=enhanced)", "loss": "enhanced, bpr (default: enhanced)"}
     for name, end in ends.items():
         assert all_flags()[name].help.endswith(end)

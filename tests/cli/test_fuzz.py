@@ -3,7 +3,7 @@
 import fuzz
 import pytest
 
-from lgcn_jax.data import reader
+from lgcn_jax.data import dialect
 
 
 def test_damaged_files_and_folders_end_in_success_or_one_line():
@@ -14,6 +14,6 @@ def test_damaged_files_and_folders_end_in_success_or_one_line():
 
 
 def test_an_exception_is_a_finding(monkeypatch):
-    monkeypatch.setattr(reader, "_delimiter", lambda data: data[99999])
+    monkeypatch.setattr(dialect, "_delimiter", lambda line: line[99999])
     with pytest.raises(AssertionError, match=r"the trial of seed \d+ failed"):
         fuzz.fuzz(files=30, folders=0, seed=7)

@@ -198,15 +198,19 @@ def test_a_folder_without_both_parts_is_refused(tmp_path, names, part):
     for name in names:
         (tmp_path / name).write_bytes(TRAIN)
     message = refusal(Config.of(dataset=str(tmp_path)))
-    assert f"found {part}, expected train.* and test.*" in message
+    assert f"found {part}, expected files called train.* and test.*" in message
 
 
 def test_a_data_set_without_a_train_pair_is_named_by_its_path(tmp_path):
     (tmp_path / "train.txt").write_text("1\n2\n")
     (tmp_path / "test.txt").write_text("1 2\n")
-    assert refusal(Config.of(dataset=str(tmp_path))).startswith(f"{tmp_path}: found no train interaction")
+    assert refusal(Config.of(dataset=str(tmp_path))).startswith(
+        f"{tmp_path}: found no event that is left (2 users listed without an item)"
+    )
     file = str(tmp_path / "train.txt")
-    assert refusal(Config.of(dataset=file)).startswith(f"{file}: found no train interaction")
+    assert refusal(Config.of(dataset=file)).startswith(
+        f"{file}: found no event that is left (2 users listed without an item)"
+    )
 
 
 def test_two_files_for_one_part_are_refused(tmp_path):

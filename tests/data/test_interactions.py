@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from conftest import pairs
 
-from lgcn_jax.data import csr, interactions, synthetic
+from lgcn_jax.data import csr, interactions, preparation, synthetic
 from lgcn_jax.data.events import Events
-from lgcn_jax.data.interactions import assemble, hold_out, train_test_split, train_test_split_csr
+from lgcn_jax.data.interactions import Interactions, assemble, hold_out
+from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError
 
 
@@ -17,6 +18,18 @@ def raw(data, split: str) -> set[tuple[int, int]]:
     part = data.part(split)
     users, items = data.user_ids[csr.row_of_entry(part)], data.item_ids[part.indices]
     return set(zip(users.tolist(), items.tolist(), strict=True))
+
+
+def train_test_split(name: str, found: Events, fraction: float, seed: int, min_test: int = 0) -> Interactions:
+    return preparation.of_table(name, found, _settings(fraction, seed, min_test))
+
+
+def train_test_split_csr(name, rows, num_items: int, fraction: float, seed: int, min_test: int = 0) -> Interactions:
+    return preparation.of_rows(name, rows, num_items, _settings(fraction, seed, min_test))
+
+
+def _settings(fraction: float, seed: int, min_test: int) -> DataSettings:
+    return DataSettings(test_fraction=fraction, data_seed=seed, min_test_items=min_test)
 
 
 def raw_events(found: Events) -> set[tuple[int, int]]:

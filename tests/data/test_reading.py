@@ -71,8 +71,11 @@ def test_a_path_is_read_as_on_the_command_line(tmp_path):
         ({"source": ([1, 2], [2])}, "source: found users of shape (2,) and items of (1,), expected two arrays"),
         ({"source": np.zeros((3, 3), int)}, "source: found ndarray of shape (3, 3), expected a path"),
         ({"source": 7}, "source: found int of shape (), expected a path"),
-        ({"source": ([], [])}, "interactions: found no train interaction"),
-        ({"source": (USERS, ITEMS), "split": "temporal"}, "split: found 'temporal', expected one of random"),
+        ({"source": ([], [])}, "interactions: found no event that is left (no row)"),
+        (
+            {"source": (USERS, ITEMS), "split": "temporal"},
+            "split=temporal: found no times, expected a column of them (time_col)",
+        ),
         ({"source": (USERS, ITEMS), "test_fraction": 1.0}, "test_fraction: found 1.0"),
         ({"source": "events.csv", "test": ([1], [2])}, "test: found a part beside a path"),
         ({"source": (USERS, ITEMS), "valid": ([1], [2])}, "valid: found a part without a test part"),

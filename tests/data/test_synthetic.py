@@ -152,11 +152,12 @@ def test_a_million_pairs_stay_within_the_stated_memory():
     """Arrays alive at once while a world is made, as Python's allocator counts them."""
     import tracemalloc
 
-    from lgcn_jax.data import interactions
+    from lgcn_jax.data import preparation
+    from lgcn_jax.data.settings import DataSettings
 
     tracemalloc.start()
     whole = synthetic.generate(12_500, 6_250, 1_000_000, seed=0)
-    interactions.train_test_split_csr("x", whole, 6_250, 0.2, seed=0)
+    preparation.of_rows("x", whole, 6_250, DataSettings())
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < synthetic.peak_bytes(12_500, 6_250, 1_000_000)

@@ -1,0 +1,207 @@
+"""Arrow columns -> events: ids coded exactly as they are written, times, ratings, labels and weights as numbers."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lgcn_jax.data import ids
+from lgcn_jax.data.events import Events
+from lgcn_jax.data.ids import IdColumn
+from lgcn_jax.data.settings import DataSettings
+from lgcn_jax.errors import InputError
+
+# An integer as it is usually written, of at most 18 digits: 007 and +7 are none, and stay text.
+_INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"
+_SUSPICIOUS = ("nan", "null", "none", "na", "n/a", "undefined")
+_PARTS = {"train": 0, "training": 0, "valid": 1, "validation": 1, "val": 1, "dev": 1, "test": 2, "testing": 2}
+
+
+def events(table: pa.Table, where, settings: DataSettings) -> Events:
+    """The events of a table whose columns are called by what they hold.
+
+    Rows without a user or item are left out, and counted.
+
+    Raises:
+      InputError: a column holds something else than its name says.
+    """
+    users, user_remarks = id_column(table["user"], "user", where)
+    items, item_remarks = id_column(table["item"], "item", where)
+    kept = (users.codes >= 0) & (items.codes >= 0)
+    values = {
+        name: _VALUES[name](table[name], where)
+        for name in table.column_names
+        if name in _VALUES and not (name == "label" and _is_words(table[name]) and not settings.label_col)
+    }
+    lost = len(kept) - int(kept.sum())
+    if lost and settings.strict:
+        raise InputError(f"{where}: --strict", f"{lost} rows without a user or item", "none")
+    notes = {"rows read": len(kept), "rows without a user or item left out": lost}
+    found = Events(users, items, values, notes, user_remarks + item_remarks)
+    return found if kept.all() else found.take(kept)
+
+
+def id_column(column: pa.ChunkedArray, what: str, where) -> tuple[IdColumn, tuple[str, ...]]:
+    """Raw ids, coded; the codes are -1 where there is none. And what should be said about them.
+
+    Raises:
+      InputError: they are neither integers nor text.
+    """
+    kind = column.type
+    if pa.types.is_dictionary(kind) and not pa.types.is_string(kind.value_type):
+        column, kind = column.cast(kind.value_type), kind.value_type
+    if pa.types.is_integer(kind):
+        return _integers(column), ()
+    if pa.types.is_floating(kind):
+        return _floats(column, what, where)
+    if not (pa.types.is_dictionary(kind) or _is_text(kind)):
+        try:
+            column = column.cast(pa.string())
+        except pa.ArrowException:
+            raise InputError(f"{where}: {what} ids", f"values of type {kind}", "integers or text") from None
+    return _texts(column, what, where)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _is_words(column: pa.ChunkedArray) -> bool:
+    return pa.types.is_dictionary(column.type) or _is_text(column.type)
+
+
+def _integers(column: pa.ChunkedArray) -> IdColumn:
+    present = _flat(column.is_valid())
+    values = _flat(column if column.null_count == 0 else column.drop_null())
+    found = ids.of_integers(values)
+    codes = np.full(len(present), -1, np.int32)
+    codes[present] = found.codes
+    return found._replace(codes=codes)
+
+
+def _floats(column: pa.ChunkedArray, what: str, where) -> tuple[IdColumn, tuple[str, ...]]:
+    """Integers that a missing value, or a spreadsheet, has made floats."""
+    whole = column.combine_chunks()
+    whole = pc.if_else(pc.is_nan(whole), pa.scalar(None, whole.type), whole)
+    try:
+        return _integers(pa.chunked_array([whole.cast(pa.int64())])), (f"{what} ids are integers stored as floats",)
+    except pa.ArrowInvalid:
+        raise InputError(f"{where}: {what} ids", "numbers with fractions", "integers or text") from None
+
+
+def _texts(column: pa.ChunkedArray, what: str, where) -> tuple[IdColumn, tuple[str, ...]]:
+    """Text, or the integers that all of it is written as; spaces around an id are no part of it."""
+    coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    coded = coded.unify_dictionaries().combine_chunks()
+    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+    written = coded.dictionary.cast(pa.string())
+    trimmed = pc.utf8_trim_whitespace(written)
+    remarks = () if trimmed.equals(written) else (f"{what} ids had spaces around them, which are left out",)
+    again = pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed).dictionary_encode()
+    distinct, places = again.dictionary, again.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    if pc.any(pc.match_substring(distinct, "\n")).as_py():
+        broken = distinct.filter(pc.match_substring(distinct, "\n"))[0].as_py()
+        found = f"{broken.partition(chr(10))[0]!r} and further lines in quotes, as a {what} id"
+        raise InputError(where, found, "quotes that end on their line")
+    plain = pc.match_substring_regex(distinct, _INTEGER)
+    remarks += _suspicious(distinct, plain, what)
+    if len(distinct) and pc.all(plain).as_py():
+        values = distinct.cast(pa.int64()).to_numpy()
+        order = np.argsort(values)
+        values = ids.narrowed(values[order])
+    else:
+        order = pc.array_sort_indices(distinct).to_numpy()
+        values = distinct.take(pa.array(order)).to_numpy(zero_copy_only=False)
+    rank = np.empty(len(order) + 1, np.int32)
+    rank[order], rank[-1] = np.arange(len(order)), -1
+    return IdColumn(values, np.append(rank[places], -1).astype(np.int32)[codes]), remarks
+
+
+def _suspicious(distinct: pa.Array, plain: pa.Array, what: str) -> tuple[str, ...]:
+    """Remarks on ids that may stand for a missing one, and on few that make text of many integers."""
+    other = distinct.filter(pc.invert(plain))
+    missing = other.filter(pc.is_in(pc.utf8_lower(other), pa.array(_SUSPICIOUS))).to_pylist()
+    found = (f"the {what} id {missing[0]!r} is kept: it is text",) if missing else ()
+    if 0 < len(other) <= 0.1 * len(distinct):
+        few = f"{len(other):,} of {len(distinct):,} are no plain integers, such as {other[0].as_py()!r}"
+        found += (f"{what} ids are text, since {few}",)
+    return found
+
+
+def _flat(column: pa.ChunkedArray) -> np.ndarray:
+    return column.combine_chunks().to_numpy(zero_copy_only=False)
+
+
+def _numbers(column: pa.ChunkedArray, where, what: str) -> np.ndarray:
+    """float64, nan where there is none."""
+    if _is_words(column):
+        column = _dense(column)
+        text = pc.replace_substring(pc.utf8_trim_whitespace(column.cast(pa.string())), ",", ".")
+        try:
+            return _flat(pc.cast(text, pa.float64()))
+        except pa.ArrowInvalid:
+            wrong = text.filter(pc.invert(pc.match_substring_regex(text, r"^[-+]?[0-9.]+([eE][-+]?[0-9]+)?$")))
+            raise InputError(f"{where}: --{what}_col", repr(wrong[0].as_py()), "numbers") from None
+    try:
+        return _flat(column.cast(pa.float64(), safe=False)).astype(np.float64)
+    except pa.ArrowException:
+        raise InputError(f"{where}: --{what}_col", f"values of type {column.type}", "numbers") from None
+
+
+def _dense(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text that is no dictionary."""
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def _times(column: pa.ChunkedArray, where) -> np.ndarray:
+    """What orders events: numbers as they are, dates and times as nanoseconds."""
+    kind = column.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        found = column
+    else:
+        text = _dense(column) if _is_words(column) else column
+        try:
+            found = text.cast(pa.timestamp("ns")) if _is_words(column) else column.cast(pa.timestamp("ns"), safe=False)
+            found = found.cast(pa.int64())
+        except pa.ArrowException:
+            example = next((each for each in text.to_pylist() if each is not None), None)
+            expected = "numbers, or times like 2024-05-31 18:30:00"
+            raise InputError(f"{where}: --time_col", f"what is no time, such as {str(example)!r}", expected) from None
+    if found.null_count:
+        raise InputError(f"{where}: --time_col", f"{found.null_count} rows without a time", "a time in each row")
+    return _flat(found)
+
+
+def _labels(column: pa.ChunkedArray, where) -> np.ndarray:
+    """bool: whether a row is a positive; one without a label is none."""
+    numbers = _numbers(column, where, "label")
+    return np.nan_to_num(numbers) > 0
+
+
+def _weights(column: pa.ChunkedArray, where) -> np.ndarray:
+    found = _numbers(column, where, "weight")
+    wrong = ~(np.isfinite(found) & (found > 0))
+    if wrong.any():
+        raise InputError(
+            f"{where}: --weight_col", f"{wrong.sum()} weights such as {found[wrong][0]}", "numbers above 0"
+        )
+    return found
+
+
+def _splits(column: pa.ChunkedArray, where) -> np.ndarray:
+    """int8: 0 train, 1 valid, 2 test."""
+    coded = column.cast(pa.string()).dictionary_encode().unify_dictionaries().combine_chunks()
+    names = [str(name).strip().lower() for name in coded.dictionary.to_pylist()]
+    if unknown := sorted(set(names) - set(_PARTS)):
+        raise InputError(f"{where}: --split_col", repr(unknown[0]), "train, valid or test in each row")
+    if coded.null_count:
+        raise InputError(f"{where}: --split_col", f"{coded.null_count} rows without a part", "train, valid or test")
+    return np.array([_PARTS[name] for name in names], np.int8)[coded.indices.to_numpy(zero_copy_only=False)]
+
+
+_VALUES = {
+    "rating": lambda column, where: _numbers(column, where, "rating"),
+    "weight": _weights,
+    "time": _times,
+    "label": _labels,
+    "split": _splits,
+}

@@ -1,0 +1,109 @@
+"""Events -> a data set: which are positives and stay, how they are split, what users and items are called."""
+
+import dataclasses
+
+import numpy as np
+
+from lgcn_jax.data import csr, filters, ids, interactions, splits
+from lgcn_jax.data.csr import CSR
+from lgcn_jax.data.events import Events, nothing
+from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.data.settings import DataSettings
+
+
+def of_table(where: str, found: Events, settings: DataSettings) -> Interactions:
+    """The data set that one table of events is, split as the settings say.
+
+    Args:
+      where: what to call it in messages, and by default.
+      found: all events.
+      settings: which of them stay, and how they are split.
+
+    Raises:
+      InputError: no event is left, or it cannot be split so.
+    """
+    kept, unwanted = filters.positives(found, settings)
+    filters.require_some(kept, where)
+    if kept.values or settings.repeats == "count":
+        kept = _merged(kept, settings)
+    if settings.min_user_interactions > 1 or settings.min_item_interactions > 1:
+        kept = filters.merge_repeats(kept, "merge") if not kept.values else kept
+        kept = filters.k_core(kept, settings.min_user_interactions, settings.min_item_interactions)
+        filters.require_some(kept, where)
+    kept = kept if kept.format in ("adjacency", "counts") else filters.compacted(kept)
+    return _with_disliked(_split(where, kept, settings), unwanted)
+
+
+def of_parts(where: str, parts: dict[str, Events], settings: DataSettings) -> Interactions:
+    """The data set of a train, a test and possibly a validation part.
+
+    Raises:
+      InputError: no train event is left.
+    """
+    chosen = {part: filters.positives(found, settings) for part, found in parts.items()}
+    kept = {
+        part: _merged(wanted, settings) if wanted.weight is not None else wanted for part, (wanted, _) in chosen.items()
+    }
+    if settings.repeats == "count":
+        kept["train"] = filters.merge_repeats(kept["train"], "count")
+    filters.require_some(kept["train"], where)
+    whole = interactions.assemble(where, kept["train"], kept.get("test", nothing()), kept.get("valid"))
+    if settings.validation_fraction:
+        whole = interactions.hold_out(whole, settings.validation_fraction, settings.data_seed)
+    return _with_disliked(whole, chosen["train"][1])
+
+
+def of_rows(name: str, rows: CSR, num_items: int, settings: DataSettings) -> Interactions:
+    """The data set of compressed rows whose numbers are the raw ids; empty ones stay."""
+    numbers = np.arange(rows.num_rows, dtype=np.int32), np.arange(num_items, dtype=np.int32)
+    empty = csr.empty(rows.num_rows)
+    return splits.split(Interactions(name, *numbers, rows, empty, empty), None, settings)
+
+
+def titled(found: Interactions, settings: DataSettings) -> Interactions:
+    """With the titles of the tables that the settings name.
+
+    Raises:
+      InputError: a table cannot be read, or has no title of these users or items.
+    """
+    for kind, known in (("user", found.user_ids), ("item", found.item_ids)):
+        if path := getattr(settings, f"{kind}_table"):
+            from lgcn_jax.data import titles
+
+            found = dataclasses.replace(found, **{f"{kind}_titles": titles.read(path, known, kind, settings)})
+    return found
+
+
+def _merged(kept: Events, settings: DataSettings) -> Events:
+    return filters.merge_repeats(kept, settings.repeats)
+
+
+def _split(where: str, kept: Events, settings: DataSettings) -> Interactions:
+    if settings.split != "column":
+        return splits.split(interactions.assemble(where, kept, nothing()), kept.values.get("time"), settings)
+    train, valid, test = (kept.take(kept.values["split"] == part) for part in range(3))
+    filters.require_some(train, f"{where}, train part")
+    bare = [dataclasses.replace(part, notes={}, remarks=()) for part in (test, valid)]
+    found = interactions.assemble(where, train, bare[0], bare[1] if len(valid) else None)
+    if settings.validation_fraction:
+        return interactions.hold_out(found, settings.validation_fraction, settings.data_seed)
+    return found
+
+
+def _with_disliked(found: Interactions, unwanted: Events | None) -> Interactions:
+    """With the pairs of events that are no positives, as far as users and items are known and no part has the pair."""
+    if unwanted is None:
+        return found
+    user, user_known = ids.locate(_as(unwanted.users.values, found.user_ids), found.user_ids)
+    item, item_known = ids.locate(_as(unwanted.items.values, found.item_ids), found.item_ids)
+    users, items = unwanted.users.codes, unwanted.items.codes
+    kept = user_known[users] & item_known[items]
+    pairs = csr.from_pairs(user[users[kept]], item[items[kept]], (found.num_users, found.num_items))
+    for part in (found.train, found.valid, found.test):
+        pairs = csr.filter_entries(pairs, ~csr.isin(pairs, part, found.num_items))
+    return dataclasses.replace(found, disliked=pairs) if pairs.nnz else found
+
+
+def _as(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Ids of the kind of the known ones."""
+    return values.astype(str).astype(object) if ids.is_text(known) and not ids.is_text(values) else values

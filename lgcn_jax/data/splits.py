@@ -1,0 +1,92 @@
+"""How the pairs of one table become train, validation and test parts."""
+
+import dataclasses
+
+import numpy as np
+
+from lgcn_jax.data import csr, interactions
+from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.data.settings import DataSettings
+from lgcn_jax.errors import InputError
+
+
+def split(whole: Interactions, time: np.ndarray | None, settings: DataSettings) -> Interactions:
+    """The data set with the parts that `settings.split` asks for; all its pairs are train pairs before.
+
+    Args:
+      whole: all pairs.
+      time: [train.nnz], of each pair, where there is one.
+      settings: how it is split.
+
+    Raises:
+      InputError: there is no time, or one part would be empty.
+    """
+    if settings.split == "none":
+        return whole
+    if settings.split == "random":
+        return _random(whole, settings)
+    if time is None:
+        raise InputError(f"--split={settings.split}", "no times", "a column of them (--time_col)")
+    return {"leave_last_out": _leave_last_out, "temporal": _temporal}[settings.split](whole, time, settings)
+
+
+def _random(whole: Interactions, settings: DataSettings) -> Interactions:
+    """Of each user's pairs some, drawn by the seed."""
+    seed = settings.data_seed
+    drawn = interactions.draw(whole.train, settings.test_fraction, seed, settings.min_test_items)
+    found = interactions.parted(whole, drawn, "test")
+    return interactions.hold_out(found, settings.validation_fraction, seed) if settings.validation_fraction else found
+
+
+def _leave_last_out(whole: Interactions, time: np.ndarray, settings: DataSettings) -> Interactions:
+    """Each user's last pair is test, and the one before it validation where there is a validation part; a user keeps
+    one train pair. Of equal times, the higher item is the later one."""
+    rows = csr.row_of_entry(whole.train)
+    order = np.lexsort((whole.train.indices, time, rows))
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order)) - whole.train.indptr[rows]
+    degree = csr.degrees(whole.train)[rows]
+    last = (place == degree - 1) & (degree > 1)
+    found = interactions.parted(whole, last, "test")
+    if not settings.validation_fraction:
+        return found
+    before = ((place == degree - 2) & (degree > 2))[~last]
+    return interactions.parted(found, before, "valid")
+
+
+def _temporal(whole: Interactions, time: np.ndarray, settings: DataSettings) -> Interactions:
+    """The latest pairs are test: those from one moment on, the same for all users; before them validation."""
+    later = _latest(time, settings.test_fraction)
+    found = interactions.parted(whole, later, "test")
+    if settings.validation_fraction:
+        found = interactions.parted(found, _latest(time[~later], settings.validation_fraction), "valid")
+    if not found.train.nnz:
+        held = settings.test_fraction
+        raise InputError(
+            "--split=temporal", f"no train pair before the last {held:g} of time", "pairs at different times"
+        )
+    return dataclasses.replace(
+        found, remarks=(*found.remarks, f"split in time: test pairs are from {_cut(time, later)} on")
+    )
+
+
+def _latest(time: np.ndarray, fraction: float) -> np.ndarray:
+    """bool[n]: those at or after the moment after which `fraction` of them lie."""
+    if not len(time):
+        return np.zeros(0, bool)
+    cut = np.partition(time, place := min(int(np.ceil((1 - fraction) * len(time))), len(time) - 1))[place]
+    return time >= cut
+
+
+def _cut(time: np.ndarray, later: np.ndarray) -> str:
+    """The first moment of the test part: a number as it stands in the data, seconds since 1970 also as a date."""
+    first = time[later].min()
+    if abs(first) > 1e17:  # nanoseconds, as dates are read
+        return str(np.datetime64(int(first), "ns").astype("datetime64[s]"))
+    if 1e8 < first < 1e10:
+        return (
+            f"{first:g} ({np.datetime64(int(first), 's')} UTC)"
+            if first != int(first)
+            else f"{int(first)} ({np.datetime64(int(first), 's')} UTC)"
+        )
+    return f"{first}"

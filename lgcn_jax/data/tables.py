@@ -1,0 +1,287 @@
+"""Tables of events in any dress -> Arrow tables of the columns that are needed, called by what they hold.
+
+Text (`user,item,...`; csv, tsv, RecBole's `.inter`, MovieLens' `::`), jsonl, parquet and Arrow files, and frames.
+Text is parsed in blocks by pyarrow; ids are read as text, so that they stay as they are written.
+"""
+
+import dataclasses
+import io
+import re
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet
+
+from lgcn_jax.data import dialect
+from lgcn_jax.data.columns import Columns, choose
+from lgcn_jax.data.dialect import Dialect
+from lgcn_jax.data.settings import DataSettings
+from lgcn_jax.data.source import Source
+from lgcn_jax.errors import InputError
+
+_BLOCK = 1 << 22
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+_WORDS = ("user", "item", "split", "id", "title")  # what is read as it is written
+Chooser = Callable[[Any, tuple[str, ...], bool], Columns]
+
+
+def read_text(source: Source, settings: DataSettings, found: Dialect, chooser: Chooser) -> tuple[pa.Table, Columns]:
+    """The needed columns of a table of text, ids and titles as dictionaries of text, the others as Arrow infers them.
+
+    Raises:
+      InputError: a line has more or fewer columns than the first, or is no text; the message names file and line.
+    """
+    columns = chooser(source.path, found.names, found.headed)
+    reader = _TextReader(source, settings, found)
+    table = reader.read(columns.places)
+    if reader.broken_lines:
+        columns = dataclasses.replace(columns, broken_lines=reader.broken_lines)
+    return table, columns
+
+
+class _TextReader:
+    """One pass over a table of text, and what is said where it fails."""
+
+    def __init__(self, source: Source, settings: DataSettings, found: Dialect):
+        self._source, self._settings, self._found = source, settings, found
+        self._broken: Any = None
+        self._skipped_lines = found.comments
+        self.broken_lines = 0
+
+    def read(self, places: dict[str, int]) -> pa.Table:
+        names = [f"{place}" for place in range(len(self._found.names))]
+        text = {str(place): _TEXT for role, place in places.items() if role in _WORDS}
+        read = pyarrow.csv.ReadOptions(
+            column_names=names,
+            skip_rows=self._found.skipped + self._found.headed,
+            block_size=_BLOCK,
+            encoding=self._settings.encoding,
+        )
+        convert = pyarrow.csv.ConvertOptions(
+            include_columns=list(dict.fromkeys(map(str, places.values()))),
+            column_types=text,
+            strings_can_be_null=True,
+            null_values=["", " "],
+            decimal_point=self._found.decimal,
+        )
+        lines = _LineCounter()
+        try:
+            with self._source.open(progress=True) as file:
+                stream = _separated(lines.watch(file) if self._found.quoted else file, self._found.delimiter)
+                table = pyarrow.csv.open_csv(stream, read, self._parse(), convert).read_all()
+        except pa.ArrowInvalid as error:
+            raise self._refusal(str(error), names) from None
+        except UnicodeError:
+            raise self._source.undecodable(self._line_of_bytes(), self._settings.encoding) from None
+        self.broken_lines = max(lines.count - self._found.headed - self._skipped_lines - table.num_rows, 0)
+        return pa.table({role: table.column(str(place)) for role, place in places.items()})
+
+    def _parse(self) -> pyarrow.csv.ParseOptions:
+        quoted = self._found.quoted
+        return pyarrow.csv.ParseOptions(
+            delimiter=_SEPARATORS.get(self._found.delimiter, self._found.delimiter),
+            quote_char='"' if quoted else False,
+            double_quote=quoted,
+            newlines_in_values=quoted,
+            invalid_row_handler=self._invalid,
+        )
+
+    def _invalid(self, row) -> str:
+        if not row.text.strip():
+            self._skipped_lines += 1
+            return "skip"
+        self._broken = row
+        return "error"
+
+    def _refusal(self, text: str, names: list[str]) -> InputError:
+        """The error that Arrow describes as `text`, with the number of the line."""
+        if self._broken is not None:
+            number = self._line_of(lambda line: line.startswith(self._broken.text.split("\n")[0]))
+            found = f"{self._broken.actual_columns} columns"
+            if "\n" in self._broken.text:
+                found += ", where a quoted field does not end on its line"
+            first = "the header" if self._found.headed else "the first line"
+            other = "" if self._found.headed or self._found.delimiter not in (" ", "\t") else ", or --format=adjacency"
+            return InputError(f"{self._source.path}:{number}", found, f"{len(names)}, as in {first}{other}")
+        if "invalid UTF8" in text:
+            return self._source.undecodable(self._line_of_bytes(), self._settings.encoding)
+        if value := re.search(r"In CSV column #(\d+): CSV conversion error to (\S+): invalid value '(.*)'", text):
+            place, kind, cell = int(value[1]), value[2], value[3]
+            number = self._line_of(lambda line: self._cell(line, place) == cell)
+            return InputError(f"{self._source.path}:{number}", repr(cell), f"a value of type {kind}, as before it")
+        if "Empty CSV file" in text:
+            return InputError(self._source.path, "a header without an interaction", "at least one line")
+        return InputError(self._source.path, text.replace("\n", " ")[:200], "a table of text")
+
+    def _cell(self, line: str, place: int) -> str | None:
+        cells = dialect.fields(line, self._found.delimiter, self._found.quoted)
+        return cells[place] if place < len(cells) else None
+
+    def _line_of(self, wanted: Callable[[str], bool]) -> int:
+        """The number of the first line for which `wanted` holds."""
+        with self._source.open() as file:
+            stream = io.TextIOWrapper(_separated(file, self._found.delimiter), self._settings.encoding, "replace")
+            start = self._found.skipped + self._found.headed
+            for number, line in enumerate(stream, 1):
+                if number > start and wanted(line.rstrip("\r\n")):
+                    return number
+        return 0
+
+    def _line_of_bytes(self) -> int:
+        """The number of the first line that is no text."""
+        with self._source.open() as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    line.decode(self._settings.encoding)
+                except UnicodeError:
+                    return number
+        return 0
+
+
+_SEPARATORS = {"::": "\x1f"}  # what stands for a separator that is no single character
+
+
+class _LineCounter:
+    """Counts the lines of a file that are not empty, as it is read."""
+
+    def __init__(self):
+        self.count = 0
+        self._ended = True  # whether what was read last ends a line
+
+    def watch(self, file: BinaryIO) -> BinaryIO:
+        """The file, whose lines are counted."""
+        return io.BufferedReader(_Rewritten(file, self._counted), _BLOCK)
+
+    def _counted(self, block: bytes) -> bytes:
+        if block:
+            text = np.frombuffer(block, np.uint8)
+            text = text[text != ord("\r")]
+            ends = text == ord("\n")
+            starts = np.concatenate([[self._ended], ends[:-1]])
+            self.count += int((starts & ~ends).sum())
+            self._ended = bool(len(ends) and ends[-1])
+        return block
+
+
+class _Rewritten(io.RawIOBase):
+    """A file whose lines are rewritten block by block, as it is read."""
+
+    def __init__(self, file: BinaryIO, rewrite: Callable[[bytes], bytes]):
+        self._file, self._rewrite, self._rest = file, rewrite, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        if not self._rest:
+            block = self._file.read(_BLOCK)
+            self._rest = self._rewrite(block + (self._file.readline() if block else b""))
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
+
+
+def _separated(file: BinaryIO, delimiter: str) -> BinaryIO:
+    """The file with columns separated by single characters."""
+    if delimiter == "::":
+        return io.BufferedReader(_Rewritten(file, lambda block: block.replace(b"::", b"\x1f")), _BLOCK)
+    if delimiter == " ":
+        return io.BufferedReader(_Rewritten(file, _single_spaces), _BLOCK)
+    return file
+
+
+def _single_spaces(block: bytes) -> bytes:
+    block = re.sub(rb"[ \t]+", b" ", block)
+    return re.sub(rb"(?m)^ | (?=\r?$)", b"", block)
+
+
+def read_jsonl(source: Source, chooser: Chooser) -> tuple[pa.Table, Columns]:
+    """The needed columns of a file with a JSON object on each line.
+
+    Raises:
+      InputError: a line is no object, or a column has values of different types.
+    """
+    try:
+        with source.open(progress=True) as file:
+            table = pyarrow.json.read_json(file, pyarrow.json.ReadOptions(block_size=1 << 26))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        expected = "a JSON object on each line, with the same columns"
+        raise InputError(source.path, str(error).replace("\n", " ")[:200], expected) from None
+    return _selected(table, chooser(source.path, tuple(table.column_names), True))
+
+
+def read_columnar(source: Source, chooser: Chooser) -> tuple[pa.Table, Columns]:
+    """The needed columns of a parquet or Arrow file.
+
+    Raises:
+      InputError: it is damaged.
+    """
+    try:
+        if source.magic()[:4] == b"PAR1":
+            names = pyarrow.parquet.read_schema(source.path).names
+            columns = chooser(source.path, tuple(names), True)
+            wanted = [names[place] for place in columns.places.values()]
+            table = pyarrow.parquet.read_table(source.path, columns=list(dict.fromkeys(wanted)), partitioning=None)
+            table.validate(full=True)
+            return table.select(wanted).rename_columns(list(columns.places)), columns
+        with pa.memory_map(source.path) as file:
+            table = pa.ipc.open_file(file).read_all()
+            table.validate(full=True)  # offsets of a damaged file would be followed anywhere
+    except (pa.ArrowException, OSError, KeyError) as error:  # the last where a file's two schemas differ
+        found = str(error).replace("\n", " ")[:200]
+        raise InputError(source.path, found, "a whole parquet or Arrow file") from None
+    return _selected(table, chooser(source.path, tuple(table.column_names), True))
+
+
+def of_frame(frame: Any, where: str, chooser: Chooser) -> tuple[pa.Table, Columns]:
+    """The needed columns of an Arrow table, or of a frame that can be had as one (pandas, polars, ...).
+
+    Raises:
+      InputError: it cannot.
+    """
+    try:
+        if isinstance(frame, pa.Table | pa.RecordBatch):
+            table = pa.table(frame) if isinstance(frame, pa.Table) else pa.Table.from_batches([frame])
+        elif hasattr(frame, "__arrow_c_stream__"):
+            table = pa.table(frame)
+        else:
+            from pyarrow import interchange
+
+            table = interchange.from_dataframe(frame)
+    except (pa.ArrowException, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        found = f"a {type(frame).__name__} that Arrow does not take ({str(error)[:200]})".replace("\n", " ")
+        raise InputError(where, found, "columns each of one type") from None
+    return _selected(table, chooser(where, tuple(map(str, table.column_names)), True))
+
+
+def is_frame(source: Any) -> bool:
+    """Whether an object is a table of another library."""
+    return hasattr(source, "__arrow_c_stream__") or hasattr(source, "__dataframe__")
+
+
+def is_columnar(source: Source, settings: DataSettings) -> bool:
+    """Whether a file is parquet or Arrow, by its first bytes.
+
+    Raises:
+      InputError: the settings say something else.
+    """
+    magic = source.magic()
+    found = "parquet" if magic[:4] == b"PAR1" else "arrow" if magic[:6] == b"ARROW1" else ""
+    if settings.format in ("parquet", "arrow") and found != settings.format:
+        raise InputError(source.path, f"no {settings.format} file", f"one, as --format={settings.format} says")
+    if found and settings.format not in ("auto", found):
+        raise InputError(source.path, f"a {found} file", f"--format={found} or auto")
+    return bool(found)
+
+
+def _selected(table: pa.Table, columns: Columns) -> tuple[pa.Table, Columns]:
+    return pa.table({role: table.column(place) for role, place in columns.places.items()}), columns
+
+
+def chooser_of(settings: DataSettings) -> Chooser:
+    """Chooses the columns of events as the settings state."""
+    return lambda where, names, headed: choose(where, names, headed, settings)

@@ -262,7 +262,7 @@ def inside_operations(trial: Trial, out: Path, draw: random.Random, seconds: flo
 
 def _shortened(trial: Trial, folder: Path) -> Trial:
     """The trial as a run that shall end where it stands, so that its newest checkpoint gets an evaluation."""
-    whole, _ = integrity.verified(folder / "checkpoints")
+    whole, _ = integrity.verify_all(folder / "checkpoints")
     begun = max((meta["progress"]["epoch"] + (meta["progress"]["step"] > 0) for meta in whole.values()), default=0)
     return Trial((*trial.settings, f"--epochs={max(1, begun)}"))
 

@@ -70,8 +70,8 @@ def _run(values: flags.FlagValues, split: str) -> int:
     from lgcn_jax.training.setup import check_config
 
     folder, which = workdir_of(values), values["checkpoint"].value
-    if which not in selection.WHICH:
-        raise InputError("--checkpoint", repr(which), f"one of {', '.join(selection.WHICH)}")
+    if which not in selection.CHOICES:
+        raise InputError("--checkpoint", repr(which), f"one of {', '.join(selection.CHOICES)}")
     for name in (*(name for name in DATA if name not in OF_A_RUN), *_baseline_settings()):
         if values[name].present:
             raise InputError(f"--{name}", values[name].value, "nothing beside --workdir, which has its own")
@@ -83,7 +83,7 @@ def _run(values: flags.FlagValues, split: str) -> int:
     config = config.replace(**stated, **unset, eval_split=split)
     interactions = datasets.load(config.data, progress=sys.stderr.isatty())
     check_config(config, interactions)
-    scores, choice = scoring.score(config, interactions, folder, which, split)
+    scores, choice = scoring.score_checkpoint(config, interactions, folder, which, split)
     warn(f"{folder}: {note}" for note in filter(None, [*choice.notes, choice.missing]))
     which = "best left" if choice.missing else which
     say(display.format_table({f"{interactions.name}, {split} part": {}, f"epoch {scores['epoch']} ({which})": scores}))

@@ -47,10 +47,10 @@ def _values(indptr: np.ndarray, columns: np.ndarray, degree: np.ndarray, dtype) 
 
 def normalized_adjacency_bcoo(train: CSR, num_items: int, dtype=jnp.float32) -> sparse.BCOO:
     """`normalized` as a BCOO [num_nodes, num_nodes] on the device: int32 indices, sorted, unique."""
-    return bcoo(normalized_adjacency(train, num_items, dtype))
+    return to_bcoo(normalized_adjacency(train, num_items, dtype))
 
 
-def bcoo(matrix: scipy.sparse.csr_matrix) -> sparse.BCOO:
+def to_bcoo(matrix: scipy.sparse.csr_matrix) -> sparse.BCOO:
     """A host matrix of sorted, unique entries as BCOO on the device."""
     rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
     indices = jnp.asarray(np.stack([rows, matrix.indices], axis=1))

@@ -19,7 +19,7 @@ from lgcn_jax.training.programs import make_evaluate
 from lgcn_jax.training.setup import Setup, build_setup
 
 
-def score(
+def score_checkpoint(
     config: Config, interactions: Interactions, folder: Path, which: str, split: str
 ) -> tuple[dict[str, Any], selection.CheckpointSelection]:
     """The metrics of a run's 'best' or 'latest' checkpoint on a part of its data set, with epoch and split; and which
@@ -35,12 +35,12 @@ def score(
     return {"epoch": epoch, "split": split} | scores, choice
 
 
-def embeddings(
+def checkpoint_embeddings(
     setup: Setup, interactions: Interactions, folder: Path, which: str = "best"
 ) -> tuple[np.ndarray, selection.CheckpointSelection]:
     """Host: float32[num_nodes, d], the final embeddings of a run's 'best' or 'latest' checkpoint, and which that is."""
     choice, found = _loaded(folder, which, setup, interactions)
-    return setup.final(setup.to_row_order(found.snapshot.state.params)), choice
+    return setup.final_embeddings(setup.to_row_order(found.snapshot.state.params)), choice
 
 
 def _loaded(

@@ -88,4 +88,4 @@ def train(
     with Display(prepared.config, quiet) as shown, Profile(profile) as trace:
         rows, data = prepared.point.rows, prepared.interactions
         result = run_training(folder, prepared.setup, data, ready, rows, shown, trace, request, callbacks)
-    return result, trace.told() if profile else ""
+    return result, trace.summary() if profile else ""

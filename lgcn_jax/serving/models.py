@@ -145,7 +145,7 @@ class Model(Recommender):
             listener = _Memory(shown, request, callbacks)
             result = loop.train(setup, ready, listener)
         best = listener.best if listener.best is not None else result.params
-        return setup.final(best), config, listener.history, result.status
+        return setup.final_embeddings(best), config, listener.history, result.status
 
     def _fit_in_folder(
         self,
@@ -169,7 +169,7 @@ class Model(Recommender):
             result, _ = session.train(folder, prepared, request, quiet, callbacks=(*callbacks, history.append))
             if result["status"] == "failed":
                 raise FloatingPointError(result["error"])
-            table, _ = scoring.embeddings(prepared.setup, interactions, folder)
+            table, _ = scoring.checkpoint_embeddings(prepared.setup, interactions, folder)
         return table, prepared.config, history, result["status"]
 
     @property

@@ -14,7 +14,7 @@ from lgcn_jax.evaluation.ranking import EvaluationTask
 from lgcn_jax.evaluation.scorers import EncoderScorer
 from lgcn_jax.graph.propagation import Adjacency
 from lgcn_jax.sampling import Batch
-from lgcn_jax.training.setup import Setup, require_equal_parts
+from lgcn_jax.training.setup import Setup, require_divisible_batch
 from lgcn_jax.training.state import Snapshot
 from lgcn_jax.training.step import make_gradient, make_update
 
@@ -58,7 +58,7 @@ def _shardings(setup: Setup, like: Snapshot):
 def make_train_steps(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
     """The function of `Programs.block`, not compiled."""
     config, mesh = setup.config, setup.mesh
-    require_equal_parts(config, mesh)
+    require_divisible_batch(config, mesh)
     gradient_of = make_gradient(config, graphdef, setup.num_users, mesh.axis(DATA))
     update = make_update(config)
 

@@ -30,7 +30,7 @@ def setup_on(config, mesh: str, **settings) -> Setup:
 
 def after(setup: Setup, steps: int, block=None):
     """State and totals after some steps of the first epoch; `block`: the program, where it is compiled already."""
-    start = setup.start()
+    start = setup.initial_snapshot()
     indices = setup.mesh.replicate((jax.random.key(7), np.int32(0), np.int32(steps)))
     block = block or compile_block(setup, start)
     return block(start.state, start.totals, setup.adjacency, setup.sampler, *indices)
@@ -38,7 +38,7 @@ def after(setup: Setup, steps: int, block=None):
 
 def with_evaluation(setup: Setup, steps: int):
     """What `after` gives, and all programs."""
-    programs = Programs.compile(setup, setup.start())
+    programs = Programs.compile(setup, setup.initial_snapshot())
     return after(setup, steps, programs.block), programs
 
 
@@ -89,7 +89,7 @@ def test_twenty_steps_that_round_to_bfloat16_are_those_of_one_device(small):
 def test_a_table_travels_over_data_only_where_a_layout_may_give_other_bits(small, monkeypatch, platforms):
     monkeypatch.setattr(BcsrLayout, "DETERMINISTIC", platforms)
     setup = setup_on(small, "data:2", num_layers=1)
-    text = compile_block(setup, setup.start()).as_text()
+    text = compile_block(setup, setup.initial_snapshot()).as_text()
     gathered = [line for line in text.splitlines() if " all-gather(" in line]
     reduced = [line for line in text.splitlines() if " all-reduce(" in line]
     table = f"f32[{setup.order.num_rows},16]"
@@ -111,7 +111,7 @@ def test_every_layout_can_be_cut(small, layout):
         setup_on(small, "data:1", **settings),
     )
     assert [type(block) for block in found.adjacency.layout.blocks] == [propagation.LAYOUTS[layout]] * 2
-    initial = expected.table(expected.fresh().params)
+    initial = expected.table(expected.init_state().params)
     (state, totals), (state_of_one, totals_of_one) = (after(setup, 3) for setup in (found, expected))
     table, table_of_one = found.table(state.params), expected.table(state_of_one.params)
     np.testing.assert_allclose(table, table_of_one, rtol=0, atol=1e-5)
@@ -149,7 +149,7 @@ def test_no_device_holds_the_whole_table_or_graph(small):
             assert leaf.sharding.spec == PER_DEVICE
             assert max(shard.data.size for shard in leaf.addressable_shards) < 0.5 * entries
     one = setup_on(small, "data:1", batch_size=32)
-    before = compile_block(one, one.start()).memory_analysis().temp_size_in_bytes
+    before = compile_block(one, one.initial_snapshot()).memory_analysis().temp_size_in_bytes
     assert programs.block.memory_analysis().temp_size_in_bytes < before
     whole = f"f32[{setup.order.num_rows},16]"
     assert not any(whole in program.as_text() for program in programs)
@@ -167,15 +167,20 @@ def test_rows_are_dealt_so_that_edges_are_balanced(small):
 @pytest.mark.parametrize("mesh", ["data:2", "nodes:3", "data:2,nodes:4"])
 def test_final_embeddings_are_those_of_one_device(small, mesh):
     found, one = (setup_on(small, spec, batch_size=240) for spec in (mesh, "data:1"))
-    np.testing.assert_allclose(found.final(found.fresh().params), one.final(one.fresh().params), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        found.final_embeddings(found.init_state().params),
+        one.final_embeddings(one.init_state().params),
+        rtol=0,
+        atol=1e-6,
+    )
 
 
 @pytest.mark.parametrize("mesh", ["data:1", "data:2", "nodes:3", "data:2,nodes:4"])
 def test_states_go_to_the_order_of_ids_and_back(small, mesh):
     setup = setup_on(small, mesh)
-    state = setup.fresh()
+    state = setup.init_state()
     to_node_order = setup.to_node_order(state)
-    expected = setup_on(small, "data:1", node_order="natural").fresh().params["table"][...]
+    expected = setup_on(small, "data:1", node_order="natural").init_state().params["table"][...]
     np.testing.assert_array_equal(np.asarray(to_node_order.params["table"][...])[: len(expected)], expected)
     back = setup.to_row_order(to_node_order)
     for found, leaf in zip(jax.tree.leaves(back), jax.tree.leaves(state), strict=True):
@@ -241,7 +246,7 @@ def test_ties_go_to_the_lower_id_wherever_the_items_are(small):
     setup, one = setup_on(small, "data:2,nodes:3", batch_size=240), setup_on(small, "data:1")
     sums = []
     for case in (setup, one):
-        params = jax.tree.map(jnp.zeros_like, case.fresh().params)
+        params = jax.tree.map(jnp.zeros_like, case.init_state().params)
         evaluate = jax.jit(make_evaluate(case, case.graphdef()))
         found = evaluate(params, case.adjacency, case.task)
         sums.append(ranking.mean(found, case.task, case.config.evaluation.top_k))

@@ -153,7 +153,7 @@ def test_a_run_stopped_within_an_epoch_goes_on_from_that_step(small, monkeypatch
     expected = loop.fit(setup)
 
     class Impatient(loop.Listener):
-        def stopped(self):
+        def should_stop(self):
             return True
 
     result, stops = loop.fit(setup, Impatient()), 1

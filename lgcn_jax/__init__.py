@@ -17,10 +17,12 @@ from lgcn_jax.version import __version__
 if TYPE_CHECKING:
     from lgcn_jax.data.interactions import Interactions
     from lgcn_jax.data.reading import load, read
+    from lgcn_jax.evaluation.results import EvaluationResult
     from lgcn_jax.serving.models import LightGCN, Model, Popularity, load_model
     from lgcn_jax.serving.recommendations import Recommendations
 
 __all__ = [
+    "EvaluationResult",
     "InputError",
     "Interactions",
     "LightGCN",
@@ -38,6 +40,7 @@ _HOMES = {
     "Interactions": "data.interactions",
     "load": "data.reading",
     "read": "data.reading",
+    "EvaluationResult": "evaluation.results",
     "LightGCN": "serving.models",
     "Model": "serving.models",
     "Popularity": "serving.models",

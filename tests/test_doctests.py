@@ -9,6 +9,7 @@ import lgcn_jax as lg
 
 MODULES = (
     *("lgcn_jax", "lgcn_jax.errors", "lgcn_jax.data.interactions", "lgcn_jax.data.reading"),
+    "lgcn_jax.evaluation.results",
     *("lgcn_jax.serving.models", "lgcn_jax.serving.recommendations"),
 )
 

@@ -80,12 +80,12 @@ def mutated(draw: random.Random, content: bytes) -> bytes:
         place = draw.randint(0, len(changed))
         kind = draw.choice(("flip", "cut", "insert", "double", "remove"))
         if kind == "flip" and place < len(changed):
-            changed[place] ^= 1 << draw.randrange(7 if draw.random() < 0.8 else 8)  # seven keep text what it is
+            changed[place] ^= 1 << draw.randrange(7 if draw.random() < 0.95 else 8)  # seven keep text what it is
         elif kind == "cut":
             del changed[place:]
         elif kind == "insert":
             changed[place:place] = bytes(
-                draw.choices(TELLING if draw.random() < 0.8 else BINARY, k=draw.randint(1, 12))
+                draw.choices(TELLING if draw.random() < 0.9 else BINARY, k=draw.randint(1, 12))
             )
         elif kind == "double":
             changed[place:place] = changed[place : place + draw.randint(1, 20)]
@@ -131,7 +131,7 @@ def reading(draw: random.Random) -> dict[str, object]:
         "strict": (True,),
         "validation_fraction": (0.5,),
     }
-    stated = draw.sample(list(choices), draw.choice((0, 0, 1, 2, 4)))
+    stated = draw.sample(list(choices), draw.choice((0, 0, 0, 1, 3)))
     return {name: draw.choice(choices[name]) for name in stated}
 
 

@@ -16,6 +16,8 @@ from lgcn_jax.cli.command import (
     warn,
     workdir_of,
 )
+from lgcn_jax.cli.details import FLAGS as DETAILS
+from lgcn_jax.cli.details import Details
 from lgcn_jax.cli.flags import given
 from lgcn_jax.config import PARTS
 from lgcn_jax.data import datasets
@@ -38,11 +40,12 @@ def evaluate(values: flags.FlagValues, request: StopRequest) -> int:
         raise InputError("--eval_split", "none", "one of valid, test")
     if bool(model) == bool(values["workdir"].value):
         raise InputError("evaluate", "both" if model else "neither", "either --workdir or --model")
-    return _baseline(values, model, split) if model else _run(values, split)
+    details = Details.of(values)
+    return _baseline(values, model, split, details) if model else _run(values, split, details)
 
 
-def _baseline(values: flags.FlagValues, model: str, split: str) -> int:
-    from lgcn_jax.evaluation import ranking
+def _baseline(values: flags.FlagValues, model: str, split: str, details: Details | None) -> int:
+    from lgcn_jax.evaluation import ranking, results
     from lgcn_jax.evaluation.task import EvaluationTask
     from lgcn_jax.runs import display
     from lgcn_jax.training.setup import check_config
@@ -58,14 +61,17 @@ def _baseline(values: flags.FlagValues, model: str, split: str) -> int:
     config = config_from_flags(given(values, (*DATA, "top_k", "eval_split")))
     interactions = datasets.load(config.data, progress=sys.stderr.isatty())
     check_config(config, interactions)
-    scores = ranking.evaluate(
-        chosen(**own).fit(interactions), EvaluationTask.of(interactions, split), config.evaluation.top_k
-    )
+    scorer, ks = chosen(**own).fit(interactions), config.evaluation.top_k
+    if details is not None:
+        users = details.users(interactions, split)
+        details.show(model, results.evaluate(scorer, interactions, split, ks, users, details.metrics), interactions)
+        return 0
+    scores = ranking.evaluate(scorer, EvaluationTask.of(interactions, split), ks)
     say(display.format_table({f"{interactions.name}, {split} part": {}, model: scores}))
     return 0
 
 
-def _run(values: flags.FlagValues, split: str) -> int:
+def _run(values: flags.FlagValues, split: str, details: Details | None) -> int:
     from lgcn_jax.runs import display, resume, scoring, selection
     from lgcn_jax.training.setup import check_config
 
@@ -83,10 +89,18 @@ def _run(values: flags.FlagValues, split: str) -> int:
     config = config.replace(**stated, **unset, eval_split=split)
     interactions = datasets.load(config.data, progress=sys.stderr.isatty())
     check_config(config, interactions)
-    scores, choice = scoring.score_checkpoint(config, interactions, folder, which, split)
+    where = config, interactions, folder, which, split
+    if details is None:
+        scores, choice = scoring.score_checkpoint(*where)
+        epoch = scores["epoch"]
+    else:
+        found, epoch, choice = scoring.score_in_detail(*where, details.users(interactions, split), details.metrics)
     warn(f"{folder}: {note}" for note in filter(None, [*choice.notes, choice.missing]))
-    which = "best left" if choice.missing else which
-    say(display.format_table({f"{interactions.name}, {split} part": {}, f"epoch {scores['epoch']} ({which})": scores}))
+    label = f"epoch {epoch} ({'best left' if choice.missing else which})"
+    if details is None:
+        say(display.format_table({f"{interactions.name}, {split} part": {}, label: scores}))
+    else:
+        details.show(label, found, interactions)
     return 0
 
 
@@ -102,6 +116,7 @@ COMMAND = Command(
         "workdir": ("", "the folder of the run"),
         "checkpoint": ("best", "which checkpoint of the run: best, latest (default: best)"),
         "model": ("", f"a baseline in place of a run: {', '.join(BASELINES)}"),
+        **DETAILS,
         **PLUGIN,
         **COMPILATION_CACHE,
     },

@@ -93,7 +93,8 @@ def choose(where, names: Sequence[str], headed: bool, settings: DataSettings) ->
     for role in (*needed, "label"):
         if role in places:
             continue
-        found = _usual_place(names, role, set(places.values())) if headed else _first_free(role, places, len(names))
+        taken = {place for other, place in places.items() if other in ("user", "item")}
+        found = _usual_place(names, role, taken) if headed else _first_free(role, places, len(names))
         if found is not None:
             places[role] = found
         elif role in needed:

@@ -104,9 +104,19 @@ def _named(settings: DataSettings, named: NamedDataset, progress: bool) -> Inter
     sources = {part: source for part, source in (("train", named.train), ("test", named.test)) if source}
     paths = {part: find_or_fetch(settings, source, progress) for part, source in sources.items()}
     if named.test is None:
-        return preparation.of_table(settings.dataset, files.read(paths["train"], read_as), settings)
+        found = preparation.of_table(settings.dataset, files.read(paths["train"], read_as), settings)
+        return _with_titles(found, named, settings, progress) if named.items and not settings.item_table else found
     found = preparation.of_parts(settings.dataset, files.read_parts(paths, read_as), settings)
     return dataclasses.replace(found, remarks=())  # of files that are known
+
+
+def _with_titles(found: Interactions, named: NamedDataset, settings: DataSettings, progress: bool) -> Interactions:
+    """With the titles that are published beside the data; without them where they cannot be had, which is told."""
+    try:
+        path = find_or_fetch(settings, named.items, progress)
+    except InputError as error:
+        return dataclasses.replace(found, remarks=(*found.remarks, f"items are shown without titles: {error}"))
+    return preparation.titled(found, dataclasses.replace(settings, item_table=str(path)))
 
 
 def _from_path(settings: DataSettings, progress: bool) -> Interactions:

@@ -56,12 +56,20 @@ def of(source: Source, settings: DataSettings) -> Dialect:
       InputError: it holds nothing, is no text, or could be read in two ways.
     """
     sample, skipped, comments = _sample(source, settings)
+    found = dataclasses.replace(_chosen(sample, settings), skipped=skipped, comments=comments)
+    if not comments:
+        return found
+    remark = f"{comments} lines before the events that open with # or % are taken for comments"
+    return dataclasses.replace(found, remarks=(remark, *found.remarks))
+
+
+def _chosen(sample: _Sample, settings: DataSettings) -> Dialect:
     if settings.format == "jsonl" or (settings.format == "auto" and sample.lines[0].lstrip().startswith("{")):
         return Dialect("jsonl")
     delimiter = DELIMITERS.get(settings.delimiter, settings.delimiter) or _delimiter(sample.lines[0])
     if settings.format in ("adjacency", "counts"):
-        return Dialect(settings.format, delimiter, skipped=skipped)
-    table = dataclasses.replace(_table(sample, settings, delimiter), skipped=skipped, comments=comments)
+        return Dialect(settings.format, delimiter)
+    table = _table(sample, settings, delimiter)
     if settings.format == "pairs" or table.headed or delimiter not in (" ", "\t"):
         return table
     return _numbers(sample, table)

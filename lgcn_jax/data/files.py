@@ -40,7 +40,8 @@ def read(path: str | os.PathLike, settings: DataSettings, progress: bool = False
         return _remarking(made, *found.remarks)
     if found.format == "jsonl":
         return _of_table(*tables.read_jsonl(source, tables.chooser_of(settings)), source, settings)
-    return _of_table(*tables.read_text(source, settings, found, tables.chooser_of(settings)), source, settings)
+    table, columns = tables.read_text(source, settings, found, tables.chooser_of(settings))
+    return _remarking(_of_table(table, columns, source, settings), *found.remarks)
 
 
 def of_frame(frame: Any, where: str, settings: DataSettings) -> Events:

@@ -34,11 +34,18 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class NamedDataset:
-    """A published data set: a file for each part, or one file that is split here, and the format of all of them."""
+    """A published data set.
+
+    Attributes:
+      format: of the files of its parts.
+      train, test: the file of each part; without the latter, the former is split here.
+      items: a table of the items' titles, where there is one.
+    """
 
     format: str
     train: Source
     test: Source | None = None
+    items: Source | None = None
 
 
 def find_or_fetch(settings: DataSettings, source: Source, progress: bool) -> Path:
@@ -125,11 +132,11 @@ def _from_url(name: str):
 
 _RECBOLE = "recbole==1.2.1"
 _RECBOLE_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
-_RECBOLE_MEMBER = "recbole/dataset_example/ml-100k/ml-100k.inter"
+_RECBOLE_FOLDER = "recbole/dataset_example/ml-100k"
 
 
 def _from_wheel(source: Source, target: Path, progress: bool) -> None:
-    """Takes the one member out of RecBole's wheel, which pip brings from wherever it is set up to find packages."""
+    """Takes the file out of RecBole's wheel, which pip brings from wherever it is set up to find packages."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--disable-pip-version-check", "--progress-bar", "on" if progress else "off"]
     command += ["--dest", str(target.parent), _RECBOLE]
@@ -141,7 +148,7 @@ def _from_wheel(source: Source, target: Path, progress: bool) -> None:
     pinned = Source(wheel.name, f"sha256:{_RECBOLE_SHA256}", _from_wheel)
     _verify(wheel, pinned, described_as=f"the wheel of {_RECBOLE}")
     with zipfile.ZipFile(wheel) as archive:
-        target.write_bytes(archive.read(_RECBOLE_MEMBER))
+        target.write_bytes(archive.read(f"{_RECBOLE_FOLDER}/{source.file}"))
 
 
 def _lightgcn(name: str, file_format: str, train: tuple[str, str], test: tuple[str, str]) -> NamedDataset:
@@ -179,6 +186,11 @@ NAMED = {
         Source(
             "ml-100k.inter",
             "sha256:4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
+            _from_wheel,
+        ),
+        items=Source(
+            "ml-100k.item",
+            "sha256:51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532",
             _from_wheel,
         ),
     ),

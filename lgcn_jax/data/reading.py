@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import scipy.sparse
@@ -70,7 +70,7 @@ def read(
       source: all events, or with `test` those of the train part. One of
         a path: a table of text, parquet, Arrow or jsonl, lists of items, or a folder with a file for each part;
         a list of paths of tables;
-        a frame of pandas, polars or Arrow;
+        a frame of pandas, polars or Arrow, or a dict of arrays, with columns as a file has;
         a tuple (users, items) of arrays, an array of shape [n, 2], or a list of pairs;
         a scipy sparse matrix of users x items, whose row and column numbers are the ids.
       test, valid: the other parts, of the same kinds; not beside paths.
@@ -89,7 +89,7 @@ def read(
       InputError: it cannot be read, or could be read in two ways.
     """
     columns = zip(_COLUMNS, (user, item, rating, time, label, weight), strict=True)
-    stated = {f"{role}_col": str(column) for role, column in columns if column != ""}
+    stated: dict[str, Any] = {f"{role}_col": str(column) for role, column in columns if column != ""}
     stated |= {"split": split, "test_fraction": test_fraction, "min_test_items": min_test_items}
     stated |= {"validation_fraction": validation_fraction, "data_seed": seed}
     stated |= settings
@@ -115,7 +115,7 @@ def _of_parts(name: str, found: dict[str, Events], settings: DataSettings) -> In
     return preparation.of_parts(name, found, settings)
 
 
-def _is_path(source: Any) -> bool:
+def _is_path(source: Any) -> TypeGuard[str | Path]:
     return isinstance(source, str | Path)
 
 
@@ -127,9 +127,9 @@ def _is_paths(source: Any) -> bool:
 
 
 def _absolute(source: str | Path | Sequence[str | Path]) -> str:
-    paths = [source] if _is_path(source) else source
-    if _is_path(source) and not Path(str(source)).expanduser().exists():
-        paths = str(source).split(",")
+    paths: Sequence[str | Path] = (
+        datasets.paths_of(str(Path(source).expanduser())) if isinstance(source, str | Path) else source
+    )
     return ",".join(str(Path(path).expanduser().absolute()) for path in paths)
 
 

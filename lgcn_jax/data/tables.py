@@ -238,15 +238,13 @@ def read_columnar(source: Source, chooser: Chooser) -> tuple[pa.Table, Columns]:
 
 
 def of_frame(frame: Any, where: str, chooser: Chooser) -> tuple[pa.Table, Columns]:
-    """The needed columns of an Arrow table, or of a frame that can be had as one (pandas, polars, ...).
+    """The needed columns of a frame of Arrow, pandas, polars or another library, or of a dict of arrays.
 
     Raises:
       InputError: it cannot.
     """
     try:
-        if isinstance(frame, pa.Table | pa.RecordBatch):
-            table = pa.table(frame) if isinstance(frame, pa.Table) else pa.Table.from_batches([frame])
-        elif hasattr(frame, "__arrow_c_stream__"):
+        if isinstance(frame, dict) or hasattr(frame, "__arrow_c_stream__"):
             table = pa.table(frame)
         else:
             from pyarrow import interchange
@@ -259,8 +257,8 @@ def of_frame(frame: Any, where: str, chooser: Chooser) -> tuple[pa.Table, Column
 
 
 def is_frame(source: Any) -> bool:
-    """Whether an object is a table of another library."""
-    return hasattr(source, "__arrow_c_stream__") or hasattr(source, "__dataframe__")
+    """Whether an object is a table: of another library, or columns by name."""
+    return isinstance(source, dict) or hasattr(source, "__arrow_c_stream__") or hasattr(source, "__dataframe__")
 
 
 def is_columnar(source: Source, settings: DataSettings) -> bool:

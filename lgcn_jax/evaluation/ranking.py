@@ -41,19 +41,28 @@ def chunk_sums(scorer: Scorer, task: EvaluationTask, ks: tuple[int, ...]) -> jax
     """float[chunks, len(ks) * 3]: the sum of every metric over the users of each chunk, of all devices."""
 
     def chunk(number):
-        ranked = recommend(scorer, task, number, max(ks))
-        row = number * task.users.shape[1] + jnp.arange(task.users.shape[1], dtype=jnp.int32)
-        hits = csr.contains(task.relevant, jnp.broadcast_to(row[:, None], ranked.shape), ranked)
-        relevant = task.relevant.indptr[row + 1] - task.relevant.indptr[row]
+        _, hits, relevant = ranked_hits(scorer, task, number, max(ks))
         return jnp.stack([metric.sum() for k in ks for metric in metrics.top_k(hits, relevant, k)])
 
     sums = jax.lax.map(chunk, jnp.arange(task.users.shape[0], dtype=jnp.int32))
     return sums if task.axes[0] is None else jax.lax.all_gather(sums, task.axes[0], tiled=True)
 
 
+def ranked_hits(
+    scorer: Scorer, task: EvaluationTask, number: jax.Array, k: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Of each user of chunk `number`: the recommended items, int32[chunk_size, k], which of them are relevant,
+    bool[chunk_size, k], and how many items are, int32[chunk_size]."""
+    ranked = recommend(scorer, task, number, k)
+    row = number * task.users.shape[1] + jnp.arange(task.users.shape[1], dtype=jnp.int32)
+    hits = csr.contains(task.relevant, jnp.broadcast_to(row[:, None], ranked.shape), ranked)
+    return ranked, hits, task.relevant.indptr[row + 1] - task.relevant.indptr[row]
+
+
 def recommend(scorer: Scorer, task: EvaluationTask, number: jax.Array, k: int) -> jax.Array:
     """int32[chunk_size, k]: the best items of each user of chunk `number`, seen ones masked with -inf.
 
+    An item with a score of -inf is never recommended: num_items stands in such places, at the end of a list.
     `lax.top_k` is exact, and a tie goes to the lower item id (a zero of either sign is a tie where items are cut).
     """
     scores = scorer.scores(task.users[number])
@@ -63,13 +72,16 @@ def recommend(scorer: Scorer, task: EvaluationTask, number: jax.Array, k: int) -
     row = jnp.where(start + jnp.arange(task.width, dtype=jnp.int32) < stop, row, scores.shape[0])
     scores = scores.at[row, item].set(-jnp.inf, mode="drop")
     if task.items is None:
-        return jax.lax.top_k(scores, k)[1]
-    scores = jnp.where(task.items < task.num_items, scores, -jnp.inf)
-    best, place = jax.lax.top_k(scores, min(k, scores.shape[1]))
-    return _merged(best, task.items[place], task.axes[1])[:, :k]
+        best, items = jax.lax.top_k(scores, k)
+    else:
+        scores = jnp.where(task.items < task.num_items, scores, -jnp.inf)
+        best, place = jax.lax.top_k(scores, min(k, scores.shape[1]))
+        best, items = (part[:, :k] for part in _merged(best, task.items[place], task.axes[1]))
+    return jnp.where(best > -jnp.inf, items, task.num_items)
 
 
-def _merged(scores: jax.Array, items: jax.Array, axis: str) -> jax.Array:
-    """int32[users, all]: the items of all devices of the axis, best first, and the lower id first in a tie."""
+def _merged(scores: jax.Array, items: jax.Array, axis: str) -> tuple[jax.Array, jax.Array]:
+    """[users, all]: scores and items of all devices of the axis, best first, and the lower id first in a tie."""
     scores, items = (jax.lax.all_gather(part, axis, axis=1, tiled=True) for part in (scores, items))
-    return jax.lax.sort((-scores, items), dimension=1, num_keys=2)[1]
+    scores, items = jax.lax.sort((-scores, items), dimension=1, num_keys=2)
+    return -scores, items

@@ -45,9 +45,24 @@ class EvaluationTask:
     axes: tuple[str | None, str | None] = static()
 
     @classmethod
-    def of(cls, interactions: Interactions, split: str, chunk_elements: int = CHUNK_ELEMENTS) -> "EvaluationTask":
-        """The task of ranking all items for every user with an item in `split` ('valid' or 'test'), on one device."""
-        return jax.device_put(shard_evaluation_tasks(interactions, split, chunk_elements)[0][0])
+    def of(
+        cls,
+        interactions: Interactions,
+        split: str,
+        chunk_elements: int = CHUNK_ELEMENTS,
+        users: np.ndarray | None = None,
+    ) -> "EvaluationTask":
+        """The task of ranking all items for every user with an item in `split` ('valid' or 'test'), on one device.
+
+        `users` are the numbers of the only ones that count; None: all.
+        """
+        return jax.device_put(shard_evaluation_tasks(interactions, split, chunk_elements, users=users)[0][0])
+
+
+def evaluated_users(interactions: Interactions, split: str, users: np.ndarray | None = None) -> np.ndarray:
+    """Host: int32[n], ascending: the users, or those of `users`, who have an item in the part, each once."""
+    have = np.flatnonzero(csr.degrees(interactions.part(split))).astype(np.int32)
+    return have if users is None else have[np.isin(have, users)]
 
 
 def shard_evaluation_tasks(
@@ -58,6 +73,7 @@ def shard_evaluation_tasks(
     owners: np.ndarray | None = None,
     node_shards: int = 1,
     axes: tuple[str | None, str | None] = (None, None),
+    users: np.ndarray | None = None,
 ) -> list[list[EvaluationTask]]:
     """Host: a task's part of each place on the axes `data` and `nodes`, of NumPy arrays of the same shapes for all.
 
@@ -69,8 +85,9 @@ def shard_evaluation_tasks(
       owners: int[num_items], the place on the axis `nodes` that ranks each item; None: one place ranks all.
       node_shards: places on the axis `nodes`, of which some may have no item.
       axes: names of the axes, None for one with a single place.
+      users: int[m], numbers of the only users that count; None: all.
     """
-    users = np.flatnonzero(csr.degrees(interactions.part(split))).astype(np.int32)
+    users = evaluated_users(interactions, split, users)
     ranked = interactions.num_items if owners is None else int(np.bincount(owners).max())
     size = int(np.clip(chunk_elements // ranked, 1, max(-(-len(users) // data_shards), 1)))
     chunks = -(-len(users) // (size * data_shards))

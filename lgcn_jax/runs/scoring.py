@@ -1,6 +1,6 @@
 """The metrics of a run's checkpoint on a part of its data set."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.devices import processes
 from lgcn_jax.errors import InputError
-from lgcn_jax.evaluation import ranking
+from lgcn_jax.evaluation import details, metrics, ranking, results
+from lgcn_jax.evaluation.results import EvaluationResult
 from lgcn_jax.runs import checkpoint, integrity, selection
 from lgcn_jax.runs.integrity import DamagedError
 from lgcn_jax.runs.resume import require_same_dataset, stored_settings
@@ -25,14 +26,40 @@ def score_checkpoint(
     """The metrics of a run's 'best' or 'latest' checkpoint on a part of its data set, with epoch and split; and which
     checkpoint that is, with what was lost where it is not the very one that was asked for."""
     setup = build_setup(config.replace(eval_split=split), interactions, trains=False)
+    sums, epoch, choice = _measured(setup, interactions, folder, which, ranking.chunk_sums)
+    scores = ranking.mean(sums, setup.task, config.evaluation.top_k)
+    return {"epoch": epoch, "split": split} | scores, choice
+
+
+def score_in_detail(
+    config: Config,
+    interactions: Interactions,
+    folder: Path,
+    which: str,
+    split: str,
+    users: np.ndarray | None = None,
+    wanted: Sequence[str] = metrics.NAMES,
+) -> tuple[EvaluationResult, int, selection.CheckpointSelection]:
+    """As `score`, with everything that `results.evaluate` finds, of which see `users` and `wanted`; and the epoch."""
+    results.require_metrics(wanted, "metrics")
+    results.require_users(interactions, split, users, "users")
+    setup = build_setup(config.replace(eval_split=split), interactions, trains=False, users=users)
+    found, epoch, choice = _measured(setup, interactions, folder, which, details.chunk_details)
+    ks = config.evaluation.top_k
+    return results.result_of(found, interactions, split, ks, users, wanted), epoch, choice
+
+
+def _measured(
+    setup: Setup, interactions: Interactions, folder: Path, which: str, measure: Callable
+) -> tuple[Any, int, selection.CheckpointSelection]:
+    """On the host, what `measure` finds of a run's 'best' or 'latest' checkpoint; its epoch, and which that is."""
     choice, found = _loaded(folder, which, setup, interactions)
     epoch = found.snapshot.progress.epoch
     with processes.waiting("at the scoring of a checkpoint"):
         params = setup.to_row_order(found.snapshot.state.params)
         del found  # the optimizer's state
-        sums = jax.jit(make_evaluate(setup, setup.graphdef()))(params, setup.adjacency, setup.task)
-        scores = ranking.mean(sums, setup.task, config.evaluation.top_k)
-    return {"epoch": epoch, "split": split} | scores, choice
+        measured = jax.jit(make_evaluate(setup, setup.graphdef(), measure))(params, setup.adjacency, setup.task)
+        return jax.device_get(measured), epoch, choice
 
 
 def checkpoint_embeddings(

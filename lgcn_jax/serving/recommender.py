@@ -1,8 +1,8 @@
 """What every fitted model can do, whatever made it: recommend and be evaluated, in raw ids."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -10,9 +10,10 @@ from lgcn_jax.data.csr import CSR
 from lgcn_jax.data.ids import positions
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.errors import InputError
-from lgcn_jax.evaluation import ranking
+from lgcn_jax.evaluation import metrics as metrics_of_lists
+from lgcn_jax.evaluation import results
+from lgcn_jax.evaluation.results import EvaluationResult
 from lgcn_jax.evaluation.scorers import Scorer
-from lgcn_jax.evaluation.task import EvaluationTask
 from lgcn_jax.serving import storage, topk
 from lgcn_jax.serving.recommendations import Recommendations
 from lgcn_jax.system import paths
@@ -72,9 +73,40 @@ class Recommender:
         found, scores = topk.best_items(self.scorer, numbers, self._seen if exclude_seen else None, allowed, k)
         return Recommendations(self.users[numbers], self.items[found], scores)
 
+    @overload
     def evaluate(
-        self, interactions: Interactions, split: str = "test", k: int | tuple[int, ...] = 20
-    ) -> dict[str, float]:
+        self,
+        interactions: Interactions,
+        split: str = ...,
+        k: int | tuple[int, ...] = ...,
+        *,
+        metrics: Sequence[str] = ...,
+        users: Any = ...,
+        per_user: Literal[False] = ...,
+    ) -> dict[str, float]: ...
+
+    @overload
+    def evaluate(
+        self,
+        interactions: Interactions,
+        split: str = ...,
+        k: int | tuple[int, ...] = ...,
+        *,
+        metrics: Sequence[str] = ...,
+        users: Any = ...,
+        per_user: Literal[True],
+    ) -> EvaluationResult: ...
+
+    def evaluate(
+        self,
+        interactions: Interactions,
+        split: str = "test",
+        k: int | tuple[int, ...] = 20,
+        *,
+        metrics: Sequence[str] = metrics_of_lists.NAMES,
+        users: Any = None,
+        per_user: bool = False,
+    ) -> dict[str, float] | EvaluationResult:
         """{'precision@k': .., 'recall@k': .., 'ndcg@k': ..}, means over the users with an item in the part.
 
         All items are ranked but those of earlier parts.
@@ -83,9 +115,13 @@ class Recommender:
           interactions: a data set with the users and items that the model was fitted on.
           split: 'test' or 'valid'.
           k: one list length or several.
+          metrics: of each user precision, recall, ndcg, mrr, hit_rate, map; of all lists together coverage, novelty,
+            average_popularity, gini.
+          users: raw ids of the only users that count; None: all.
+          per_user: whether the answer is an `EvaluationResult`, which has the metrics of each user, and groups.
 
         Raises:
-          InputError: other users or items, an empty part, or a `k` out of range.
+          InputError: other users or items, an empty part, a `k` out of range, an unknown metric, or unknown users.
         """
         self._require_fitted()
         require_interactions(interactions)
@@ -98,7 +134,10 @@ class Recommender:
             raise InputError("interactions", found, f"the {len(self.users)} and {len(self.items)} of the model")
         if not interactions.part(split).nnz:
             raise InputError("split", f"{split}, which is empty", "a part with a pair")
-        return ranking.evaluate(self.scorer, EvaluationTask.of(interactions, split), ks)
+        numbers = None if users is None else positions(users, self.users, "users")
+        if per_user:
+            return results.evaluate(self.scorer, interactions, split, ks, numbers, metrics)
+        return results.means(self.scorer, interactions, split, ks, numbers, metrics)
 
     def save(self, folder: str | Path) -> None:
         """Writes the model into a folder that does not exist yet, or holds a model; see `load_model`.

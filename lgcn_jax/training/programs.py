@@ -1,5 +1,6 @@
 """The compiled programs of a run: a block of steps, and an evaluation."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -87,16 +88,21 @@ def _local(batch: Batch, axis: str | None) -> Batch:
     return cut if shared is None else cut._replace(negative=shared)
 
 
-def make_evaluate(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
-    """The function of `Programs.evaluate`, not compiled."""
+def make_evaluate(setup: Setup, graphdef: nnx.GraphDef, measure: Callable = ranking.chunk_sums) -> Callable:
+    """The function of `Programs.evaluate`, not compiled; `measure` is what is made of (scorer, task, list lengths)."""
     mesh, ks = setup.mesh, setup.config.evaluation.top_k
 
     def evaluate(params, adjacency: Adjacency, task: EvaluationTask):
         scorer = make_encoder_scorer(graphdef, params, adjacency, task, setup.num_users)
         wrong = psum((~jnp.isfinite(scorer.final).all()).astype(jnp.int32), mesh.axis(NODES))
-        return jnp.where(wrong == 0, ranking.chunk_sums(scorer, task, ks), jnp.nan)
+        return jax.tree.map(functools.partial(_nan_where, wrong != 0), measure(scorer, task, ks))
 
     return mesh.shard_map(evaluate, (ROWS, PER_DEVICE, PER_DEVICE), WHOLE)
+
+
+def _nan_where(wrong: jax.Array, found: jax.Array) -> jax.Array:
+    """What was found; NaN, of counts 0, where the model is wrong."""
+    return jnp.where(wrong, jnp.nan if jnp.issubdtype(found.dtype, jnp.inexact) else 0, found)
 
 
 def make_encoder_scorer(

@@ -174,8 +174,12 @@ def require_divisible_batch(config: Config, mesh: Mesh) -> None:
         raise InputError("--batch_size", config.training.batch_size, expected)
 
 
-def build_setup(config: Config, interactions: Interactions, *, trains: bool = True) -> Setup:
+def build_setup(
+    config: Config, interactions: Interactions, *, trains: bool = True, users: np.ndarray | None = None
+) -> Setup:
     """Puts graph, sampler and evaluation task on the devices; no sampler where nothing `trains`.
+
+    `users` are the numbers of the only users that are evaluated; None: all.
 
     Raises:
       InputError: the platform or the data set lacks what the settings ask for, there are too few devices, or a batch
@@ -195,7 +199,7 @@ def build_setup(config: Config, interactions: Interactions, *, trains: bool = Tr
         order=placed,
         adjacency=adjacency,
         sampler=_sampler(config, mesh, interactions, owners) if trains else None,
-        task=_task(config, mesh, interactions, owners),
+        task=_task(config, mesh, interactions, owners, users),
     )
 
 
@@ -236,12 +240,14 @@ def _sampler(config: Config, mesh: Mesh, interactions: Interactions, owners: np.
         raise InputError("--dataset", str(error), "a user with both") from None
 
 
-def _task(config: Config, mesh: Mesh, interactions: Interactions, owners: np.ndarray | None) -> EvaluationTask | None:
+def _task(
+    config: Config, mesh: Mesh, interactions: Interactions, owners: np.ndarray | None, users: np.ndarray | None
+) -> EvaluationTask | None:
     if config.evaluation.eval_split == "none":
         return None
     if owners is not None:
         owners = owners[interactions.num_users :]
     axes = mesh.axis(DATA), mesh.axis(NODES)
-    cut = {"data_shards": mesh.data, "owners": owners, "node_shards": mesh.nodes, "axes": axes}
+    cut = {"data_shards": mesh.data, "owners": owners, "node_shards": mesh.nodes, "axes": axes, "users": users}
     parts = task.shard_evaluation_tasks(interactions, config.evaluation.eval_split, **cut)
     return mesh.make_sharded(lambda data, nodes: parts[data][nodes])

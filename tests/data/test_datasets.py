@@ -132,10 +132,11 @@ def test_a_file_that_differs_by_its_line_ends_alone_is_told_so(tmp_path):
         named._verify(tmp_path / "file", named.Source("file", sha256(b"1 2\n3 4\n"), None))
 
 
-def wheel(content: bytes) -> bytes:
+def wheel(content: bytes, titles: bytes = b"") -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(named._RECBOLE_MEMBER, content)
+        archive.writestr(f"{named._RECBOLE_FOLDER}/ml-100k.inter", content)
+        archive.writestr(f"{named._RECBOLE_FOLDER}/ml-100k.item", titles)
         archive.writestr("../../escape.txt", b"never unpacked")
     return buffer.getvalue()
 
@@ -159,6 +160,24 @@ def test_a_member_is_taken_out_of_a_wheel(tmp_path, monkeypatch):
     found = datasets.load(DataSettings(dataset="ml-100k", data_dir=str(tmp_path)))
     assert (found.train.nnz, found.test.nnz) == (40, 10)
     assert [path.name for path in tmp_path.rglob("*")] == ["ml-100k", "ml-100k.inter"]
+
+
+def test_titles_come_beside_the_data_where_they_can_be_had(tmp_path, monkeypatch):
+    films = b"item_id:token\tmovie_title:token_seq\n" + b"".join(b"%d\tFilm %d\n" % (n, n) for n in range(50))
+    pip_brings(monkeypatch, wheel(INTER, films))
+    monkeypatch.setattr(named, "_RECBOLE_SHA256", hashlib.sha256(wheel(INTER, films)).hexdigest())
+    sources = [
+        named.Source(f"ml-100k.{kind}", sha256(content), named._from_wheel)
+        for kind, content in (("inter", INTER), ("item", films))
+    ]
+    monkeypatch.setitem(named.NAMED, "ml-100k", named.NamedDataset("pairs", sources[0], items=sources[1]))
+    settings = DataSettings(dataset="ml-100k", data_dir=str(tmp_path))
+    assert datasets.load(settings).item_titles.tolist() == [f"Film {n}" for n in range(50)]
+    (tmp_path / "ml-100k" / "ml-100k.item").unlink()
+    monkeypatch.setattr(named, "_RECBOLE_SHA256", "0" * 64)
+    found = datasets.load(settings)
+    assert (found.item_titles, found.train.nnz) == (None, 40)
+    assert found.remarks[-1].startswith("items are shown without titles: the wheel of recbole==1.2.1: found sha256")
 
 
 def test_a_wheel_with_another_hash_is_not_opened(tmp_path, monkeypatch):

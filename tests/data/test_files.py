@@ -119,6 +119,12 @@ def test_the_format_is_told_from_the_content(tmp_path, text, expected):
     assert rows(read(tmp_path, text)) == expected
 
 
+def test_comments_are_told(tmp_path):
+    found = read(tmp_path, "% a comment\n\n# another\n1,2\n4,5\n#7,8\n")
+    assert found.remarks[0] == "2 lines before the events that open with # or % are taken for comments"
+    assert rows(found)[-1] == ("#7", 8)
+
+
 def test_the_first_file_of_a_data_set_decides_the_format_of_all(tmp_path):
     """A leave-one-out test file has each user once, and alone it would be read as an adjacency list."""
     (tmp_path / "train.txt").write_text("1 10 5 881\n1 11 4 882\n2 10 3 883\n")

@@ -45,3 +45,45 @@ def test_users_are_independent():
     np.testing.assert_allclose(precision, [1 / 2, 1 / 2, 0])
     np.testing.assert_allclose(recall, [1, 1 / 2, 0])
     np.testing.assert_allclose(ndcg, [1, 1 / log2(3) / (1 + 1 / log2(3)), 0], rtol=1e-6)
+
+
+def one(metric, hits, *arguments) -> float:
+    """A metric of one user; `arguments` are how many items are relevant, where it takes that, and k."""
+    *relevant, k = arguments
+    return float(metric(jnp.asarray([hits], bool), *(jnp.asarray([each], jnp.int32) for each in relevant), k)[0])
+
+
+def test_the_reciprocal_rank_is_that_of_the_first_hit():
+    assert one(metrics.reciprocal_rank, [0, 1, 1], 3) == pytest.approx(1 / 2)
+    assert one(metrics.reciprocal_rank, [0, 0, 1], 2) == 0
+    assert one(metrics.reciprocal_rank, [1, 0, 1], 3) == 1
+
+
+def test_the_hit_rate_is_1_from_one_hit_on():
+    assert one(metrics.hit_rate, [0, 1, 1], 3) == 1
+    assert one(metrics.hit_rate, [0, 0, 1], 2) == 0
+
+
+def test_average_precision_adds_the_precision_at_each_hit():
+    assert one(metrics.average_precision, [1, 0, 1, 0], 3, 4) == pytest.approx(1 / 3 * (1 / 1 + 2 / 3))
+    assert one(metrics.average_precision, [1, 0, 1, 0], 3, 2) == pytest.approx(1 / 2 * (1 / 1))
+
+
+def test_average_precision_is_1_for_a_full_list_of_a_user_with_more_relevant_items():
+    # Six relevant items, two places; trec_eval would say 1/6 * (1/1 + 2/2).
+    assert one(metrics.average_precision, [1, 1, 1], 6, 2) == 1
+
+
+def test_all_metrics_of_a_user_are_0_without_hits_or_relevant_items():
+    for hits, relevant in (([0, 0], 3), ([0, 0], 0)):
+        found = metrics.of_users(jnp.asarray([hits], bool), jnp.asarray([relevant], jnp.int32), 2)
+        assert [float(value[0]) for value in found] == [0] * len(metrics.PER_USER)
+
+
+def test_the_metrics_of_users_stand_in_the_order_of_their_names():
+    hits, relevant = jnp.asarray([[0, 1, 1]], bool), jnp.asarray([3], jnp.int32)
+    found = dict(zip(metrics.PER_USER, (float(value[0]) for value in metrics.of_users(hits, relevant, 3)), strict=True))
+    gain, ideal = 1 / log2(3) + 1 / log2(4), 1 / log2(2) + 1 / log2(3) + 1 / log2(4)
+    expected = {"precision": 2 / 3, "recall": 2 / 3, "ndcg": gain / ideal}
+    expected |= {"mrr": 1 / 2, "hit_rate": 1, "map": 1 / 3 * (1 / 2 + 2 / 3)}
+    assert found == pytest.approx(expected)

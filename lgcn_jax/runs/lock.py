@@ -13,7 +13,8 @@ from pathlib import Path
 import filelock
 
 from lgcn_jax.errors import InputError
-from lgcn_jax.system import ending, files, paths
+from lgcn_jax.system import ending, paths
+from lgcn_jax.system.files import write
 
 NAME, OWNER = ".lock", ".owner"  # what is locked, which others cannot read everywhere, and who did so
 
@@ -89,7 +90,7 @@ def _sign(folder: Path) -> None:
     """Writes who holds the lock."""
     signature = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
     try:
-        files.write(folder / OWNER, json.dumps(signature).encode())
+        write(folder / OWNER, json.dumps(signature).encode())
     except OSError as error:
         raise _not_writable(folder, error) from None
 

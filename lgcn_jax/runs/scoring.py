@@ -40,7 +40,7 @@ def score_in_detail(
     users: np.ndarray | None = None,
     wanted: Sequence[str] = metrics.NAMES,
 ) -> tuple[EvaluationResult, int, selection.CheckpointSelection]:
-    """As `score_checkpoint`, with everything that `results.evaluate` finds, of which see `users` and `wanted`; and the epoch."""
+    """As `score_checkpoint`, with all that `results.evaluate` finds, which explains its arguments; and the epoch."""
     results.require_metrics(wanted, "metrics")
     results.require_users(interactions, split, users, "users")
     setup = build_setup(config.replace(eval_split=split), interactions, trains=False, users=users)

@@ -143,7 +143,7 @@ def outcome_of_stopped(folder):
 def evaluated(folder, which, split="test") -> float:
     """recall@5 of a checkpoint."""
     config = resume.stored_settings(folder)
-    return run.score(config, datasets.load(config.data), folder, which, split)[0]["recall@5"]
+    return run.score_checkpoint(config, datasets.load(config.data), folder, which, split)[0]["recall@5"]
 
 
 def test_a_run_stopped_within_an_epoch_goes_on_from_that_step(small, monkeypatch):

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from lgcn_jax.data.interactions import Interactions
     from lgcn_jax.data.reading import load, read
     from lgcn_jax.evaluation.results import EvaluationResult
-    from lgcn_jax.serving.models import LightGCN, Model, Popularity, load_model
-    from lgcn_jax.serving.recommendations import Recommendations
+    from lgcn_jax.serving.loading import load_model
+    from lgcn_jax.serving.models import LightGCN, Model, Popularity
+    from lgcn_jax.serving.recommendations import Neighbors, Recommendations
 
 __all__ = [
     "EvaluationResult",
@@ -27,6 +28,7 @@ __all__ = [
     "Interactions",
     "LightGCN",
     "Model",
+    "Neighbors",
     "Popularity",
     "Recommendations",
     "WriteError",
@@ -44,7 +46,8 @@ _HOMES = {
     "LightGCN": "serving.models",
     "Model": "serving.models",
     "Popularity": "serving.models",
-    "load_model": "serving.models",
+    "load_model": "serving.loading",
+    "Neighbors": "serving.recommendations",
     "Recommendations": "serving.recommendations",
 }
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lgcn_jax.baselines.baseline import Baseline
 from lgcn_jax.data import csr
@@ -29,3 +30,12 @@ class ItemScores:
     def scores(self, users: jax.Array) -> jax.Array:
         """float32[len(users), num_items]."""
         return jnp.broadcast_to(self.items, (users.shape[0], self.items.shape[0]))
+
+    def of_items(self, items: np.ndarray) -> "ItemScores":
+        """The scorer of these items alone."""
+        return ItemScores(self.items[items])
+
+    def pair_scores(self, users: jax.Array, items: jax.Array) -> jax.Array:
+        """float32[n]: the score of each pair."""
+        del users
+        return self.items[items]

@@ -1,5 +1,6 @@
 """What every command is made of: its flags, how they are read, and how text goes out."""
 
+import contextlib
 import dataclasses
 import difflib
 import importlib
@@ -22,6 +23,7 @@ from lgcn_jax.system import paths
 from lgcn_jax.system.signals import StopRequest
 
 DATA = tuple(fields(DataSettings))
+PATHS = ("data_dir", "item_table", "user_table", "warm_start")
 COMPILATION_CACHE = {
     "compilation_cache": ("", "a folder that keeps compiled programs for the next run (default: none)"),
 }
@@ -32,7 +34,7 @@ PLUGIN = {"plugin": ("", "modules that register more losses, models, samplers or
 class Command:
     """A command: its function, one line about it, the settings it takes as flags, and flags of its own.
 
-    Flags of its own are {name: (default, help)}; a default of False makes an on/off flag, any other a text. Settings
+    Flags of its own are {name: (default, help)}, of the type of the default: on/off, an integer or a text. Settings
     are chosen when plugins have registered theirs. `parts` have the settings; `texts` are help texts that differ from
     those of the settings.
     """
@@ -40,7 +42,7 @@ class Command:
     function: Callable[[flags.FlagValues, StopRequest], int]
     summary: str
     settings: Callable[[], tuple[str, ...]] = tuple
-    own: dict[str, tuple[str | bool, str]] = dataclasses.field(default_factory=dict)
+    own: dict[str, tuple[str | bool | int, str]] = dataclasses.field(default_factory=dict)
     parts: dict[str, Any] = dataclasses.field(default_factory=lambda: PARTS)
     texts: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -86,8 +88,11 @@ def define(command: Command) -> flags.FlagValues:
     for name, (default, text) in command.own.items():
         if name in values:
             raise InputError(f"--{name}", "a setting of a plugin", "another name, since the command has such a flag")
-        kind = flags.DEFINE_boolean if default is False else flags.DEFINE_string
-        kind(name, default, text, flag_values=values)
+        if type(default) is int:
+            settings_flags.define_integer(values, name, default, text)
+        else:
+            kind = flags.DEFINE_boolean if isinstance(default, bool) else flags.DEFINE_string
+            kind(name, default, text, flag_values=values)
     return values
 
 
@@ -169,7 +174,7 @@ def absolute(stated: dict[str, Any]) -> dict[str, Any]:
     def resolved(name: str, value):
         if name == "dataset" and value and not datasets.is_name(value):
             return ",".join(_absolute(path) for path in datasets.paths_of(os.path.expanduser(value)))
-        return _absolute(value) if value and name in ("data_dir", "item_table", "user_table") else value
+        return _absolute(value) if value and name in PATHS else value
 
     return {name: resolved(name, value) for name, value in stated.items()}
 
@@ -185,6 +190,18 @@ def workdir_of(values: flags.FlagValues) -> Path:
     folder = Path(values["workdir"].value).expanduser()
     paths.exists(folder / "checkpoints", f"--workdir={folder}")  # refused, if it can't be looked into
     return folder
+
+
+@contextlib.contextmanager
+def flags_for(**names: str) -> Iterator[None]:
+    """Names the flags in place of the arguments that an InputError of Python's front door names."""
+    try:
+        yield
+    except InputError as error:
+        where, found, expected = error.parts
+        if where not in names:
+            raise
+        raise InputError(names[where], found, expected) from None
 
 
 def say(text: str) -> None:

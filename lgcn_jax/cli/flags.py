@@ -57,6 +57,11 @@ def define(values: flags.FlagValues, known: dict[str, Flag]) -> None:
         flags.DEFINE(_Parser(flag.kind), name, None, flag.help, flag_values=values, serializer=None)
 
 
+def define_integer(values: flags.FlagValues, name: str, default: int, text: str) -> None:
+    """Adds a flag of an integer to `values`."""
+    flags.DEFINE(_Parser(int), name, default, text, flag_values=values, serializer=None)
+
+
 def given(values: flags.FlagValues, names: Iterable[str]) -> dict[str, Any]:
     """The settings among `names` that the command line states."""
     return {name: values[name].value for name in names if name in values and values[name].present}

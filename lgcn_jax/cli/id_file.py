@@ -13,15 +13,17 @@ from lgcn_jax.data.ids import as_array, is_text, locate
 from lgcn_jax.errors import InputError
 from lgcn_jax.system import extras
 
-HEADERS = {*USUAL_NAMES["user"], "users", "id", "rawid"}  # in lower case, letters alone
+HEADERS = {  # in lower case, letters alone
+    kind: {*USUAL_NAMES[kind], f"{kind}s", "id", "rawid"} for kind in ("user", "item")
+}
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
-def read_ids(path: str | Path, known: np.ndarray, flag: str) -> np.ndarray:
+def read_ids(path: str | Path, known: np.ndarray, flag: str, kind: str = "user") -> np.ndarray:
     """The ids of a file, as an array of the kind of the `known` ones; which are known is not looked at.
 
-    The first line is a header where its name is one of HEADERS and no known id. A table of several columns must have a
-    column of such a name.
+    The first line is a header where its name is one of HEADERS[kind], of `kind` user or item, and no known id. A table
+    of several columns must have a column of such a name.
 
     Raises:
       InputError: the file cannot be read, has no id, or one of another kind than the known ones.
@@ -29,8 +31,8 @@ def read_ids(path: str | Path, known: np.ndarray, flag: str) -> np.ndarray:
     path = Path(path).expanduser()
     where = f"{flag}={path}"
     if path.suffix == ".parquet":
-        return as_array(_column(path, where), known, where)
-    listed = _lines(path, known, where)
+        return as_array(_column(path, where, kind), known, where)
+    listed = _lines(path, known, where, kind)
     if not listed:
         raise InputError(where, "no id", "an id on each line")
     texts = [text for _, text in listed]
@@ -39,15 +41,15 @@ def read_ids(path: str | Path, known: np.ndarray, flag: str) -> np.ndarray:
     return np.asarray([_integer(text, f"{path}:{number}") for number, text in listed], np.int64)
 
 
-def _lines(path: Path, known: np.ndarray, where: str) -> list[tuple[int, str]]:
+def _lines(path: Path, known: np.ndarray, where: str, kind: str) -> list[tuple[int, str]]:
     """The ids of a text file and the lines on which they stand."""
     rows = [(number, row) for number, row in _rows(path, where) if any(row)]
     header = rows[0][1] if rows else [""]
-    place = _place(header, where) if len(header) > 1 else 0
+    place = _place(header, where, kind) if len(header) > 1 else 0
     odd = next((number for number, row in rows if len(row) != len(header)), None)
     if odd is not None:
         raise InputError(f"{path}:{odd}", "another number of columns", f"{len(header)}, as on the first line")
-    if len(header) > 1 or (_is_header(header[0]) and not _is_known(header[0], known)):
+    if len(header) > 1 or (_is_header(header[0], kind) and not _is_known(header[0], known)):
         rows = rows[1:]
     if blank := next((number for number, row in rows if not row[place]), None):
         raise InputError(f"{path}:{blank}", "no id", "one in each row")
@@ -72,12 +74,12 @@ def _rows(path: Path, where: str) -> list[tuple[int, list[str]]]:
         raise InputError(f"{path}:{reader.line_num}", str(error), "a table") from None
 
 
-def _column(path: Path, where: str) -> list[Any]:
+def _column(path: Path, where: str, kind: str) -> list[Any]:
     """The ids of a parquet file."""
     arrow, parquet = extras.load("pyarrow"), extras.load("pyarrow.parquet")
     try:
         names = parquet.read_schema(path).names
-        place = _place(names, where) if len(names) != 1 else 0
+        place = _place(names, where, kind) if len(names) != 1 else 0
         column = parquet.read_table(path, columns=[names[place]]).column(0)
     except (OSError, arrow.ArrowException) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
@@ -87,16 +89,16 @@ def _column(path: Path, where: str) -> list[Any]:
     return column.to_pylist()
 
 
-def _place(names: list[str], where: str) -> int:
+def _place(names: list[str], where: str, kind: str) -> int:
     """Where the column of ids stands among several."""
-    places = [place for place, name in enumerate(names) if _is_header(name)]
+    places = [place for place, name in enumerate(names) if _is_header(name, kind)]
     if len(places) != 1:
-        raise InputError(where, f"the columns {', '.join(names)}", "one column, or one of them called user")
+        raise InputError(where, f"the columns {', '.join(names)}", f"one column, or one of them called {kind}")
     return places[0]
 
 
-def _is_header(name: str) -> bool:
-    return re.sub("[^a-z]", "", name.lower()) in HEADERS
+def _is_header(name: str, kind: str) -> bool:
+    return re.sub("[^a-z]", "", name.lower()) in HEADERS[kind]
 
 
 def _is_known(text: str, known: np.ndarray) -> bool:

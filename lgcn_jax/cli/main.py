@@ -9,13 +9,22 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from lgcn_jax.cli import data, doctor, evaluate, train
+from lgcn_jax.cli import data, doctor, evaluate, export, predict, recommend, similar, train
 from lgcn_jax.cli.command import Command, OutputClosedError, expanded, import_plugins, parse, say, usage
 from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.system.signals import Stopped, StopRequest
 from lgcn_jax.version import __version__
 
-COMMANDS = {"train": train.COMMAND, "evaluate": evaluate.COMMAND, "data": data.COMMAND, "doctor": doctor.COMMAND}
+COMMANDS = {
+    "train": train.COMMAND,
+    "evaluate": evaluate.COMMAND,
+    "recommend": recommend.COMMAND,
+    "similar": similar.COMMAND,
+    "predict": predict.COMMAND,
+    "export": export.COMMAND,
+    "data": data.COMMAND,
+    "doctor": doctor.COMMAND,
+}
 OUTPUT_CLOSED = 141  # 128 + SIGPIPE, which not every system has
 _HELP = {"help", "-h", "-help", "--help", "--helpshort", "--helpfull"}
 

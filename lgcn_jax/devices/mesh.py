@@ -22,6 +22,7 @@ from lgcn_jax.errors import InputError
 from lgcn_jax.settings import Settings, setting
 
 DATA, NODES = "data", "nodes"
+ONE_DEVICE = "data:1,nodes:1"
 ROWS, PER_DEVICE, WHOLE = PartitionSpec(NODES), PartitionSpec(DATA, NODES), PartitionSpec()  # how arrays are cut
 
 
@@ -36,7 +37,8 @@ def mesh_shape(spec: str) -> tuple[int, int]:
     return int(match[1] or 1), int(match[2] or 1)
 
 
-def _is_mesh(spec: str) -> bool:
+def is_mesh(spec: str) -> bool:
+    """Whether a text is of the form 'data:D,nodes:M'."""
     try:
         return bool(mesh_shape(spec))
     except ValueError:
@@ -48,9 +50,9 @@ class MeshSettings(Settings):
     """The devices of a run."""
 
     mesh: str = setting(
-        "data:1,nodes:1",
+        ONE_DEVICE,
         "devices of the run, as data:D,nodes:M: batches are cut over D, table and graph over M of them",
-        _is_mesh,
+        is_mesh,
         "data:D,nodes:M",
     )
 

@@ -4,13 +4,18 @@ from typing import Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lgcn_jax.devices.pytree import pytree
 from lgcn_jax.graph.propagation import Adjacency
 
 
 class Scorer(Protocol):
-    """A model that scores every item for some users."""
+    """A model that scores every item for some users.
+
+    It may have two more functions. `of_items(items)`, the scorer of those items alone, lets items be cut over devices;
+    `pair_scores(users, items)`, the score of each pair, is faster than all scores of each user.
+    """
 
     def scores(self, users: jax.Array) -> jax.Array: ...
 
@@ -24,6 +29,14 @@ class DotProduct:
 
     def scores(self, users: jax.Array) -> jax.Array:
         return jnp.matmul(self.users[users], self.items.T, precision="highest")  # not TF32 or bfloat16
+
+    def of_items(self, items: np.ndarray) -> "DotProduct":
+        """The scorer of these items alone."""
+        return DotProduct(self.users, self.items[items])
+
+    def pair_scores(self, users: jax.Array, items: jax.Array) -> jax.Array:
+        """float32[n]: the score of each pair."""
+        return (self.users[users] * self.items[items]).sum(1)
 
 
 @pytree

@@ -1,6 +1,6 @@
 """The run folder: what a run leaves behind. Files are written whole or not at all, but for metrics.jsonl, which grows.
 
-config.json  environment.json  metrics.jsonl  checkpoints/  result.json  tensorboard/  curves.png  profile/
+config.json  environment.json  ids/  metrics.jsonl  checkpoints/  result.json  tensorboard/  curves.png  profile/
 """
 
 import contextlib
@@ -19,13 +19,13 @@ from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.graph import order, propagation
-from lgcn_jax.runs import checkpoint, curves, integrity
-from lgcn_jax.runs.scalars import Scalars
+from lgcn_jax.runs import checkpoint, curves, integrity, raw_ids
+from lgcn_jax.runs.raw_ids import RawIds
 from lgcn_jax.system.files import write
 from lgcn_jax.version import __version__
 
 FILES = ("config.json", "environment.json", "metrics.jsonl", "result.json", "curves.png")
-FOLDERS = ("checkpoints", "tensorboard", "profile")
+FOLDERS = ("checkpoints", "tensorboard", "profile", raw_ids.FOLDER)
 JAX_SETTINGS = (
     *("jax_default_prng_impl", "jax_threefry_partitionable", "jax_enable_x64", "jax_default_matmul_precision"),
     "jax_random_seed_offset",
@@ -40,12 +40,22 @@ class RunFolder:
       config: written to config.json.
       environment: written to environment.json.
       rows: what the run logged before, when it is continued; metrics.jsonl then holds these lines and no other.
+      ids: raw ids and titles of users and items, written to ids/; None: they are not.
 
     Raises:
       WriteError: a file cannot be written (so do the methods).
     """
 
-    def __init__(self, path: Path, config: Config, environment: dict[str, Any], rows: list[dict[str, Any]] = ()):
+    def __init__(
+        self,
+        path: Path,
+        config: Config,
+        environment: dict[str, Any],
+        rows: list[dict[str, Any]] = (),
+        ids: tuple[RawIds, RawIds] | None = None,
+    ):
+        from lgcn_jax.runs.scalars import Scalars  # whose library imports torch where it is installed
+
         self.path, self.config, self.environment = path, config, environment
         self.rows = list(rows)
         with self._writing():
@@ -53,6 +63,8 @@ class RunFolder:
             (path / "result.json").unlink(missing_ok=True)  # its presence says that the run has ended
             write_json(path / "config.json", config.to_json())
             write_json(path / "environment.json", environment)
+            if ids is not None:
+                raw_ids.write(path / raw_ids.FOLDER, *ids)
             write(path / "metrics.jsonl", "".join(map(_line, self.rows)).encode())
             self._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
             self._scalars = Scalars(path / "tensorboard", 1 + max((row["epoch"] for row in self.rows), default=0))
@@ -95,7 +107,8 @@ class RunFolder:
 class NullRunFolder(RunFolder):
     """The run folder of a process that writes nothing, since another one does."""
 
-    def __init__(self, path: Path, config: Config, environment: dict[str, Any], rows: list[dict[str, Any]] = ()):
+    def __init__(self, path: Path, config: Config, environment: dict[str, Any], rows: list[dict[str, Any]], ids: Any):
+        del ids
         self.path, self.config, self.environment, self.rows = path, config, environment, list(rows)
 
     def log(self, row: dict[str, Any]) -> None:
@@ -145,6 +158,15 @@ def content_sha256(path: Path) -> str | None:
     return None
 
 
+def logged_rows(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of metrics.jsonl; where it is missing or damaged, those before that."""
+    rows: list[dict[str, Any]] = []
+    with contextlib.suppress(OSError, ValueError), (path / "metrics.jsonl").open(encoding="utf-8") as file:
+        for line in file:
+            rows.append(json.loads(line))
+    return rows
+
+
 def _is_ours(path: Path) -> bool:
     """Whether something in the folder can only have been written by a run; any one file of it may be damaged."""
     with contextlib.suppress(InputError):
@@ -169,8 +191,8 @@ def _line(row: dict[str, Any]) -> str:
     return json.dumps(row, allow_nan=False) + "\n"
 
 
-def environment(config: Config, interactions: Interactions) -> dict[str, Any]:
-    """What could change a run's numbers besides its settings: versions, device, data, commit."""
+def environment(config: Config, interactions: Interactions, warm_start: dict[str, str] | None = None) -> dict[str, Any]:
+    """What could change a run's numbers besides its settings: versions, device, data, commit, what it began with."""
     device = jax.devices()[0]
     return {
         **versions(),
@@ -193,6 +215,7 @@ def environment(config: Config, interactions: Interactions) -> dict[str, Any]:
             "test": interactions.test.nnz,
             "content_sha256": interactions.content_hash(),
         },
+        **({} if warm_start is None else {"warm_start": warm_start}),
     }
 
 

@@ -9,8 +9,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lgcn_jax.baselines import popularity
@@ -19,25 +17,28 @@ from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.devices.mesh import require_devices
 from lgcn_jax.errors import InputError, named_as_in_python
-from lgcn_jax.evaluation.scorers import DotProduct, Scorer
+from lgcn_jax.evaluation.scorers import Scorer
 from lgcn_jax.runs import agreement, resume, scoring, session
 from lgcn_jax.runs.display import Display
-from lgcn_jax.runs.reporter import Reporter
-from lgcn_jax.serving import storage
+from lgcn_jax.runs.raw_ids import RawIds
+from lgcn_jax.runs.reporter import MemoryReporter
+from lgcn_jax.serving import folding
+from lgcn_jax.serving.folding import FoldsIn
 from lgcn_jax.serving.recommender import Recommender, require_interactions
+from lgcn_jax.serving.vectors import VectorModel
 from lgcn_jax.settings import fields, text
 from lgcn_jax.system import paths
 from lgcn_jax.system.signals import Stopped, StopRequest
 from lgcn_jax.training import estimate, loop
 from lgcn_jax.training.loop import Callback
 from lgcn_jax.training.setup import build_setup
-from lgcn_jax.training.state import Snapshot
+from lgcn_jax.training.warm_start import WarmStart
 
-# The final embeddings of all nodes, settings, history and status of a fit.
-Fitted = tuple[np.ndarray, Config, list[dict[str, Any]], str]
+# Layer 0 and the final embeddings of all nodes, settings, history and status of a fit.
+Fitted = tuple[np.ndarray, np.ndarray, Config, list[dict[str, Any]], str]
 
 
-class Model(Recommender):
+class Model(FoldsIn, VectorModel):
     """A model that is trained: by default LightGCN with the enhanced loss.
 
     >>> import lgcn_jax as lg
@@ -63,9 +64,6 @@ class Model(Recommender):
       InputError: a setting is unknown, out of range, or not one of the chosen loss, model, sampler or schedule.
     """
 
-    user_embeddings: np.ndarray
-    item_embeddings: np.ndarray
-
     @named_as_in_python()
     def __init__(self, model: str = "lightgcn", **settings: Any):
         for name in settings.keys() & fields(DataSettings).keys():
@@ -89,6 +87,7 @@ class Model(Recommender):
         *,
         overwrite: bool = False,
         quiet: bool = False,
+        warm_start: "Model | str | Path | None" = None,
     ) -> "Model":
         """Trains on the train part; the part `eval_split` chooses the best epoch. Returns self.
 
@@ -101,6 +100,8 @@ class Model(Recommender):
           callbacks: called with each line of `history`; training ends after an epoch for which one returns True.
           overwrite: whether another run in `workdir` is begun anew.
           quiet: whether no progress is shown.
+          warm_start: a fitted model, or the folder of a run: users and items that it has, by raw id, begin with its
+            layer-0 rows, new ones with what `fold_in` makes of their neighbours. The optimizer begins anew.
 
         Raises:
           InputError: settings, data and devices do not go together, or `workdir` holds something else.
@@ -108,44 +109,55 @@ class Model(Recommender):
           FloatingPointError: the loss became infinite, not a number, or absurd.
         """
         require_interactions(interactions)
-        folder = None if workdir is None else paths.stated(workdir, "workdir")
+        where = None if workdir is None else paths.stated(workdir, "workdir")
         _require_functions(callbacks)
         require_devices()
+        what = self._stated_for(interactions, warm_start), folding.source(warm_start)
         try:
             with _requests() as request:
-                how = request, tuple(callbacks), quiet
-                if folder is None:
+                how = request, tuple(callbacks), quiet, *what
+                if where is None:
                     fitted = self._fit_in_memory(interactions, *how)
                 else:
-                    fitted = self._fit_in_folder(interactions, *how, folder, overwrite)
+                    fitted = self._fit_in_folder(interactions, *how, where, overwrite)
         except Stopped:
             fitted = None
         if request.signal not in (0, signal.SIGINT):
             signal.raise_signal(request.signal)  # which was the program's to answer, and is again
         if fitted is None:
             raise KeyboardInterrupt  # before the first step there is nothing to return
-        table, self.config, self.history, self.status = fitted
-        self.user_embeddings, self.item_embeddings = np.split(table, [interactions.num_users])
+        table, final, self.config, self.history, self.status = fitted
+        self.user_embeddings, self.item_embeddings = np.split(final, [interactions.num_users])
+        self._remember_graph(self.config, table, interactions)
         self._remember(interactions)
         return self
 
-    def _stated_for(self, interactions: Interactions) -> dict[str, Any]:
+    def _stated_for(self, interactions: Interactions, warm_start: Any) -> dict[str, Any]:
         """The settings that were stated, here and where the data were read."""
         source = interactions.source or DataSettings(dataset=interactions.name)
-        return dataclasses.asdict(source) | self._stated
+        return dataclasses.asdict(source) | self._stated | folding.stated(warm_start)
 
     def _fit_in_memory(
-        self, interactions: Interactions, request: StopRequest, callbacks: tuple[Callback, ...], quiet: bool
+        self,
+        interactions: Interactions,
+        request: StopRequest,
+        callbacks: tuple[Callback, ...],
+        quiet: bool,
+        stated: dict[str, Any],
+        warm: WarmStart | None,
     ) -> Fitted:
-        config = Config.of(**self._stated_for(interactions))
+        config = Config.of(**stated)
         estimate.require_memory(config, interactions)
         setup = build_setup(config, interactions)
-        ready = loop.compile_run(setup)
+        begun = session.beginning(setup, interactions, warm)
+        if begun and not quiet:
+            print(begun.note, file=sys.stderr)
+        ready = loop.compile_run(setup, begun and begun.start)
         with Display(config, quiet) as shown:
-            listener = _Memory(shown, request, callbacks)
+            listener = MemoryReporter(shown, request, callbacks)
             result = loop.train(setup, ready, listener)
         best = listener.best if listener.best is not None else result.params
-        return setup.final_embeddings(best), config, listener.history, result.status
+        return setup.table(best), setup.final_embeddings(best), config, listener.history, result.status
 
     def _fit_in_folder(
         self,
@@ -153,45 +165,44 @@ class Model(Recommender):
         request: StopRequest,
         callbacks: tuple[Callback, ...],
         quiet: bool,
+        stated: dict[str, Any],
+        warm: WarmStart | None,
         folder: Path,
         overwrite: bool,
     ) -> Fitted:
-        stated = self._stated_for(interactions)
-
         def settle(stored: Config | None) -> Config:
             return resume.resolve_config(folder, stored, stated) if stored else Config.of(**stated)
 
         with agreement.lock_across_processes(folder):
-            prepared = session.prepare(folder, settle, lambda config: interactions, request, overwrite)
+            prepared = session.prepare(folder, settle, lambda config: interactions, request, overwrite, warm=warm)
             for note in () if quiet else prepared.point.notes:
                 print(f"{folder}: {note}", file=sys.stderr)
             history = list(prepared.point.rows)
             result, _ = session.train(folder, prepared, request, quiet, callbacks=(*callbacks, history.append))
             if result["status"] == "failed":
                 raise FloatingPointError(result["error"])
-            table, _ = scoring.checkpoint_embeddings(prepared.setup, interactions, folder)
-        return table, prepared.config, history, result["status"]
-
-    @property
-    def scorer(self) -> Scorer:
-        """Dot products of the final vectors."""
-        self._require_fitted()
-        return DotProduct(jnp.asarray(self.user_embeddings), jnp.asarray(self.item_embeddings))
+            table, final, _ = scoring.tables(prepared.setup, interactions, folder)
+        return table, final, prepared.config, history, result["status"]
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         facts, arrays = super()._state()
         facts |= {"kind": "Model", "config": self.config.to_json(), "status": self.status, "history": self.history}
         vectors = {"user_embeddings": self.user_embeddings, "item_embeddings": self.item_embeddings}
-        return facts, arrays | vectors
+        return facts, arrays | vectors | self._graph_arrays(self._seen)
 
     @classmethod
-    def _loaded(cls, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> "Model":
-        config = Config.of_json(facts["config"])
-        stated = {name: value for name, value in config.to_dict().items() if name not in fields(DataSettings)}
-        made = cls(**stated)
-        made.config, made.status, made.history = config, facts["status"], facts["history"]
+    def _loaded(cls, facts: dict[str, Any], arrays: dict[str, np.ndarray], ids: tuple[RawIds, RawIds]) -> "Model":
+        made = cls._of_config(Config.of_json(facts["config"]))
+        made.status, made.history = facts["status"], facts["history"]
         made.user_embeddings, made.item_embeddings = arrays["user_embeddings"], arrays["item_embeddings"]
-        made._restore(facts, arrays)
+        made._restore(arrays, ids)
+        made._restore_graph(made.config, arrays, made._seen)
+        return made
+
+    @classmethod
+    def _of_config(cls, config: Config) -> "Model":
+        made = cls(**{name: value for name, value in config.to_dict().items() if name not in fields(DataSettings)})
+        made.config = config
         return made
 
 
@@ -226,61 +237,20 @@ class Popularity(Recommender):
         self._remember(interactions)
         return self
 
-    @property
-    def scorer(self) -> Scorer:
-        """The items' counts, for every user."""
-        self._require_fitted()
-        return popularity.ItemScores(jnp.asarray(self.item_scores))
+    def _host_scorer(self) -> Scorer:
+        return popularity.ItemScores(self.item_scores)  # type: ignore[arg-type]
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         facts, arrays = super()._state()
         return facts, arrays | {"item_scores": self.item_scores}
 
     @classmethod
-    def _loaded(cls, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> "Popularity":
+    def _loaded(cls, facts: dict[str, Any], arrays: dict[str, np.ndarray], ids: tuple[RawIds, RawIds]) -> "Popularity":
+        del facts
         made = cls()
         made.item_scores = arrays["item_scores"]
-        made._restore(facts, arrays)
+        made._restore(arrays, ids)
         return made
-
-
-def load_model(folder: str | Path) -> Model | Popularity:
-    """The model that `save` wrote into a folder.
-
-    >>> import lgcn_jax as lg
-    >>> lg.Popularity().fit(lg.read(([1, 2, 3, 3], [7, 7, 7, 8]), test_fraction=0.5)).save("popular")
-    >>> lg.load_model("popular").users.tolist()
-    [1, 2, 3]
-
-    Raises:
-      InputError: there is no model, one of another version, or one whose parts are not registered.
-    """
-    facts, arrays = storage.load(paths.stated(folder, "folder"))
-    kinds: dict[str, type[Model] | type[Popularity]] = {"Model": Model, "Popularity": Popularity}
-    if not isinstance(facts.get("kind"), str) or facts["kind"] not in kinds:
-        raise InputError(folder, f"a model of kind {facts.get('kind')!r}", f"one of {', '.join(kinds)}")
-    try:
-        return kinds[facts["kind"]]._loaded(facts, arrays)
-    except KeyError as error:
-        raise InputError(folder, f"a model without {error}", "the folder of a saved model") from None
-    except InputError:
-        raise
-    except (TypeError, AttributeError, ValueError) as error:
-        raise InputError(folder, f"a model that cannot be read ({error})", "the folder of a saved model") from None
-
-
-class _Memory(Reporter):
-    """Keeps what a run tells, and the parameters of its best epoch, in memory."""
-
-    def __init__(self, shown: Display, request: StopRequest, callbacks: tuple[Callback, ...]):
-        self.history: list[dict[str, Any]] = []
-        self.best = None
-        super().__init__(shown, request, (*callbacks, self.history.append))
-
-    def save(self, snapshot: Snapshot, scheduled: bool) -> None:
-        chosen = snapshot.progress.chosen
-        if chosen is not None and chosen["epoch"] == snapshot.progress.epoch and not snapshot.progress.step:
-            self.best = jax.tree.map(jnp.copy, snapshot.state.params)
 
 
 def _require_functions(callbacks: Any) -> None:

@@ -1,9 +1,11 @@
-"""A fitted model in a folder: model.json and arrays.npz, without pickle."""
+"""A fitted model in a folder, without pickle.
+
+model.json      settings, history, what kind of model it is
+arrays.npz      its numbers
+ids/            raw ids and titles, as a run folder has them
+"""
 
 import json
-import os
-import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,16 @@ from typing import Any
 import numpy as np
 
 from lgcn_jax.errors import InputError, WriteError
+from lgcn_jax.runs import raw_ids
+from lgcn_jax.runs.raw_ids import RawIds
+from lgcn_jax.system import files
 
-FORMAT = 1
+FORMAT = 2  # 1 had the raw ids among the arrays, and no counts of the items
 FACTS, ARRAYS = "model.json", "arrays.npz"
+NAMES = {FACTS, ARRAYS, raw_ids.FOLDER}
 
 
-def save(folder: Path, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+def save(folder: Path, facts: dict[str, Any], arrays: dict[str, np.ndarray], ids: tuple[RawIds, RawIds]) -> None:
     """Writes beside the folder, then renames: half a model is never there.
 
     Raises:
@@ -24,33 +30,26 @@ def save(folder: Path, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> 
       WriteError: the disk does not take it.
     """
     folder = folder.expanduser()
-    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= {FACTS, ARRAYS}):
-        raise InputError(folder, "something that is no model", "a new folder, or that of a model")
+
+    def fill(made: Path) -> None:
+        (made / FACTS).write_text(json.dumps({"format": FORMAT} | facts, indent=2), encoding="utf-8")
+        np.savez(made / ARRAYS, allow_pickle=False, **arrays)
+        raw_ids.write(made / raw_ids.FOLDER, *ids)
+
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-        try:
-            (made / FACTS).write_text(json.dumps({"format": FORMAT} | facts, indent=2), encoding="utf-8")
-            np.savez(made / ARRAYS, allow_pickle=False, **arrays)
-            made.chmod(0o755)
-            old = made.with_name(f"{made.name}-old")
-            if folder.exists():
-                os.replace(folder, old)
-            try:
-                os.replace(made, folder)
-            except OSError:
-                if old.exists():
-                    os.replace(old, folder)
-                raise
-            shutil.rmtree(old, ignore_errors=True)
-        except BaseException:
-            shutil.rmtree(made, ignore_errors=True)
-            raise
+        if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= NAMES):
+            raise InputError(folder, "something that is no model", "a new folder, or that of a model")
+        files.write_folder(folder, fill)
     except OSError as error:
         raise WriteError(folder, error.strerror or error) from None
 
 
-def load(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def is_model(folder: Path) -> bool:
+    """Whether `save` wrote into the folder, in whatever version."""
+    return (folder.expanduser() / FACTS).exists()
+
+
+def load(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], tuple[RawIds, RawIds]]:
     """What `save` wrote.
 
     Raises:
@@ -59,14 +58,19 @@ def load(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     folder = folder.expanduser()
     try:
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        if not isinstance(facts, dict) or facts.get("format") != FORMAT:
-            found = facts.get("format") if isinstance(facts, dict) else type(facts).__name__
-            raise InputError(folder / FACTS, f"model format {found!r}", f"format {FORMAT}, the one of this version")
+        _require_format(facts, folder / FACTS)
         with np.load(folder / ARRAYS, allow_pickle=False) as file:
-            return facts, {name: file[name] for name in file.files}
+            return facts, {name: file[name] for name in file.files}, raw_ids.read(folder / raw_ids.FOLDER)
     except InputError:
         raise
     except FileNotFoundError as error:
         raise InputError(error.filename, "no such file", "the folder of a saved model") from None
     except (OSError, zipfile.BadZipFile, EOFError, ValueError) as error:
         raise InputError(folder, f"a model that cannot be read ({error})", "the folder of a saved model") from None
+
+
+def _require_format(facts: Any, path: Path) -> None:
+    found = facts.get("format") if isinstance(facts, dict) else type(facts).__name__
+    if type(found) is not int or found != FORMAT:
+        advice = "load it from its run folder, fit it anew, or use the version that saved it"
+        raise InputError(path, f"model format {found!r}", f"format {FORMAT}, the one of this version ({advice})")

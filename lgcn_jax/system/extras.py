@@ -6,8 +6,12 @@ from typing import Any
 from lgcn_jax.errors import InputError
 
 
-def load(name: str) -> Any:
+def load(name: str, extra: str = "") -> Any:
     """The module of this name.
+
+    Args:
+      name: of the module, which has that of its package.
+      extra: the extra of setup.cfg that brings it, where one does.
 
     Raises:
       InputError: it is not installed; the message has the command that does it.
@@ -18,4 +22,5 @@ def load(name: str) -> Any:
         package = name.partition(".")[0]
         if error.name is None or error.name.partition(".")[0] != package:
             raise
-        raise InputError(package, "no such library", f"one that `pip install {package}` brings") from None
+        installed = f"'lgcn-jax[{extra}]'" if extra else package
+        raise InputError(package, "no such library", f"one that `pip install {installed}` brings") from None

@@ -1,6 +1,9 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all."""
 
 import os
+import shutil
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -21,4 +24,30 @@ def write(path: Path, content: bytes) -> None:
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Makes a folder whole or not at all: `fill` is given an empty one beside it, which then takes its place.
+
+    Raises:
+      OSError: it could not be written; what was there still is.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    old = made.with_name(f"{made.name}-old")
+    try:
+        fill(made)
+        made.chmod(0o755)
+        if folder.exists():
+            os.replace(folder, old)
+        try:
+            os.replace(made, folder)
+        except OSError:
+            if old.exists():
+                os.replace(old, folder)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
         raise

@@ -45,6 +45,7 @@ def test_train_fills_the_run_folder(tmp_path, capsys):
     assert names == {
         "config.json",
         "environment.json",
+        "ids",
         "metrics.jsonl",
         "checkpoints",
         "result.json",

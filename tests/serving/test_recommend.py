@@ -1,12 +1,13 @@
 """Recommendations against sorted scores, and what is left out of them."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
 import lgcn_jax as lg
-from lgcn_jax.data import csr
-from lgcn_jax.evaluation.scorers import DotProduct
-from lgcn_jax.serving import topk
+from lgcn_jax.serving import lists
 
 USERS, ITEMS = np.array([3, 5, 8, 13]), np.array([10, 20, 30, 40, 50])
 TRAIN = [(3, 10), (3, 20), (5, 30), (8, 10), (8, 20), (8, 30), (8, 40), (13, 50)]
@@ -79,6 +80,65 @@ def test_a_list_that_is_too_short_ends_with_minus_infinity(model):
     }
 
 
+def test_a_list_that_is_too_short_is_counted(model):
+    assert model.recommend([8, 3], k=3).lengths.tolist() == [1, 3]
+    assert model.recommend([3], k=4, candidates=[30, 50]).lengths.tolist() == [2]
+
+
+def test_unknown_users_may_get_what_is_popular(model):
+    """10 and 20 have two train pairs each, 30 two, 40 and 50 one: the lowest of equals comes first."""
+    found = model.recommend([4, 3, 99], k=4, on_unknown="popular", exclude=[20])
+    assert found.users.tolist() == [4, 3, 99]
+    assert found.known.tolist() == [False, True, False]
+    assert found.ids[[0, 2]].tolist() == [[10, 30, 40, 50]] * 2
+    assert found.scores[[0, 2]].tolist() == [[2, 2, 1, 1]] * 2
+    assert found.ids[1, :2].tolist() == expected(model, 3, 2, (*seen(3), 20))
+    assert model.recommend([4], k=5, on_unknown="popular", candidates=[50]).lengths.tolist() == [1]
+    assert model.recommend([3, 5], k=2, on_unknown="popular").known.all()
+    with pytest.raises(lg.InputError, match="users: found 'u' of type str"):
+        model.recommend(["u"], k=2, on_unknown="popular")
+
+
+def test_the_lowest_of_equally_popular_items_comes_first():
+    """Among more items than are sorted by insertion."""
+    counts, allowed = np.random.default_rng(0).integers(0, 3, (2, 1000))
+    found, scores = lists.most_popular(counts, allowed > 0, 500)
+    order = sorted(np.flatnonzero(allowed > 0).tolist(), key=lambda item: (-counts[item], item))
+    assert found.tolist() == order[:500]
+    assert scores.tolist() == counts[order[:500]].tolist()
+
+
+def test_pairs_are_predicted(model):
+    scores = model.user_embeddings @ model.item_embeddings.T
+    found = model.predict([3, 13, 13], [50, 10, 20])
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, scores[[0, 3, 3], [4, 0, 1]], rtol=1e-6)
+    np.testing.assert_allclose(model.predict(5, ITEMS), scores[1], rtol=1e-6)
+    assert model.predict([], []).shape == (0,)
+    with pytest.raises(lg.InputError, match="predict: found 2 users and 3 items, expected one item for each user"):
+        model.predict([3, 5], [10, 20, 30])
+    with pytest.raises(lg.InputError, match="items: found 1 unknown ids, such as 11"):
+        model.predict([3], [11])
+
+
+def test_popularity_predicts_its_counts():
+    popular = lg.Popularity().fit(lg.read(np.array(TRAIN), test=np.array(TEST)))
+    assert popular.predict([3, 5], [10, 40]).tolist() == [2, 1]
+
+
+def test_vectors_are_uploaded_once_and_anew_when_they_are_others(model):
+    before = model._ranker("data:1,nodes:1"), model.scorer
+    model.recommend(3, k=2)
+    assert (model._ranker("data:1,nodes:1"), model.scorer) == before
+    kept = model.item_embeddings
+    try:
+        model.item_embeddings = -kept
+        assert model.recommend(3, k=5, exclude_seen=False).ids.tolist() == [expected(model, 3, 5)]
+        assert model.predict(3, 10) == pytest.approx(-before[1].pair_scores(np.array([0]), np.array([0])))
+    finally:
+        model.item_embeddings = kept
+
+
 def test_tables_have_a_row_for_each_recommendation(model):
     columns = model.recommend([3, 8], k=2).columns()
     assert columns["user"].tolist() == [3, 3, 8]
@@ -104,7 +164,8 @@ def test_unknown_users_are_refused_or_skipped(model):
         ({"users": 3, "k": 6}, "k: found 6, expected an integer from 1 to 5"),
         ({"users": 3, "k": 2.0}, "k: found 2.0, expected an integer"),
         ({"users": 3, "candidates": [60]}, "candidates: found 1 unknown ids, such as 60"),
-        ({"users": 3, "on_unknown": "popular"}, "on_unknown: found 'popular', expected one of raise, skip"),
+        ({"users": 3, "on_unknown": "guess"}, "on_unknown: found 'guess', expected one of raise, skip, popular"),
+        ({"users": 3, "mesh": "eight"}, "--mesh: found 'eight', expected data:D,nodes:M"),
     ],
 )
 def test_bad_arguments_are_refused(model, arguments, text):
@@ -140,21 +201,13 @@ def test_an_evaluation_on_other_items_is_refused(model):
         model.evaluate(lg.read(np.array([*TRAIN[:-1], (13, 40)]), test=np.array(TEST)), k=2)
 
 
-def test_many_chunks_are_one(model, monkeypatch):
-    """Chunks of one user, of masks of different sizes, the last one padded."""
-    scores = np.random.default_rng(2).standard_normal((7, 9)).astype(np.float32)
-    mask = csr.from_pairs(np.array([0, 0, 2, 6, 6, 6]), np.array([1, 2, 3, 0, 4, 8]), (7, 9))
-    scorer = DotProduct(scores, np.eye(9, dtype=np.float32))
-    users, everything = np.array([6, 0, 1, 2, 3]), np.ones(9, bool)
-    whole = topk.best_items(scorer, users, mask, everything, 4)
-    monkeypatch.setattr(topk, "CHUNK_ELEMENTS", 2 * 9)
-    cut = topk.best_items(scorer, users, mask, everything, 4)
-    np.testing.assert_array_equal(whole[0], cut[0])
-    np.testing.assert_array_equal(whole[1], cut[1])
-    assert not {0, 4, 8} & set(whole[0][0].tolist())
-
-
 def test_popularity_recommends_what_most_have():
     model = lg.Popularity().fit(lg.read(np.array(TRAIN), test=np.array(TEST)))
     assert model.recommend([5, 13], k=3).ids.tolist() == [[10, 20, 40], [10, 20, 30]]
     assert model.get_params() == {}
+
+
+def test_copies_have_no_memory_of_devices(model):
+    model.recommend(3, k=2)
+    for made in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert made.recommend([13, 3], k=2).ids.tolist() == model.recommend([13, 3], k=2).ids.tolist()

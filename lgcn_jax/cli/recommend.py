@@ -1,0 +1,119 @@
+"""`recommend`: the best items of users, of a run or a saved model."""
+
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from lgcn_jax.cli import models
+from lgcn_jax.cli.command import Command, flags_for, say, warn
+from lgcn_jax.cli.id_file import read_ids
+from lgcn_jax.cli.listing import format_columns, terminal_width
+from lgcn_jax.config import RELOCATABLE
+from lgcn_jax.errors import InputError
+from lgcn_jax.serving import tables
+from lgcn_jax.serving.recommendations import RankedLists, Recommendations
+from lgcn_jax.system.signals import StopRequest
+
+WHOM = ("user", "users_file", "all_users")
+
+
+def recommend(values: flags.FlagValues, request: StopRequest) -> int:
+    """Writes or prints the best items of the users that are asked for."""
+    del request
+    whom = one_of(values, "recommend", WHOM)
+    require_writable(values)
+    model = models.load(values)
+    users = _users(values, whom, model.users)
+    candidates, exclude = (
+        models.listed_items(values[name].value, model.items, f"--{name}", needed) if values[name].value else None
+        for name, needed in (("candidates_file", True), ("exclude_items_file", False))
+    )
+    k, on_unknown = values["k"].value, values["on_unknown"].value
+    names = {"users": f"--{whom}={values[whom].value}", "k": "--k", "on_unknown": "--on_unknown"}
+    with flags_for(**names):
+        found = model.recommend(
+            users,
+            k,
+            exclude_seen=values["exclude_seen"].value,
+            candidates=candidates,
+            exclude=exclude,
+            on_unknown=on_unknown,
+            mesh=models.mesh_of(values),
+        )
+    if not len(found.users):
+        raise InputError(names["users"], "no user whom the model knows", "at least one, or --on_unknown=popular")
+    warn(_notes(found, len(users)))
+    show(found, values, k)
+    return 0
+
+
+def one_of(values: flags.FlagValues, command: str, names: tuple[str, ...]) -> str:
+    """The flag among `names` that is stated; an InputError where none is, or more than one."""
+    stated = [name for name in names if values[name].value]
+    if len(stated) != 1:
+        found = " and ".join(f"--{name}" for name in stated) or "none of them"
+        raise InputError(command, found, f"one of {', '.join(f'--{name}' for name in names)}")
+    return stated[0]
+
+
+def require_writable(values: flags.FlagValues) -> None:
+    """Raises an InputError where --out is stated and could not be written, before anything is computed."""
+    if values["out"].value:
+        tables.require_writable(Path(values["out"].value).expanduser(), "--out=")
+
+
+def _users(values: flags.FlagValues, whom: str, known: np.ndarray) -> np.ndarray:
+    if whom == "all_users":
+        return known
+    return (models.typed if whom == "user" else read_ids)(values[whom].value, known, f"--{whom}")
+
+
+def _notes(found: Recommendations, asked: int) -> list[str]:
+    """What is not as a user would expect, a line each."""
+    notes = []
+    if skipped := asked - len(found.users):
+        notes.append(f"{skipped:,} of {asked:,} users are unknown to the model, and are left out")
+    if found.known is not None and not found.known.all():
+        unknown = f"{(~found.known).sum():,} of {asked:,} users are unknown to the model"
+        notes.append(f"{unknown}: they get the most popular items, scored by their train pairs")
+    return notes
+
+
+def show(found: RankedLists, values: flags.FlagValues, k: int) -> None:
+    """Writes the lists to --out, or prints them; where lists end early, says how many."""
+    lengths = found.lengths
+    if short := int((lengths < k).sum()):
+        early = f"{short:,} of {len(lengths):,} lists end early, since fewer are left"
+        warn([f"--k={k}: {early}; the shortest has {lengths.min():,}"])
+    if values["out"].value:
+        found.write(values["out"].value)
+        say(f"wrote {lengths.sum():,} rows in {len(lengths):,} lists to {values['out'].value}")
+    else:
+        query, name, *others = columns = found.columns()
+        ordered = (query, "rank", name, *(other for other in others if other != "rank"))
+        say(format_columns({each: columns[each] for each in ordered}, terminal_width()))
+
+
+OUT = {"out": ("", "a file .csv, .jsonl or .parquet for the result (default: a table on the terminal)")}
+COMMAND = Command(
+    recommend,
+    "the best items of users, by a run or a saved model",
+    lambda: RELOCATABLE,
+    {
+        **models.OWN,
+        "user": ("", "raw ids of users, separated by commas"),
+        "users_file": (
+            "",
+            "a file of users, a raw id on each line, or a table (.csv, .tsv, .parquet) with a column user",
+        ),
+        "all_users": (False, "all users of the model"),
+        "k": (20, "items of each list (default: 20)"),
+        "exclude_seen": (True, "leave out items of the train and validation parts (default: on; --noexclude_seen)"),
+        "exclude_items_file": ("", "a file of items that are not recommended, likewise"),
+        "candidates_file": ("", "a file of the only items that may be recommended, likewise"),
+        "on_unknown": ("raise", "users whom the model does not know: raise, skip, popular (default: raise)"),
+        **OUT,
+    },
+    texts=models.TEXTS,
+)

@@ -1,0 +1,131 @@
+"""Models from disk: those that `save` wrote, and those that the checkpoints of a run hold."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lgcn_jax.config import RELOCATABLE, Config
+from lgcn_jax.data import datasets
+from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.data.settings import READING
+from lgcn_jax.devices.mesh import ONE_DEVICE
+from lgcn_jax.errors import InputError
+from lgcn_jax.runs import raw_ids, resume, scoring, selection, workdir
+from lgcn_jax.serving import storage
+from lgcn_jax.serving.models import Model, Popularity
+from lgcn_jax.system import paths
+from lgcn_jax.training.setup import build_setup
+
+
+def load_model(
+    folder: str | Path, dataset: Interactions | str | Path | None = None, *, checkpoint: str = "best", **settings: Any
+) -> Model | Popularity:
+    """The model that `save` wrote into a folder, or that a run folder holds: then its vectors are those that the `fit`
+    or `train` of the run returned, to the bit, on the same machine.
+
+    >>> import lgcn_jax as lg
+    >>> lg.Popularity().fit(lg.read(([1, 2, 3, 3], [7, 7, 7, 8]), test_fraction=0.5)).save("popular")
+    >>> lg.load_model("popular").users.tolist()
+    [1, 2, 3]
+
+    Args:
+      folder: of a saved model, or of a run.
+      dataset: of a run, the data that it was trained on, of which its graph is made: `Interactions`, a name or a path.
+        None: read again from where the run had them. They are compared by content.
+      checkpoint: of a run, 'best' or 'latest'.
+      **settings: of a run, what may be stated anew: how its data are read, such as format, data_dir and item_table,
+        propagation, and mesh, by default one device.
+
+    Raises:
+      InputError: there is no model, one of another version or data set, or one whose parts are not registered.
+    """
+    folder = paths.stated(folder, "folder")
+    paths.exists(folder / storage.FACTS, folder)  # refused, if it can't be looked into
+    stated = ({} if dataset is None else {"dataset": dataset}) | settings
+    if storage.is_model(folder):
+        for name, value in stated.items():
+            raise InputError(name, value, "nothing beside a saved model, which needs no data")
+        return _saved(folder)
+    for name in settings.keys() - set(RELOCATABLE):
+        raise InputError(name, settings[name], f"one of {', '.join(RELOCATABLE)}")
+    if checkpoint not in selection.CHOICES:
+        raise InputError("checkpoint", repr(checkpoint), f"one of {', '.join(selection.CHOICES)}")
+    return _of_run(folder, stated, checkpoint)
+
+
+def _saved(folder: Path) -> Model | Popularity:
+    facts, arrays, ids = storage.load(folder)
+    kinds: dict[str, type[Model] | type[Popularity]] = {"Model": Model, "Popularity": Popularity}
+    if not isinstance(facts.get("kind"), str) or facts["kind"] not in kinds:
+        raise InputError(folder, f"a model of kind {facts.get('kind')!r}", f"one of {', '.join(kinds)}")
+    try:
+        return kinds[facts["kind"]]._loaded(facts, arrays, ids)
+    except KeyError as error:
+        raise InputError(folder, f"a model without {error}", "the folder of a saved model") from None
+    except InputError:
+        raise
+    except (TypeError, AttributeError, ValueError) as error:
+        raise InputError(folder, f"a model that cannot be read ({error})", "the folder of a saved model") from None
+
+
+def _of_run(folder: Path, stated: dict[str, Any], checkpoint: str) -> Model:
+    stored = resume.stored_settings(folder)
+    if stored is None:
+        raise InputError(folder, "neither a run nor a saved model", "a folder that train has filled, or save")
+    config, interactions = _settled(stored, {"mesh": ONE_DEVICE} | stated)
+    setup = build_setup(config, interactions, trains=False)
+    table, final, choice = scoring.tables(setup, interactions, folder, checkpoint)
+    for note in filter(None, [*choice.notes, choice.missing]):
+        print(f"{folder}: {note}", file=sys.stderr)
+    made = Model._of_config(stored)
+    made.user_embeddings, made.item_embeddings = np.split(final, [interactions.num_users])
+    made._remember_graph(config, table, interactions)
+    made.history, made.status = workdir.logged_rows(folder), _status(folder)
+    made._remember(interactions)
+    _take_titles(made, folder)
+    return made
+
+
+def _settled(stored: Config, stated: dict[str, Any]) -> tuple[Config, Interactions]:
+    """The settings of a run with what is stated anew, and its data set."""
+    dataset = stated.get("dataset")
+    if isinstance(dataset, Interactions):
+        return stored.replace(**{name: value for name, value in stated.items() if name != "dataset"}), dataset
+    config = stored.replace(**{name: _absolute(name, value) for name, value in stated.items()})
+    try:
+        return config, datasets.load(config.data)
+    except InputError as error:
+        if stated.keys() & set(READING):
+            raise
+        where, found, expected = error.parts
+        raise InputError(where, found, f"{expected}; where the data of a run lie now is what dataset says") from None
+
+
+def _absolute(name: str, value: Any) -> Any:
+    """Paths as they are from everywhere, and other settings as they are."""
+    if name == "dataset" and not datasets.is_name(str(value)):
+        found = datasets.paths_of(str(Path(value).expanduser()))
+        return ",".join(str(path.expanduser().absolute()) for path in found)
+    if name in ("data_dir", "item_table", "user_table") and value:
+        return str(Path(value).expanduser().absolute())
+    return str(value) if name == "dataset" else value
+
+
+def _status(folder: Path) -> str:
+    """How the run ended, 'interrupted' where it has not."""
+    try:
+        return json.loads((folder / "result.json").read_text(encoding="utf-8"))["status"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "interrupted"
+
+
+def _take_titles(model: Model, folder: Path) -> None:
+    """Titles that the run has kept, where the data set brings none; a run of an older version has no raw ids."""
+    kept = folder / raw_ids.FOLDER
+    if (model.user_titles is None or model.item_titles is None) and kept.is_dir():
+        users, items = raw_ids.read(kept)
+        model.user_titles = users.titles if model.user_titles is None else model.user_titles
+        model.item_titles = items.titles if model.item_titles is None else model.item_titles

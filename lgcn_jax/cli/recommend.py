@@ -62,7 +62,7 @@ def _folded(values: flags.FlagValues, model: Recommender, how: dict[str, Any]) -
     histories = *(ids.like(*each) for each in zip(raw, known, strict=True)), events.weights
     folded = model.fold_in(histories, **how)
     new = f"{(~folded.known).sum():,} of {len(folded.ids):,} users are new, and folded in by their items"
-    warn([*events.remarks, new])
+    warn([*events.remarks, new] if len(folded.ids) else ())
     return folded.recommendations
 
 

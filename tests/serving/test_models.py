@@ -10,7 +10,7 @@ import threading
 import numpy as np
 import oracle
 import pytest
-from conftest import pairs
+from events_of import pairs
 
 import lgcn_jax as lg
 from lgcn_jax.cli import main

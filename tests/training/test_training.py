@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
-from conftest import pairs
+from events_of import pairs
 
 from lgcn_jax.config import Config
 from lgcn_jax.data import datasets

@@ -42,9 +42,20 @@ class WriteError(OSError):
 
 
 @contextlib.contextmanager
-def named_as_in_python() -> Iterator[None]:
-    """While entered, an InputError names settings as Python does: `alpha` for `--alpha`."""
+def named_as_in_python(**arguments: str) -> Iterator[None]:
+    """While entered, an InputError names settings as Python does: `alpha` for `--alpha`.
+
+    Args:
+      **arguments: {setting: argument}, those that Python calls otherwise.
+    """
+
+    def renamed(part: str) -> str:
+        part = _FLAG.sub("", part)
+        for setting, argument in arguments.items():
+            part = re.sub(rf"\b{setting}\b", argument, part)
+        return part
+
     try:
         yield
     except InputError as error:
-        raise InputError(*(_FLAG.sub("", part) for part in error.parts)) from error.__cause__
+        raise InputError(*map(renamed, error.parts)) from error.__cause__

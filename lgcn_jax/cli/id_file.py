@@ -13,8 +13,8 @@ from lgcn_jax.data.ids import as_array, is_text, locate
 from lgcn_jax.errors import InputError
 from lgcn_jax.system import extras
 
-HEADERS = {  # in lower case, letters alone
-    kind: {*USUAL_NAMES[kind], f"{kind}s", "id", "rawid"} for kind in ("user", "item")
+HEADERS = {  # in lower case, letters and digits alone
+    kind: {f"{kind}s", "id", "rawid"}.union(*USUAL_NAMES[kind]) for kind in ("user", "item")
 }
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
@@ -98,7 +98,7 @@ def _place(names: list[str], where: str, kind: str) -> int:
 
 
 def _is_header(name: str, kind: str) -> bool:
-    return re.sub("[^a-z]", "", name.lower()) in HEADERS[kind]
+    return re.sub("[^a-z0-9]", "", name.lower()) in HEADERS[kind]
 
 
 def _is_known(text: str, known: np.ndarray) -> bool:
@@ -106,7 +106,7 @@ def _is_known(text: str, known: np.ndarray) -> bool:
 
 
 def _integer(text: str, where: str) -> int:
-    """The integer that is written here, as int64 has it."""
-    if not re.fullmatch("[+-]?[0-9]{1,30}", text) or not -(2**63) <= int(text) < 2**63:
+    """The integer that is written here, as int64 has it; `007` is none, since it is not 7."""
+    if not re.fullmatch("-?(0|[1-9][0-9]{0,18})", text) or not -(2**63) <= int(text) < 2**63:
         raise InputError(where, repr(text), "an integer, as all ids of the data set are")
     return int(text)

@@ -62,7 +62,7 @@ def mesh_of(values: flags.FlagValues) -> str:
 
 def typed(text: str, known: np.ndarray, flag: str) -> np.ndarray:
     """Raw ids separated by commas, as an array of the kind of the `known` ones."""
-    return parsed([(flag, each) for each in text.split(",")], known)
+    return parsed([(flag, each.strip()) for each in text.split(",")], known)
 
 
 def parsed(texts: Iterable[tuple[str, str]], known: np.ndarray) -> np.ndarray:

@@ -37,19 +37,20 @@ def recommend(values: flags.FlagValues, request: StopRequest) -> int:
     how |= {"k": values["k"].value, "on_unknown": values["on_unknown"].value}
     with flags_for(users=stated, items=stated, histories=stated, dataset=stated, k="--k", on_unknown="--on_unknown"):
         if whom == "fold_in":
-            found = _folded(values, model, how)
+            found, notes = _folded(values, model, how)
         else:
             users = _users(values, whom, model.users)
             found = model.recommend(users, mesh=models.mesh_of(values), **how)
-            warn(_notes(found, len(users)))
+            notes = _notes(found, len(users))
     if not len(found.users):
         raise InputError(stated, "no user whom the model knows", "at least one, or --on_unknown=popular")
+    warn(notes)
     show(found, values, how["k"])
     return 0
 
 
-def _folded(values: flags.FlagValues, model: Recommender, how: dict[str, Any]) -> Recommendations:
-    """The lists of users whose events are in a table, which the model was not trained on."""
+def _folded(values: flags.FlagValues, model: Recommender, how: dict[str, Any]) -> tuple[Recommendations, list[str]]:
+    """The lists of users whose events are in a table that the model was not trained on, and what is worth saying."""
     from lgcn_jax.data import reading
 
     if not isinstance(model, FoldsIn):
@@ -62,8 +63,7 @@ def _folded(values: flags.FlagValues, model: Recommender, how: dict[str, Any]) -
     histories = *(ids.like(*each) for each in zip(raw, known, strict=True)), events.weights
     folded = model.fold_in(histories, **how)
     new = f"{(~folded.known).sum():,} of {len(folded.ids):,} users are new, and folded in by their items"
-    warn([*events.remarks, new] if len(folded.ids) else ())
-    return folded.recommendations
+    return folded.recommendations, [*events.remarks, new]
 
 
 def one_of(values: flags.FlagValues, command: str, names: tuple[str, ...]) -> str:

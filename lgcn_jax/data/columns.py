@@ -8,31 +8,35 @@ from collections.abc import Sequence
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError
 
-# As they stand in `_folded` names; the first that a table has is taken.
+# Families of usual names, as `_folded` gives them; of a family the first that a table has is taken.
 USUAL_NAMES = {
     "user": (
-        *("user", "userid", "uid", "customer", "customerid", "visitor", "visitorid", "member", "memberid"),
-        *("client", "clientid", "account", "accountid", "person", "personid", "reader", "readerid", "listenerid"),
-        *("reviewerid", "player", "playerid", "subscriberid", "username", "useridx", "userindex", "usr", "authorid"),
+        ("userid", "uid", "useridx", "userindex", "user", "username", "usr"),
+        *(("customerid", "customer"), ("visitorid", "visitor"), ("memberid", "member"), ("clientid", "client")),
+        *(("accountid", "account"), ("personid", "person"), ("readerid", "reader"), ("listenerid", "listener")),
+        *(("reviewerid", "reviewer"), ("playerid", "player"), ("subscriberid", "subscriber")),
     ),
     "item": (
-        *("item", "itemid", "iid", "product", "productid", "movie", "movieid", "artist", "artistid", "book", "bookid"),
-        *("track", "trackid", "song", "songid", "article", "articleid", "news", "newsid", "video", "videoid", "game"),
-        *("gameid", "anime", "animeid", "recipe", "recipeid", "business", "businessid", "gmapid", "venue", "venueid"),
-        *("location", "locationid", "poi", "poiid", "place", "placeid", "asin", "parentasin", "isbn", "sku"),
-        *("stockcode", "productcode", "itemidx", "itemindex", "contentid", "goodsid", "filmid", "showid", "appid"),
+        ("itemid", "iid", "itemidx", "itemindex", "item"),
+        ("productid", "asin", "parentasin", "sku", "stockcode", "productcode", "goodsid", "product"),
+        *(("movieid", "filmid", "movie", "film"), ("artistid", "artist"), ("bookid", "isbn", "book")),
+        *(("trackid", "songid", "track", "song"), ("articleid", "newsid", "article", "news"), ("videoid", "video")),
+        *(("gameid", "appid", "game"), ("animeid", "anime"), ("recipeid", "recipe"), ("showid",), ("contentid",)),
+        *(("businessid", "gmapid", "business"), ("venueid", "poiid", "locationid", "placeid", "venue", "poi")),
     ),
-    "rating": ("rating", "ratings", "stars", "score", "overall", "rate"),
+    "rating": (("rating", "ratings", "stars", "score", "overall", "rate"),),
     "time": (
-        *("timestamp", "time", "datetime", "date", "ts", "unixreviewtime", "ratingtimestamp", "eventtime", "createdat"),
-        *("created", "when", "reviewtime", "visittime", "purchasedate", "orderdate", "invoicedate", "tstamp"),
+        ("timestamp", "ts", "unixreviewtime", "ratingtimestamp", "eventtime", "datetime", "tstamp", "createdat"),
+        ("created", "when", "reviewtime", "visittime", "purchasedate", "orderdate", "invoicedate"),
+        *(("date",), ("time",)),
     ),
-    "label": ("label", "isliked", "liked", "islike", "like", "clicked", "isclick", "click"),
+    "label": (("label", "isliked", "liked", "islike", "like", "clicked", "isclick", "click"),),
     "weight": (),
-    "split": ("split", "part", "subset"),
+    "split": (("split", "part", "subset"),),
     "title": (
-        *("title", "name", "movietitle", "moviename", "itemtitle", "itemname", "producttitle", "productname"),
-        *("artistname", "trackname", "songname", "booktitle", "description", "headline", "username"),
+        ("title", "movietitle", "itemtitle", "producttitle", "booktitle", "name", "moviename", "itemname"),
+        ("productname", "artistname", "trackname", "songname", "username", "description", "headline"),
+        ("movie", "film", "item", "product", "artist", "book", "track", "song", "user", "customer"),
     ),
 }
 ROLES = ("user", "item", "rating", "time", "label", "weight", "split")
@@ -89,12 +93,12 @@ def choose(where, names: Sequence[str], headed: bool, settings: DataSettings) ->
     """
     stated = {role: getattr(settings, f"{role}_col") for role in ROLES}
     needed = ("user", "item", *needed_roles(settings))
-    places = {role: _stated_place(where, names, f"--{role}_col", name) for role, name in stated.items() if name}
+    places = {role: _stated_place(where, names, headed, f"--{role}_col", name) for role, name in stated.items() if name}
     for role in (*needed, "label"):
         if role in places:
             continue
         taken = {place for other, place in places.items() if other in ("user", "item")}
-        found = _usual_place(names, role, taken) if headed else _first_free(role, places, len(names))
+        found = _usual_place(where, names, role, taken) if headed else _first_free(role, places, len(names))
         if found is not None:
             places[role] = found
         elif role in needed:
@@ -108,28 +112,33 @@ def looks_headed(cells: Sequence[str]) -> bool:
     if all(re.fullmatch(r"[^:]+:(token|float|token_seq|float_seq)", cell) for cell in cells):
         return True
     folded = {_folded(cell) for cell in cells}
-    return bool(folded & {*USUAL_NAMES["user"], *USUAL_NAMES["item"], "userid", "itemid"})
+    if folded <= {"id"}.union(*(name for families in USUAL_NAMES.values() for name in families)):
+        return True
+    return any(folded & {*family} for family in USUAL_NAMES["user"] + USUAL_NAMES["item"])
 
 
-def find(where, names: Sequence[str], stated: str, role: str, flag: str) -> int:
+def find(where, names: Sequence[str], headed: bool, stated: str, role: str, flag: str) -> int:
     """The place of one column: the stated one, or the first with a usual name.
 
     Raises:
       InputError: it is not there.
     """
     if stated:
-        return _stated_place(where, names, flag, stated)
-    found = _usual_place(names, role, set())
+        return _stated_place(where, names, headed, flag, stated)
+    found = _usual_place(where, names, role, set()) if headed else None
     if found is None:
         raise InputError(flag, "nothing", f"one of the columns of {where}: {', '.join(names)}")
     return found
 
 
-def _stated_place(where, names: Sequence[str], flag: str, stated: str) -> int:
+def _stated_place(where, names: Sequence[str], headed: bool, flag: str, stated: str) -> int:
+    """The place of a column by its name, as it stands, without a type, or in another case; or by its position."""
     bare = [_bare(name) for name in names]
-    for listed in (list(names), bare, [name.lower() for name in bare]):
-        wanted = stated.lower() if listed and listed[0] == bare[0].lower() else stated
-        if listed.count(wanted) == 1:
+    lower = [name.lower() for name in bare]
+    for listed, wanted in ((list(names), stated), (bare, stated), (lower, stated.lower())) if headed else ():
+        if listed.count(wanted) > 1:
+            raise InputError(flag, f"{listed.count(wanted)} columns called {stated!r}", f"1 to {len(names)}")
+        if wanted in listed:
             return listed.index(wanted)
     if re.fullmatch(r"[0-9]+", stated) and 1 <= int(stated) <= len(names):
         return int(stated) - 1
@@ -138,12 +147,26 @@ def _stated_place(where, names: Sequence[str], flag: str, stated: str) -> int:
     raise InputError(flag, repr(stated), f"a column of {where}: {', '.join(bare)}, or 1 to {len(names)}{hint}")
 
 
-def _usual_place(names: Sequence[str], role: str, taken: set[int]) -> int | None:
-    folded = [_folded(name) for name in names]
-    for usual in USUAL_NAMES[role]:
-        if usual in folded and folded.index(usual) not in taken:
-            return folded.index(usual)
-    return None
+def usual(where, names: Sequence[str], role: str) -> bool:
+    """Whether a column has a usual name."""
+    return _usual_place(where, names, role, set()) is not None
+
+
+def _usual_place(where, names: Sequence[str], role: str, taken: set[int]) -> int | None:
+    """The place of the column with a usual name; of families, that of the role's own name comes before the others.
+
+    Raises:
+      InputError: names of two other families are there, or the name twice.
+    """
+    folded = [_folded(name) if place not in taken else "" for place, name in enumerate(names)]
+    found = [next((name for name in family if name in folded), "") for family in USUAL_NAMES[role]]
+    first, *others = filter(None, found) if any(found) else [None]
+    if first is None:
+        return None
+    if folded.count(first) > 1 or (others and role != "title" and not (found[0] and role in ("user", "item"))):
+        both = " and ".join(names[folded.index(name)] for name in (first, *others[:1])) if others else f"{first}, twice"
+        raise InputError(f"--{role}_col", f"{both} in {where}", "one of them, by name or by position from 1")
+    return folded.index(first)
 
 
 def _first_free(role: str, places: dict[str, int], width: int) -> int | None:
@@ -161,8 +184,11 @@ def _missing(where, names: Sequence[str], role: str) -> InputError:
 
 
 def _require_distinct(places: dict[str, int], names: Sequence[str]) -> None:
-    if places["user"] == places["item"]:
-        raise InputError("--item_col", f"{names[places['item']]}, which holds the users", "another column")
+    whose = {"user": "users", "item": "items"}
+    for role, place in places.items():
+        for other, what in whose.items():
+            if other != role and places[other] == place:
+                raise InputError(f"--{role}_col", f"{names[place]}, which holds the {what}", "another column")
 
 
 def _bare(name: str) -> str:

@@ -12,6 +12,7 @@ from lgcn_jax.errors import InputError
 
 # An integer as it is usually written, of at most 18 digits: 007 and +7 are none, and stay text.
 _INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"
+_NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
 _SUSPICIOUS = ("nan", "null", "none", "na", "n/a", "undefined")
 _PARTS = {"train": 0, "training": 0, "valid": 1, "validation": 1, "val": 1, "dev": 1, "test": 2, "testing": 2}
 
@@ -27,16 +28,13 @@ def events(table: pa.Table, where, settings: DataSettings) -> Events:
     users, user_remarks = id_column(table["user"], "user", where)
     items, item_remarks = id_column(table["item"], "item", where)
     kept = (users.codes >= 0) & (items.codes >= 0)
-    values = {
-        name: _VALUES[name](table[name], where)
-        for name in table.column_names
-        if name in _VALUES and not (name == "label" and _is_words(table[name]) and not settings.label_col)
-    }
+    values = {name: _VALUES[name](table[name], where) for name in table.column_names if name in _VALUES}
     lost = len(kept) - int(kept.sum())
     if lost and settings.strict:
         raise InputError(f"{where}: --strict", f"{lost} rows without a user or item", "none")
     notes = {"rows read": len(kept), "rows without a user or item left out": lost}
-    found = Events(users, items, values, notes, user_remarks + item_remarks)
+    dated = "time" in values and values["time"].dtype == np.int64 and not _is_number(table["time"].type)
+    found = Events(users, items, values, notes, user_remarks + item_remarks, dated=dated)
     return found if kept.all() else found.take(kept)
 
 
@@ -48,7 +46,8 @@ def id_column(column: pa.ChunkedArray, what: str, where) -> tuple[IdColumn, tupl
     """
     kind = column.type
     if pa.types.is_dictionary(kind) and not pa.types.is_string(kind.value_type):
-        column, kind = column.cast(kind.value_type), kind.value_type
+        column = _dense(column)
+        kind = column.type
     if pa.types.is_integer(kind):
         return _integers(column), ()
     if pa.types.is_floating(kind):
@@ -82,6 +81,8 @@ def _floats(column: pa.ChunkedArray, what: str, where) -> tuple[IdColumn, tuple[
     """Integers that a missing value, or a spreadsheet, has made floats."""
     whole = column.combine_chunks()
     whole = pc.if_else(pc.is_nan(whole), pa.scalar(None, whole.type), whole)
+    if pc.any(pc.greater_equal(pc.abs(whole), 2.0**53)).as_py():
+        raise InputError(f"{where}: {what} ids", "numbers of more digits than a float holds", "integers or text")
     try:
         return _integers(pa.chunked_array([whole.cast(pa.int64())])), (f"{what} ids are integers stored as floats",)
     except pa.ArrowInvalid:
@@ -134,13 +135,11 @@ def _flat(column: pa.ChunkedArray) -> np.ndarray:
 def _numbers(column: pa.ChunkedArray, where, what: str) -> np.ndarray:
     """float64, nan where there is none."""
     if _is_words(column):
-        column = _dense(column)
-        text = pc.replace_substring(pc.utf8_trim_whitespace(column.cast(pa.string())), ",", ".")
-        try:
-            return _flat(pc.cast(text, pa.float64()))
-        except pa.ArrowInvalid:
-            wrong = text.filter(pc.invert(pc.match_substring_regex(text, r"^[-+]?[0-9.]+([eE][-+]?[0-9]+)?$")))
-            raise InputError(f"{where}: --{what}_col", repr(wrong[0].as_py()), "numbers") from None
+        text = pc.utf8_trim_whitespace(_dense(column).cast(pa.string()))
+        wrong = text.filter(pc.invert(pc.match_substring_regex(text, _NUMBER)))
+        if len(wrong):
+            raise InputError(f"{where}: --{what}_col", repr(wrong[0].as_py()), "numbers, with a point if any")
+        return _flat(pc.cast(text, pa.float64()))
     try:
         return _flat(column.cast(pa.float64(), safe=False)).astype(np.float64)
     except pa.ArrowException:
@@ -149,26 +148,56 @@ def _numbers(column: pa.ChunkedArray, where, what: str) -> np.ndarray:
 
 def _dense(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Text that is no dictionary."""
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    if not pa.types.is_dictionary(column.type):
+        return column
+    kind = pa.string() if _is_text(column.type.value_type) else column.type.value_type
+    return pa.chunked_array([chunk.dictionary.cast(kind).take(chunk.indices) for chunk in column.chunks], kind)
 
 
 def _times(column: pa.ChunkedArray, where) -> np.ndarray:
-    """What orders events: numbers as they are, dates and times as nanoseconds."""
-    kind = column.type
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        found = column
-    else:
-        text = _dense(column) if _is_words(column) else column
-        try:
-            found = text.cast(pa.timestamp("ns")) if _is_words(column) else column.cast(pa.timestamp("ns"), safe=False)
-            found = found.cast(pa.int64())
-        except pa.ArrowException:
-            example = next((each for each in text.to_pylist() if each is not None), None)
-            expected = "numbers, or times like 2024-05-31 18:30:00"
-            raise InputError(f"{where}: --time_col", f"what is no time, such as {str(example)!r}", expected) from None
+    """What orders events: numbers as they are, dates and times as microseconds since 1970."""
+    found = _of_words(column, where) if _is_words(column) else column
+    if pa.types.is_floating(found.type):
+        found = pc.if_else(pc.is_nan(found), pa.scalar(None, found.type), found)
+    elif not _is_number(found.type):
+        found = _microseconds(found, where)
     if found.null_count:
         raise InputError(f"{where}: --time_col", f"{found.null_count} rows without a time", "a time in each row")
     return _flat(found)
+
+
+def _of_words(column: pa.ChunkedArray, where) -> pa.ChunkedArray:
+    """Numbers, or dates and times, of text."""
+    text = pc.utf8_trim_whitespace(_dense(column).cast(pa.string()))
+    numeric = pc.match_substring_regex(text, _NUMBER)
+    if pc.all(numeric).as_py():
+        return text.cast(pa.float64())
+    try:
+        return text.cast(pa.timestamp("us"))
+    except pa.ArrowException:
+        others = text.filter(pc.invert(numeric)) if pc.any(numeric).as_py() else text.drop_null()
+        example = f"what is no time, such as {others[0].as_py()!r}"
+        raise InputError(f"{where}: --time_col", example, "numbers, or times like 2024-05-31 18:30:00") from None
+
+
+def _microseconds(column: pa.ChunkedArray, where) -> pa.ChunkedArray:
+    kind = pa.time64("us") if pa.types.is_time(column.type) else pa.timestamp("us", getattr(column.type, "tz", None))
+    try:
+        return column.cast(kind, safe=False).cast(pa.int64())
+    except pa.ArrowException:
+        raise InputError(f"{where}: --time_col", f"values of type {column.type}", "numbers, or times") from None
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
+
+
+def is_label(column: pa.ChunkedArray) -> bool:
+    """Whether a column can say what is a positive: numbers, or true and false."""
+    if not _is_words(column):
+        return _is_number(column.type) or pa.types.is_boolean(column.type)
+    text = pc.utf8_trim_whitespace(_dense(column).cast(pa.string()))
+    return bool(pc.all(pc.match_substring_regex(text, _NUMBER)).as_py())
 
 
 def _labels(column: pa.ChunkedArray, where) -> np.ndarray:

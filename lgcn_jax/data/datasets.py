@@ -30,6 +30,9 @@ def load(settings: DataSettings, progress: bool = False) -> Interactions:
         found = _named(settings, NAMED[settings.dataset], progress)
     elif settings.dataset and all(map(_exists, paths_of(settings.dataset))):
         found = _from_path(settings, progress)
+    elif len(paths := paths_of(settings.dataset)) > 1:
+        missing = next(path for path in paths if not _exists(path))
+        raise InputError("--dataset", f"{str(missing)!r}, which is not there", "files, separated by commas")
     else:
         raise InputError("--dataset", repr(settings.dataset), _expected(settings.dataset))
     return dataclasses.replace(preparation.titled(found, settings), source=settings)
@@ -46,6 +49,9 @@ def ignored_settings(settings: DataSettings) -> dict[str, str]:
     unused, dataset = {}, settings.dataset
     if dataset != "synthetic":
         unused |= dict.fromkeys(("num_users", "num_items", "num_interactions"), "--dataset=synthetic")
+    unused |= {
+        f"{kind}_title_col": f"--{kind}_table" for kind in ("user", "item") if not getattr(settings, f"{kind}_table")
+    }
     if dataset == "synthetic" or dataset in NAMED:
         unused |= dict.fromkeys(_READING, "a --dataset that is a path")
     if dataset == "synthetic" or (dataset in NAMED and NAMED[dataset].test is not None):
@@ -122,6 +128,9 @@ def _with_titles(found: Interactions, named: NamedDataset, settings: DataSetting
 def _from_path(settings: DataSettings, progress: bool) -> Interactions:
     paths = paths_of(settings.dataset)
     name = paths[0].resolve().name
+    for path in paths if len(paths) > 1 else ():
+        if path.is_dir():
+            raise InputError("--dataset", f"{path}, a folder, beside others", "files, separated by commas")
     if not paths[0].is_dir():
         found = preparation.of_table(settings.dataset, files.read_several(paths, settings, progress), settings)
         return dataclasses.replace(found, name=name if len(paths) == 1 else f"{name} and {len(paths) - 1} more")

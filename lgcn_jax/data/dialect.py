@@ -64,6 +64,8 @@ def of(source: Source, settings: DataSettings) -> Dialect:
 
 
 def _chosen(sample: _Sample, settings: DataSettings) -> Dialect:
+    if re.match(r"\s*\[\s*(\{|$)", sample.lines[0]):
+        raise InputError(f"{sample.path}:{sample.numbers[0]}", "a JSON array", "a JSON object on each line (jsonl)")
     if settings.format == "jsonl" or (settings.format == "auto" and sample.lines[0].lstrip().startswith("{")):
         return Dialect("jsonl")
     delimiter = DELIMITERS.get(settings.delimiter, settings.delimiter) or _delimiter(sample.lines[0])
@@ -132,7 +134,9 @@ def _table(sample: _Sample, settings: DataSettings, delimiter: str) -> Dialect:
     headed = _headed(sample, settings, rows)
     names = tuple(rows[0]) if headed else tuple(f"column {n}" for n in range(1, len(rows[0]) + 1))
     body = rows[1:] if headed else rows
-    decimal = "," if delimiter != "," and _any(body, r"-?\d+,\d+") and not _any(body, r"-?\d+\.\d+") else "."
+    commas = _some_cell(body, r"-?\d+,\d+") and not _some_cell(body, r"-?\d+\.\d+")
+    thousands = not _some_cell(body, r"-?\d+,(\d{1,2}|\d{4,})")  # all of three digits: 1,024 may be an integer
+    decimal = "," if commas and not thousands else "."
     return Dialect("pairs", delimiter, quoted, headed, names, decimal=decimal)
 
 
@@ -142,7 +146,7 @@ def _has_quoted(lines: list[str]) -> bool:
     return bool(cells) and all(len(cell) > 1 and cell.endswith('"') for cell in cells)
 
 
-def _any(rows: list[list[str]], pattern: str) -> bool:
+def _some_cell(rows: list[list[str]], pattern: str) -> bool:
     return any(re.fullmatch(pattern, cell) for row in rows for cell in row)
 
 
@@ -155,8 +159,8 @@ def _headed(sample: _Sample, settings: DataSettings, rows: list[list[str]]) -> b
     if settings.header != "auto":
         return settings.header == "yes"
     first, rest = rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]
-    stated = [getattr(settings, f"{role}_col") for role in columns.ROLES]
-    if columns.looks_headed(first) or set(first) & set(filter(None, stated)):
+    stated = {getattr(settings, f"{role}_col") for role in columns.ROLES}
+    if columns.looks_headed(first) or set(first) & {name for name in stated if name and not name.isdigit()}:
         return True
     if any(map(_is_number, first)) or not rest:
         return False

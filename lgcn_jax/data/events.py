@@ -18,6 +18,7 @@ class Events:
       notes: counts of what was met and handled on the way (empty lines, Windows line ends, ...).
       remarks: sentences about how it was read.
       format: how it was read.
+      dated: whether times are microseconds since 1970, made of dates; else they are numbers as the source has them.
     """
 
     users: IdColumn
@@ -26,6 +27,7 @@ class Events:
     notes: dict[str, int] = dataclasses.field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     format: str = "pairs"
+    dated: bool = False
 
     def __len__(self) -> int:
         return len(self.users.codes)
@@ -53,14 +55,13 @@ def nothing() -> Events:
 
 def concatenated(users: IdColumn, items: IdColumn, parts: list[Events]) -> Events:
     """Several sources one after the other, whose ids were brought together in `users` and `items`."""
-    names = set.intersection(*(set(part.values) for part in parts))
-    values = {name: np.concatenate([part.values[name] for part in parts]) for name in sorted(names)}
+    values = {name: np.concatenate([part.values[name] for part in parts]) for name in parts[0].values}
     notes: dict[str, int] = {}
     for part in parts:
         for note, count in part.notes.items():
             notes[note] = notes.get(note, 0) + count
     remarks = tuple(dict.fromkeys(remark for part in parts for remark in part.remarks))
-    return Events(users, items, values, notes, remarks, parts[0].format)
+    return Events(users, items, values, notes, remarks, parts[0].format, parts[0].dated)
 
 
 def _taken(values: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:

@@ -51,12 +51,20 @@ def of_frame(frame: Any, where: str, settings: DataSettings) -> Events:
       InputError: a column is not there, or holds something else than its name says.
     """
     table, columns = tables.of_frame(frame, where, tables.chooser_of(settings))
-    return _remarking(conversion.events(table, where, settings), columns.told())
+    return _events(table, columns, where, settings)
 
 
 def read_several(paths: Sequence[Path], settings: DataSettings, progress: bool = False) -> Events:
     """The events of several files, one after the other."""
-    return joined([read(path, settings, progress) for path in paths])
+    found = [read(path, settings, progress) for path in paths]
+    for path, part in zip(paths, found, strict=True):
+        if set(part.values) != set(found[0].values):
+            columns = [" and ".join(sorted(each.values)) or "neither" for each in (part, found[0])]
+            raise InputError(path, f"{columns[0]} beside users and items", f"{columns[1]}, as in {Path(paths[0]).name}")
+        if part.dated != found[0].dated:
+            kinds = ["dates" if each.dated else "numbers" for each in (part, found[0])]
+            raise InputError(path, f"times that are {kinds[0]}", f"{kinds[1]}, as in {Path(paths[0]).name}")
+    return joined(found)
 
 
 def joined(parts: Sequence[Events]) -> Events:
@@ -155,7 +163,16 @@ def parts_of(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
 def _of_table(table, columns, source: Source, settings: DataSettings) -> Events:
     if not table.num_rows:
         raise InputError(source.path, "a table without a row", "at least one event")
-    return _remarking(conversion.events(table, source.path, settings), columns.told())
+    return _events(table, columns, source.path, settings)
+
+
+def _events(table, columns, where, settings: DataSettings) -> Events:
+    """The events of a table, and which of its columns they are made of: no label of words that nobody has stated."""
+    if "label" in columns.places and not settings.label_col and not conversion.is_label(table["label"]):
+        table = table.drop_columns(["label"])
+        rest = {role: place for role, place in columns.places.items() if role != "label"}
+        columns = dataclasses.replace(columns, places=rest)
+    return _remarking(conversion.events(table, where, settings), columns.told())
 
 
 def _remarking(found: Events, *remarks: str) -> Events:

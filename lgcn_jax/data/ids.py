@@ -23,6 +23,7 @@ def of_integers(ids: np.ndarray) -> IdColumn:
     """The column that integers of any type are."""
     if not len(ids):
         return IdColumn(np.zeros(0, np.int32), np.zeros(0, np.int32))
+    ids = ids.astype(np.int64) if ids.dtype.kind == "i" else ids
     low, high = int(ids.min()), int(ids.max())
     if high > np.iinfo(np.int64).max:
         return of_texts(map(str, ids.tolist()))
@@ -116,11 +117,11 @@ def as_array(ids: Any, known: np.ndarray, what: str) -> np.ndarray:
         raise InputError(what, f"an array of shape {array.shape}", "one id, or a sequence of ids")
     if is_text(known):
         array = array.astype(object)
-        other = next((each for each in array if not isinstance(each, str)), None)
+        others = [each for each in array if not isinstance(each, str)]
     else:
-        other = array.flat[0] if array.size and array.dtype.kind not in "iu" else None
-    if other is not None:
-        other = other.item() if hasattr(other, "item") else other
+        others = [] if not array.size or array.dtype.kind in "iu" else list(array[:1])
+    if others:
+        other = others[0].item() if hasattr(others[0], "item") else others[0]
         expected = f"ids that are {'text' if is_text(known) else 'integers'}, such as {known[:1].tolist()[0]!r}"
         raise InputError(what, f"{other!r} of type {type(other).__name__}", expected)
     return array

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from lgcn_jax.data import csr, filters, ids, interactions, splits
+from lgcn_jax.data import csr, filters, hindsight, ids, interactions, splits
 from lgcn_jax.data.csr import CSR
 from lgcn_jax.data.events import Events, nothing
 from lgcn_jax.data.interactions import Interactions
@@ -24,14 +24,27 @@ def of_table(where: str, found: Events, settings: DataSettings) -> Interactions:
     """
     kept, unwanted = filters.positives(found, settings)
     filters.require_some(kept, where)
+    wanted = kept
     if kept.values or settings.repeats == "count":
         kept = _merged(kept, settings)
     if settings.min_user_interactions > 1 or settings.min_item_interactions > 1:
         kept = filters.merge_repeats(kept, "merge") if not kept.values else kept
         kept = filters.k_core(kept, settings.min_user_interactions, settings.min_item_interactions)
         filters.require_some(kept, where)
+        kept = filters.compacted(kept)
     kept = kept if kept.format in ("adjacency", "counts") else filters.compacted(kept)
-    return _with_disliked(_split(where, kept, settings), unwanted)
+    if settings.split == "column":
+        made = _split_by_column(where, kept, settings)
+        return _with_disliked(made, unwanted and unwanted.take(unwanted.values["split"] == 0))
+    whole = interactions.assemble(where, kept, nothing())
+    time = kept.values.get("time")
+    made = splits.split(whole, time, kept.dated, settings)
+    if settings.split in ("temporal", "leave_last_out"):
+        limit = hindsight.first_held_out(whole, made, time, settings)
+        if made.weights is not None:
+            made = hindsight.weighted(made, hindsight.before(wanted, limit, made, settings), settings)
+        unwanted = unwanted and hindsight.before(unwanted, limit, made, settings)
+    return _with_disliked(made, unwanted)
 
 
 def of_parts(where: str, parts: dict[str, Events], settings: DataSettings) -> Interactions:
@@ -57,7 +70,7 @@ def of_rows(name: str, rows: CSR, num_items: int, settings: DataSettings) -> Int
     """The data set of compressed rows whose numbers are the raw ids; empty ones stay."""
     numbers = np.arange(rows.num_rows, dtype=np.int32), np.arange(num_items, dtype=np.int32)
     empty = csr.empty(rows.num_rows)
-    return splits.split(Interactions(name, *numbers, rows, empty, empty), None, settings)
+    return splits.split(Interactions(name, *numbers, rows, empty, empty), None, False, settings)
 
 
 def titled(found: Interactions, settings: DataSettings) -> Interactions:
@@ -78,9 +91,7 @@ def _merged(kept: Events, settings: DataSettings) -> Events:
     return filters.merge_repeats(kept, settings.repeats)
 
 
-def _split(where: str, kept: Events, settings: DataSettings) -> Interactions:
-    if settings.split != "column":
-        return splits.split(interactions.assemble(where, kept, nothing()), kept.values.get("time"), settings)
+def _split_by_column(where: str, kept: Events, settings: DataSettings) -> Interactions:
     train, valid, test = (kept.take(kept.values["split"] == part) for part in range(3))
     filters.require_some(train, f"{where}, train part")
     bare = [dataclasses.replace(part, notes={}, remarks=()) for part in (test, valid)]

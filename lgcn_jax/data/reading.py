@@ -39,7 +39,7 @@ def load(name: str, progress: bool = False, **settings: Any) -> Interactions:
     return datasets.load(_settings(settings | {"dataset": name}), progress)
 
 
-@named_as_in_python()
+@named_as_in_python(**{f"{role}_col": role for role in _COLUMNS}, data_seed="seed")
 def read(
     source: Any,
     test: Any = None,
@@ -97,6 +97,8 @@ def read(
         if test is not None or valid is not None:
             raise InputError("test", "a part beside a path", "a folder with train and test files")
         return datasets.load(_settings(stated | {"dataset": _absolute(source)}), progress)
+    if source is None:
+        raise InputError("source", "nothing", "a path, a frame, arrays or a sparse matrix")
     if valid is not None and test is None:
         raise InputError("valid", "a part without a test part", "test beside it")
     checked = _settings(stated)
@@ -120,10 +122,10 @@ def _is_path(source: Any) -> TypeGuard[str | Path]:
 
 
 def _is_paths(source: Any) -> bool:
-    """Whether a source is a list of paths; of two texts, each has to be there."""
+    """Whether a source is a list of paths; of texts, at least one is there."""
     if not isinstance(source, list) or not source or not all(map(_is_path, source)):
         return False
-    return all(isinstance(path, Path) or Path(path).expanduser().is_file() for path in source)
+    return any(isinstance(path, Path) or Path(path).expanduser().is_file() for path in source)
 
 
 def _absolute(source: str | Path | Sequence[str | Path]) -> str:
@@ -155,6 +157,9 @@ def _events(source: Any, where: str, settings: DataSettings) -> Events:
     if scipy.sparse.issparse(source):
         matrix = source.tocoo()
         kept = matrix.data != 0
+        if not (matrix.data[kept] > 0).all():
+            wrong = matrix.data[kept][~(matrix.data[kept] > 0)][0]
+            raise InputError(where, f"a sparse matrix with {wrong}", "values above 0 where there is an interaction")
         users, items = matrix.row[kept], matrix.col[kept]
     elif _is_columns(source):
         users, items = (_array(part) for part in source)
@@ -166,7 +171,9 @@ def _events(source: Any, where: str, settings: DataSettings) -> Events:
         users, items = array[:, 0], array[:, 1]
     if users.ndim != 1 or users.shape != items.shape:
         raise InputError(where, f"users of shape {users.shape} and items of {items.shape}", "two arrays of one length")
-    return Events(_column(users, f"{where} users"), _column(items, f"{where} items"))
+    valued = scipy.sparse.issparse(source) and (source.tocoo().data > 1).any()
+    remarks = ("values of the matrix are not used: each counts once",) if valued else ()
+    return Events(_column(users, f"{where} users"), _column(items, f"{where} items"), remarks=remarks)
 
 
 def _is_columns(source: Any) -> bool:

@@ -20,10 +20,9 @@ READING = (
 
 def _is_encoding(name: str) -> bool:
     try:
-        codecs.lookup(name)
+        return codecs.lookup(name)._is_text_encoding
     except LookupError:
         return False
-    return True
 
 
 def _column(what: str, more: str = "") -> str:

@@ -10,12 +10,13 @@ from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError
 
 
-def split(whole: Interactions, time: np.ndarray | None, settings: DataSettings) -> Interactions:
+def split(whole: Interactions, time: np.ndarray | None, dated: bool, settings: DataSettings) -> Interactions:
     """The data set with the parts that `settings.split` asks for; all its pairs are train pairs before.
 
     Args:
       whole: all pairs.
       time: [train.nnz], of each pair, where there is one.
+      dated: whether times are microseconds since 1970.
       settings: how it is split.
 
     Raises:
@@ -27,7 +28,9 @@ def split(whole: Interactions, time: np.ndarray | None, settings: DataSettings) 
         return _random(whole, settings)
     if time is None:
         raise InputError(f"--split={settings.split}", "no times", "a column of them (--time_col)")
-    return {"leave_last_out": _leave_last_out, "temporal": _temporal}[settings.split](whole, time, settings)
+    if settings.split == "leave_last_out":
+        return _leave_last_out(whole, time, settings)
+    return _temporal(whole, time, dated, settings)
 
 
 def _random(whole: Interactions, settings: DataSettings) -> Interactions:
@@ -54,7 +57,7 @@ def _leave_last_out(whole: Interactions, time: np.ndarray, settings: DataSetting
     return interactions.parted(found, before, "valid")
 
 
-def _temporal(whole: Interactions, time: np.ndarray, settings: DataSettings) -> Interactions:
+def _temporal(whole: Interactions, time: np.ndarray, dated: bool, settings: DataSettings) -> Interactions:
     """The latest pairs are test: those from one moment on, the same for all users; before them validation."""
     later = _latest(time, settings.test_fraction)
     found = interactions.parted(whole, later, "test")
@@ -62,31 +65,24 @@ def _temporal(whole: Interactions, time: np.ndarray, settings: DataSettings) -> 
         found = interactions.parted(found, _latest(time[~later], settings.validation_fraction), "valid")
     if not found.train.nnz:
         held = settings.test_fraction
-        raise InputError(
-            "--split=temporal", f"no train pair before the last {held:g} of time", "pairs at different times"
-        )
-    return dataclasses.replace(
-        found, remarks=(*found.remarks, f"split in time: test pairs are from {_cut(time, later)} on")
-    )
+        none = f"no train pair before the last {held:g} of time"
+        raise InputError("--split=temporal", none, "pairs at different times")
+    moment = _moment(time[later].min(), dated)
+    remark = f"split in time: test pairs are from {moment} on, {later.mean():.1%} of all"
+    return dataclasses.replace(found, remarks=(*found.remarks, remark))
 
 
 def _latest(time: np.ndarray, fraction: float) -> np.ndarray:
     """bool[n]: those at or after the moment after which `fraction` of them lie."""
     if not len(time):
         return np.zeros(0, bool)
-    cut = np.partition(time, place := min(int(np.ceil((1 - fraction) * len(time))), len(time) - 1))[place]
-    return time >= cut
+    place = min(int(np.ceil((1 - fraction) * len(time))), len(time) - 1)
+    return time >= np.partition(time, place)[place]
 
 
-def _cut(time: np.ndarray, later: np.ndarray) -> str:
-    """The first moment of the test part: a number as it stands in the data, seconds since 1970 also as a date."""
-    first = time[later].min()
-    if abs(first) > 1e17:  # nanoseconds, as dates are read
-        return str(np.datetime64(int(first), "ns").astype("datetime64[s]"))
-    if 1e8 < first < 1e10:
-        return (
-            f"{first:g} ({np.datetime64(int(first), 's')} UTC)"
-            if first != int(first)
-            else f"{int(first)} ({np.datetime64(int(first), 's')} UTC)"
-        )
-    return f"{first}"
+def _moment(time: np.number, dated: bool) -> str:
+    """A time as a reader knows it: dates as dates, numbers as they are, and what may be seconds since 1970 as both."""
+    if dated:
+        return str(np.datetime64(int(time), "us").astype("datetime64[s]"))
+    number = f"{int(time)}" if time == int(time) else f"{time}"
+    return f"{number} ({np.datetime64(int(time), 's')} UTC)" if 1e8 < time < 1e10 else number

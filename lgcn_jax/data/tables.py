@@ -25,7 +25,11 @@ from lgcn_jax.errors import InputError
 
 _BLOCK = 1 << 22
 _TEXT = pa.dictionary(pa.int32(), pa.string())
-_WORDS = ("user", "item", "split", "id", "title")  # what is read as it is written
+# What is read as it is written, and what as numbers; times and labels are told from the first block.
+_KINDS = dict.fromkeys(("user", "item", "split", "id", "title"), _TEXT) | dict.fromkeys(
+    ("rating", "weight"), pa.float64()
+)
+_FALLBACK = dict.fromkeys(("time", "label"), _TEXT)  # where a later block looks different
 Chooser = Callable[[Any, tuple[str, ...], bool], Columns]
 
 
@@ -49,12 +53,13 @@ class _TextReader:
     def __init__(self, source: Source, settings: DataSettings, found: Dialect):
         self._source, self._settings, self._found = source, settings, found
         self._broken: Any = None
-        self._skipped_lines = found.comments
+        self._skipped_lines = 0
         self.broken_lines = 0
 
-    def read(self, places: dict[str, int]) -> pa.Table:
+    def read(self, places: dict[str, int], kinds_of: dict[str, pa.DataType] = _KINDS) -> pa.Table:
+        self._skipped_lines = self._found.comments
         names = [f"{place}" for place in range(len(self._found.names))]
-        text = {str(place): _TEXT for role, place in places.items() if role in _WORDS}
+        kinds = {str(place): kinds_of[role] for role, place in reversed(places.items()) if role in kinds_of}
         read = pyarrow.csv.ReadOptions(
             column_names=names,
             skip_rows=self._found.skipped + self._found.headed,
@@ -63,7 +68,7 @@ class _TextReader:
         )
         convert = pyarrow.csv.ConvertOptions(
             include_columns=list(dict.fromkeys(map(str, places.values()))),
-            column_types=text,
+            column_types=kinds,
             strings_can_be_null=True,
             null_values=["", " "],
             decimal_point=self._found.decimal,
@@ -74,6 +79,9 @@ class _TextReader:
                 stream = _separated(lines.watch(file) if self._found.quoted else file, self._found.delimiter)
                 table = pyarrow.csv.open_csv(stream, read, self._parse(), convert).read_all()
         except pa.ArrowInvalid as error:
+            inferred = _FALLBACK.keys() & places.keys()
+            if "conversion error" in str(error) and inferred and kinds_of is _KINDS and self._broken is None:
+                return self.read(places, _KINDS | _FALLBACK)
             raise self._refusal(str(error), names) from None
         except UnicodeError:
             raise self._source.undecodable(self._line_of_bytes(), self._settings.encoding) from None
@@ -112,8 +120,9 @@ class _TextReader:
         if value := re.search(r"In CSV column #(\d+): CSV conversion error to (\S+): invalid value '(.*)'", text):
             place, kind, cell = int(value[1]), value[2], value[3]
             number = self._line_of(lambda line: self._cell(line, place) == cell)
-            return InputError(f"{self._source.path}:{number}", repr(cell), f"a value of type {kind}, as before it")
-        if "Empty CSV file" in text:
+            expected = "a number" if kind == "double" else f"a value of type {kind}, as before it"
+            return InputError(f"{self._source.path}:{number}", repr(cell), expected)
+        if "Empty CSV file" in text or "Could not skip initial" in text:
             return InputError(self._source.path, "a header without an interaction", "at least one line")
         return InputError(self._source.path, text.replace("\n", " ")[:200], "a table of text")
 

@@ -1,9 +1,11 @@
 """Titles of users and items, from a second table."""
 
+import functools
+
 import numpy as np
 
 from lgcn_jax.data import conversion, dialect, ids, tables
-from lgcn_jax.data.columns import Columns, find
+from lgcn_jax.data.columns import Columns, find, usual
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.data.source import Source
 from lgcn_jax.errors import InputError
@@ -21,26 +23,36 @@ def read(path: str, known: np.ndarray, kind: str, settings: DataSettings) -> np.
     Raises:
       InputError: it cannot be read, has no such column, or no title of a known id.
     """
-    stated_id, stated_title = getattr(settings, f"{kind}_col"), getattr(settings, f"{kind}_title_col")
-
-    def choose(where, names: tuple[str, ...], headed: bool) -> Columns:
-        stated = stated_id if stated_id in names else ""
-        places = {"id": find(where, names, stated, kind, f"--{kind}_table") if headed else 0}
-        places["title"] = find(where, names, stated_title or ("" if headed else "2"), "title", f"--{kind}_title_col")
-        return Columns(places, names)
-
-    table = _table(Source(path), settings, choose)
+    as_events = {name: getattr(settings, name) for name in (f"{kind}_col", f"{kind}_title_col", "encoding")}
+    table = _table(Source(path), DataSettings(**as_events), functools.partial(_choose, kind, as_events))
     column, _ = conversion.id_column(table["id"], kind, path)
     titles = np.array([str(each or "") for each in table["title"].to_pylist()], object)
-    values = ids.like(column.values, known)
     found = np.full(len(known), "", object)
-    if ids.is_text(values) == ids.is_text(known) and len(values):
-        place, is_known = ids.locate(values[column.codes], known)
+    if len(column.values):
+        values = column.values
+        if ids.is_text(values) != ids.is_text(known):  # one that is no integer makes text of all
+            values, known = (each.astype(str).astype(object) for each in (values, known))
+        order = np.argsort(known)
+        place, is_known = ids.locate(values[column.codes], known[order])
         is_known &= column.codes >= 0
-        found[place[is_known]] = titles[is_known]
+        found[order[place[is_known]][::-1]] = titles[is_known][::-1]  # of two titles, the first one
     if not found.astype(bool).any():
         raise InputError(f"--{kind}_table={path}", f"no title of the {len(known)} {kind}s", f"ids such as {known[0]}")
     return found
+
+
+def _choose(kind: str, stated: dict[str, str], where, names: tuple[str, ...], headed: bool) -> Columns:
+    """The column of ids, called like that of the events, by a usual name or `id`; and that of titles."""
+    title, flag = stated[f"{kind}_title_col"], f"--{kind}_title_col"
+    if not headed:
+        return Columns({"id": 0, "title": find(where, names, False, title or "2", "title", flag)}, names)
+    own = stated[f"{kind}_col"] if stated[f"{kind}_col"] in names else ""
+    bare = [name.strip().lower() for name in names]
+    if not own and "id" in bare and not usual(where, names, kind):
+        own = names[bare.index("id")]
+    place = find(where, names, True, own, kind, f"--{kind}_table")
+    rest = tuple("" if each == place else name for each, name in enumerate(names))
+    return Columns({"id": place, "title": find(where, rest, True, title, "title", flag)}, names)
 
 
 def _table(source: Source, settings: DataSettings, choose):

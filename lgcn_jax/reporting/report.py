@@ -55,4 +55,6 @@ def _file(out: str | Path) -> Path:
     path = Path(out).expanduser()
     if path.is_dir():
         raise InputError("--out", f"{path}, which is a folder", "a file, such as report.html")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InputError("--out", f"{path}", "a name that ends in .html, such as report.html")
     return path

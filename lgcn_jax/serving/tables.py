@@ -3,7 +3,7 @@
 import io
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,11 @@ def write(table: Any, path: Path) -> None:
         raise WriteError(path, error.strerror or error) from None
 
 
-def require_writable(path: Path, where: str = "") -> None:
-    """Raises an InputError where `write` could write no file; `where` is the flag that states the path."""
+def require_writable(path: Path, where: str = "", endings: Collection[str] = (".csv", ".jsonl", ".parquet")) -> None:
+    """Raises an InputError where no file with such an ending can be written; `where` is the flag that names it."""
     where = f"{where}{path}"
-    if path.suffix.lower() not in WRITERS:
-        raise InputError(where, f"a name that ends in {path.suffix or 'nothing'}", f"one in {', '.join(WRITERS)}")
+    if path.suffix.lower() not in endings:
+        raise InputError(where, f"a name that ends in {path.suffix or 'nothing'}", f"one in {', '.join(endings)}")
     if paths.exists(path, where) and path.is_dir():
         raise InputError(where, "a folder", "a file, or nothing")
     try:

@@ -45,10 +45,10 @@ def test_leave_last_out(tmp_path):
 def test_temporal(tmp_path):
     found = made(tmp_path, SHOP, split="temporal", test_fraction=1 / 3)
     assert raw(found, "test") == [("a", "z"), ("b", "z")]
-    assert "split in time: test pairs are from 8 on" in found.remarks
+    assert "split in time: test pairs are from 8 on, 33.3% of all" in found.remarks
     both = made(tmp_path, SHOP, split="temporal", test_fraction=1 / 3, validation_fraction=0.25)
     assert (raw(both, "valid"), raw(both, "train")) == ([("c", "y")], [("a", "x"), ("a", "y"), ("b", "x")])
-    with pytest.raises(InputError, match="--split=temporal: found no train pair before the last"):
+    with pytest.raises(InputError, match="split=temporal: found no train pair before the last"):
         made(tmp_path, "a x 1 1 1 train\na y 1 1 1 train", split="temporal")
 
 
@@ -64,7 +64,7 @@ def test_by_a_column(tmp_path):
     found = made(tmp_path, SHOP, split="column", split_col="part")
     assert raw(found, "valid") == [("b", "z")]
     assert raw(found, "test") == [("a", "z"), ("c", "y")]
-    with pytest.raises(InputError, match="--split_col: found '1', expected train, valid or test in each row"):
+    with pytest.raises(InputError, match="split_col: found '1', expected train, valid or test in each row"):
         made(tmp_path, SHOP, split="column", split_col="rating")
 
 
@@ -79,8 +79,9 @@ REPEATED = "a x 5 1 1 t\na x 2 1 10 t\na x 9 1 100 t\na y 6 1 1000 t\nb y 3 1 7 
 def test_repeats_are_merged_at_their_first_time_with_their_last_weight(tmp_path):
     found = made(tmp_path, REPEATED, split="leave_last_out", weight="weight")
     assert raw(found, "test") == [("a", "y")]  # x came first, at 2
-    assert dict(zip(raw(found, "train"), found.weights.tolist(), strict=True)) == {("a", "x"): 100.0, ("b", "y"): 7.0}
+    assert dict(zip(raw(found, "train"), found.weights.tolist(), strict=True)) == {("a", "x"): 1.0, ("b", "y"): 7.0}
     assert found.notes["repeated pairs merged"] == 2
+    assert made(tmp_path, REPEATED, split="none", weight="weight").weights.tolist() == [100.0, 1000.0, 7.0]
 
 
 def test_repeats_are_counted(tmp_path):
@@ -166,7 +167,7 @@ def test_titles(tmp_path):
     years = made(tmp_path, SHOP, split="none", item_table=str(tmp_path / "films.csv"), item_title_col="year")
     assert years.item_titles.tolist() == ["1990", "", "1991"]
     assert found.content_hash() == made(tmp_path, SHOP, split="none").content_hash()
-    with pytest.raises(InputError, match="--item_title_col: found 'name', expected a column of"):
+    with pytest.raises(InputError, match="item_title_col: found 'name', expected a column of"):
         made(tmp_path, SHOP, item_table=str(tmp_path / "films.csv"), item_title_col="name")
     (tmp_path / "films.csv").write_text("movieId,title\n1,Ship\n")
     with pytest.raises(InputError, match="no title of the 3 items, expected ids such as x"):

@@ -74,7 +74,7 @@ def test_a_path_is_read_as_on_the_command_line(tmp_path):
         ({"source": ([], [])}, "interactions: found no event that is left (no row)"),
         (
             {"source": (USERS, ITEMS), "split": "temporal"},
-            "split=temporal: found no times, expected a column of them (time_col)",
+            "split=temporal: found no times, expected a column of them (time)",
         ),
         ({"source": (USERS, ITEMS), "test_fraction": 1.0}, "test_fraction: found 1.0"),
         ({"source": "events.csv", "test": ([1], [2])}, "test: found a part beside a path"),

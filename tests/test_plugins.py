@@ -243,8 +243,8 @@ def test_a_parameter_that_is_no_table_is_refused_before_training(plugin):
 
     @ENCODERS.register("dense")
     class DenseSettings(mine.ResidualSettings):
-        def create(self, key, node):
-            made = super().create(key, node)
+        def create(self, key, nodes):
+            made = super().create(key, nodes)
             made.weights = nnx.Param(jnp.eye(self.embedding_dim))
             return made
 

@@ -1,10 +1,12 @@
 """Losses: pure functions of a batch's embeddings, each with its settings."""
 
 from lgcn_jax.losses.bpr import BPR
+from lgcn_jax.losses.bsl import BSL
 from lgcn_jax.losses.enhanced import Enhanced
 from lgcn_jax.losses.loss import EmbeddedBatch, Embeddings, Loss, Tables, l2, scores
+from lgcn_jax.losses.ssm import SSM
 from lgcn_jax.settings import Registry
 
-__all__ = ["BPR", "LOSSES", "EmbeddedBatch", "Embeddings", "Enhanced", "Loss", "Tables", "l2", "scores"]
+__all__ = ["BPR", "BSL", "LOSSES", "SSM", "EmbeddedBatch", "Embeddings", "Enhanced", "Loss", "Tables", "l2", "scores"]
 
-LOSSES: Registry[Loss] = Registry("loss", "the loss", {"enhanced": Enhanced, "bpr": BPR})
+LOSSES: Registry[Loss] = Registry("loss", "the loss", {"enhanced": Enhanced, "bpr": BPR, "ssm": SSM, "bsl": BSL})

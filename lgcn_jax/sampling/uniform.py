@@ -4,11 +4,11 @@ import jax
 
 from lgcn_jax.devices.pytree import pytree
 from lgcn_jax.sampling.negatives import KnownPairs, NegativeSettings
-from lgcn_jax.sampling.pairs import LocalPairs, Ownership
+from lgcn_jax.sampling.pairs import LocalPairs, Negatives, Ownership
 
 
 @pytree
-class UniformNegatives:
+class UniformNegatives(Negatives):
     """For each example one item, exactly uniform among those outside the user's train items.
 
     By `csr.kth_missing_column`, so that no rejection loop runs and no negative is a train positive.

@@ -56,7 +56,7 @@ def trained(mesh="data:1", **parts):
     [
         {"loss": "hinge", "gap": 0.5},
         {"model": "residual", "depth": 3},
-        {"sampler": "shared", "num_negatives": 16},
+        {"sampler": "shared", "num_common": 16},
         {"loss": "hinge", "model": "residual", "sampler": "shared"},
     ],
     ids="+".join,
@@ -118,7 +118,7 @@ def test_a_baseline_from_outside_is_scored_from_python(plugin):
 
 
 def test_they_train_evaluate_and_continue_from_the_command_line(plugin, capsys):
-    parts = ["--loss=hinge", "--model=residual", "--depth=1", "--sampler=shared", "--num_negatives=16", "--gap=0.5"]
+    parts = ["--loss=hinge", "--model=residual", "--depth=1", "--sampler=shared", "--num_common=16", "--gap=0.5"]
     train = ["train", f"--plugin={plugin}", *FLAGS, *parts, "--workdir=run", "--quiet"]
     assert main.main(train) == 0
     assert main.main([*train, "--epochs=8"]) == 0

@@ -131,6 +131,21 @@ def _in_batch_scores(batch: EmbeddedBatch) -> jax.Array:
     return jnp.where((item[:, None] == batch.item[None, :]) | (weight == 0)[:, None], -jnp.inf, every)
 
 
+def hardest(batch: EmbeddedBatch, count: int) -> EmbeddedBatch:
+    """The batch with no more of each example's negatives than the `count` that have the highest scores."""
+    negative = batch.final.negative
+    if negative is None or negative.ndim == 2 or len(negative) <= count:
+        return batch
+    found = jax.lax.stop_gradient((batch.final.user[None] * negative).sum(-1))
+    _, place = jax.lax.top_k(found.T, count)  # int32[B, count]
+
+    def kept(rows: Embeddings) -> Embeddings:
+        assert rows.negative is not None
+        return rows._replace(negative=jnp.take_along_axis(rows.negative, place.T[:, :, None], axis=0))
+
+    return batch._replace(final=kept(batch.final), initial=kept(batch.initial))
+
+
 def l2(batch: EmbeddedBatch) -> jax.Array:
     """0.5 * the squared norms of an example's layer-0 rows, added up: float[B]; B examples share shared negatives."""
     user, positive, negative = batch.initial

@@ -33,6 +33,11 @@ class NegativeSettings(Settings):
     IN_BATCH: ClassVar[bool] = False  # whether they are the items of the batch's other examples
     KNOWS_SHARES: ClassVar[bool] = False  # whether it is known how probable each item is to be drawn
 
+    @property
+    def hardest(self) -> int:
+        """How many of an example's negatives are trained on, those with the highest scores; 0: all."""
+        return 0
+
     def build(self, known: KnownPairs, owned: Ownership) -> Negatives:
         """Host: the source of one device, of NumPy arrays; `owned.take` cuts rows of users for it.
 

@@ -45,6 +45,8 @@ def make_gradient(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_n
     def loss(params, adjacency: Adjacency, batch: Batch):
         model = nnx.merge(graphdef, params)
         embedded = embed(model, adjacency, batch, num_users, axis_name, tables=config.loss.NEEDS_TABLES)
+        if config.negatives.hardest:
+            embedded = losses.hardest(embedded, config.negatives.hardest)
         terms = config.loss.terms(embedded) | {"l2": losses.l2(embedded)}
         means = {name: (embedded.weight * terms[name]).sum() for name in config.loss.names}
         return config.loss.total(means), means

@@ -22,7 +22,7 @@ from lgcn_jax.evaluation.task import EvaluationTask
 from lgcn_jax.losses import LOSSES, Loss, scores
 from lgcn_jax.models import ENCODERS
 from lgcn_jax.optimization import SCHEDULES, Schedule
-from lgcn_jax.sampling import SAMPLERS, SamplerSettings, UserSampler, pytree
+from lgcn_jax.sampling import NEGATIVES, SAMPLERS, SamplerSettings, UserSampler, pytree
 from lgcn_jax.settings import integer, setting
 from lgcn_jax.training import loop
 from lgcn_jax.training.setup import build_setup
@@ -40,7 +40,7 @@ def plugin(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text("\n".join(BLOCKS))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    for registry in (LOSSES, ENCODERS, SAMPLERS, BASELINES, SCHEDULES):
+    for registry in (LOSSES, ENCODERS, SAMPLERS, NEGATIVES, BASELINES, SCHEDULES):
         monkeypatch.setattr(registry, "_parts", dict(registry._parts))
     yield "mine"
     sys.modules.pop("mine", None)
@@ -57,6 +57,7 @@ def trained(mesh="data:1", **parts):
         {"loss": "hinge", "gap": 0.5},
         {"model": "residual", "depth": 3},
         {"sampler": "shared", "num_common": 16},
+        {"negatives": "common", "per_batch": 16},
         {"loss": "hinge", "model": "residual", "sampler": "shared"},
     ],
     ids="+".join,
@@ -195,6 +196,16 @@ def test_a_setting_that_is_called_like_a_flag_of_the_command_is_refused(plugin, 
 
     assert main.main(["train", *FLAGS, "--workdir=run"]) == 2
     assert capsys.readouterr().err.startswith("--workdir: found a setting of a plugin, expected another name")
+
+
+def test_a_setting_that_has_another_type_in_another_part_is_refused(plugin, capsys):
+    @LOSSES.register("chilly")
+    class Chilly(Loss):
+        temperature: int = integer(3, "in degrees")
+
+    assert main.main(["train", *FLAGS, "--workdir=run"]) == 2
+    found = "found a setting of type int in Chilly and float in another part, expected one type for one name"
+    assert capsys.readouterr().err == f"--temperature: {found}\n"
 
 
 def test_a_field_without_a_help_text_is_refused_where_it_is_registered(plugin):

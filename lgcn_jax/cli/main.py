@@ -2,7 +2,6 @@
 
 import difflib
 import io
-import signal
 import sys
 from collections.abc import Sequence
 from logging import CRITICAL, getLogger
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from lgcn_jax.cli import data, doctor, evaluate, export, predict, recommend, similar, train
+from lgcn_jax.cli import data, doctor, evaluate, export, predict, recommend, report, similar, train
 from lgcn_jax.cli.command import Command, OutputClosedError, expanded, import_plugins, parse, say, usage
 from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.system.signals import Stopped, StopRequest
@@ -23,9 +22,11 @@ COMMANDS = {
     "similar": similar.COMMAND,
     "predict": predict.COMMAND,
     "export": export.COMMAND,
+    "report": report.COMMAND,
     "data": data.COMMAND,
     "doctor": doctor.COMMAND,
 }
+OUTPUT_CLOSED = 141  # 128 + SIGPIPE, which not every system has
 _HELP = {"help", "-h", "-help", "--help", "--helpshort", "--helpfull"}
 
 
@@ -57,7 +58,7 @@ def run(arguments: Sequence[str], request: StopRequest) -> int:
         print(error, file=sys.stderr)
         return 2
     except OutputClosedError:
-        return 128 + signal.SIGPIPE
+        return OUTPUT_CLOSED
     except WriteError as error:
         print(error, *getattr(error, "__notes__", ()), sep="; ", file=sys.stderr)
         return 1

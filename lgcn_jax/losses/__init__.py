@@ -5,7 +5,7 @@ from lgcn_jax.losses.bsl import BSL
 from lgcn_jax.losses.ccl import CCL
 from lgcn_jax.losses.directau import DirectAU
 from lgcn_jax.losses.enhanced import Enhanced
-from lgcn_jax.losses.loss import EmbeddedBatch, Embeddings, Loss, Tables, hardest, l2, scores
+from lgcn_jax.losses.loss import EmbeddedBatch, Embeddings, Loss, Tables, hardest, l2_penalty, scores
 from lgcn_jax.losses.ssm import SSM
 from lgcn_jax.settings import Registry
 
@@ -22,7 +22,7 @@ __all__ = [
     "Loss",
     "Tables",
     "hardest",
-    "l2",
+    "l2_penalty",
     "scores",
 ]
 

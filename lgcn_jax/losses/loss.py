@@ -146,7 +146,7 @@ def hardest(batch: EmbeddedBatch, count: int) -> EmbeddedBatch:
     return batch._replace(final=kept(batch.final), initial=kept(batch.initial))
 
 
-def l2(batch: EmbeddedBatch) -> jax.Array:
+def l2_penalty(batch: EmbeddedBatch) -> jax.Array:
     """0.5 * the squared norms of an example's layer-0 rows, added up: float[B]; B examples share shared negatives."""
     user, positive, negative = batch.initial
     found = _squared(user) + _squared(positive)

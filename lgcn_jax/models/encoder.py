@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -42,7 +43,7 @@ class Encoder(nnx.Module):
         """The final embeddings of all nodes, [num_rows, d]; their dot products are the scores."""
         raise NotImplementedError
 
-    def rows(
+    def embeddings_at(
         self, layout: Layout, nodes: jax.Array, shared: jax.Array | None = None, axis: str | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """The final and the layer-0 embeddings of some rows, `self(layout)[rows]` and `table[rows]`, each [m, d].
@@ -57,6 +58,21 @@ class Encoder(nnx.Module):
         final, initial = self(layout), self.table[...]
         where = nodes, shared, axis
         return gather_rows(layout, final, *where), gather_rows(layout, initial, *where)
+
+
+class FoldIn(NamedTuple):
+    """How a node that has no row in the table gets its embedding from its neighbours: see `graph.fold_in`.
+
+    Attributes:
+      own: what a node's own row counts in its final embedding.
+      scale: what the rest of the final embedding is multiplied by where there is no such row.
+      messages: (layout, table) -> float[num_rows, d], what each node passes on to a neighbour; A_hat times it is the
+        final embedding without what the node's own row counts.
+    """
+
+    own: float
+    scale: float
+    messages: Callable[[Layout, jax.Array], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,6 +93,10 @@ class EncoderSettings(Settings):
           nodes: those of the table's rows.
         """
         raise NotImplementedError
+
+    def fold_in(self) -> FoldIn | None:
+        """How new nodes are folded in; None where this encoder cannot embed a node without a row of its own."""
+        return None
 
     def initial_table(self, key: jax.Array, nodes: Nodes) -> jax.Array:
         """float32[num_rows, d]: random numbers for the node of each row, and zeros where there is none.

@@ -16,11 +16,12 @@ from lgcn_jax.evaluation.results import EvaluationResult
 from lgcn_jax.runs import checkpoint, integrity, selection
 from lgcn_jax.runs.integrity import DamagedError
 from lgcn_jax.runs.resume import require_same_dataset, stored_settings
+from lgcn_jax.training.placement import Placement
 from lgcn_jax.training.programs import make_evaluate
 from lgcn_jax.training.setup import Setup, build_setup
 
 
-def score(
+def score_checkpoint(
     config: Config, interactions: Interactions, folder: Path, which: str, split: str
 ) -> tuple[dict[str, Any], selection.CheckpointSelection]:
     """The metrics of a run's 'best' or 'latest' checkpoint on a part of its data set, with epoch and split; and which
@@ -40,7 +41,7 @@ def score_in_detail(
     users: np.ndarray | None = None,
     wanted: Sequence[str] = metrics.NAMES,
 ) -> tuple[EvaluationResult, int, selection.CheckpointSelection]:
-    """As `score`, with everything that `results.evaluate` finds, of which see `users` and `wanted`; and the epoch."""
+    """As `score_checkpoint`, with all that `results.evaluate` finds, which explains its arguments; and the epoch."""
     results.require_metrics(wanted, "metrics")
     results.require_users(interactions, split, users, "users")
     setup = build_setup(config.replace(eval_split=split), interactions, trains=False, users=users)
@@ -53,7 +54,7 @@ def _measured(
     setup: Setup, interactions: Interactions, folder: Path, which: str, measure: Callable
 ) -> tuple[Any, int, selection.CheckpointSelection]:
     """On the host, what `measure` finds of a run's 'best' or 'latest' checkpoint; its epoch, and which that is."""
-    choice, found = _loaded(folder, which, setup, interactions)
+    choice, found = load(folder, which, setup, interactions)
     epoch = found.snapshot.progress.epoch
     with processes.waiting("at the scoring of a checkpoint"):
         params = setup.to_row_order(found.snapshot.state.params)
@@ -62,22 +63,27 @@ def _measured(
         return jax.device_get(measured), epoch, choice
 
 
-def embeddings(
+def tables(
     setup: Setup, interactions: Interactions, folder: Path, which: str = "best"
-) -> tuple[np.ndarray, selection.CheckpointSelection]:
-    """Host: float32[num_nodes, d], the final embeddings of a run's 'best' or 'latest' checkpoint, and which that is."""
-    choice, found = _loaded(folder, which, setup, interactions)
-    return setup.final(setup.to_row_order(found.snapshot.state.params)), choice
+) -> tuple[np.ndarray, np.ndarray, selection.CheckpointSelection]:
+    """Host: float32[num_nodes, d], layer 0 and the final embeddings of a run's checkpoint, and which that is."""
+    choice, found = load(folder, which, setup, interactions)
+    params = setup.to_row_order(found.snapshot.state.params)
+    return setup.table(params), setup.final_embeddings(params), choice
 
 
-def _loaded(
-    folder: Path, which: str, setup: Setup, interactions: Interactions
+def load(
+    folder: Path, which: str, setup: Placement, interactions: Interactions | None
 ) -> tuple[selection.CheckpointSelection, checkpoint.Checkpoint]:
-    """The checkpoint that the first process chooses, loaded; chosen anew where a run beside us has removed it since."""
+    """The checkpoint that the first process chooses, loaded; chosen anew where a run beside us has removed it since.
+
+    One of other data than `interactions` is refused; None: of whatever data.
+    """
     checkpoints, watched = folder / "checkpoints", stored_settings(folder).evaluation.watched
 
     def choose() -> selection.CheckpointSelection:
-        require_same_dataset(checkpoints, interactions)
+        if interactions is not None:
+            require_same_dataset(checkpoints, interactions)
         return selection.select_checkpoint(checkpoints, which, watched)
 
     while True:

@@ -23,12 +23,11 @@ class ExplicitNegatives(Negatives):
 
     def draw(self, pairs: LocalPairs, row: jax.Array, here: jax.Array, key: jax.Array) -> jax.Array:
         """int32[B, 1]; see `Negatives.draw`."""
-        known, other = jax.random.split(key)
         start = self.disliked.indptr[row]
         count = self.disliked.indptr[row + 1] - start
-        offset = jax.random.randint(known, row.shape, 0, jnp.maximum(count, 1))
+        offset = jax.random.randint(key, row.shape, 0, jnp.maximum(count, 1))
         disliked = self.disliked.indices[jnp.minimum(start + offset, self.disliked.nnz - 1)]
-        items = jnp.where(count > 0, disliked, pairs.missing_item(row, other))
+        items = jnp.where(count > 0, disliked, pairs.missing_item(row, key))  # one of both counts, so one key will do
         return pairs.broadcast_from_owner(here, items)[0][:, None]
 
 

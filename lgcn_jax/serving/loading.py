@@ -42,7 +42,7 @@ def load_model(
     Raises:
       InputError: there is no model, one of another version or data set, or one whose parts are not registered.
     """
-    folder = Path(folder).expanduser()
+    folder = paths.stated(folder, "folder")
     paths.exists(folder / storage.FACTS, folder)  # refused, if it can't be looked into
     stated = ({} if dataset is None else {"dataset": dataset}) | settings
     if storage.is_model(folder):
@@ -51,8 +51,8 @@ def load_model(
         return _saved(folder)
     for name in settings.keys() - set(RELOCATABLE):
         raise InputError(name, settings[name], f"one of {', '.join(RELOCATABLE)}")
-    if checkpoint not in selection.WHICH:
-        raise InputError("checkpoint", repr(checkpoint), f"one of {', '.join(selection.WHICH)}")
+    if checkpoint not in selection.CHOICES:
+        raise InputError("checkpoint", repr(checkpoint), f"one of {', '.join(selection.CHOICES)}")
     return _of_run(folder, stated, checkpoint)
 
 
@@ -77,11 +77,12 @@ def _of_run(folder: Path, stated: dict[str, Any], checkpoint: str) -> Model:
         raise InputError(folder, "neither a run nor a saved model", "a folder that train has filled, or save")
     config, interactions = _settled(stored, {"mesh": ONE_DEVICE} | stated)
     setup = build_setup(config, interactions, trains=False)
-    table, choice = scoring.embeddings(setup, interactions, folder, checkpoint)
+    table, final, choice = scoring.tables(setup, interactions, folder, checkpoint)
     for note in filter(None, [*choice.notes, choice.missing]):
         print(f"{folder}: {note}", file=sys.stderr)
     made = Model._of_config(stored)
-    made.user_embeddings, made.item_embeddings = np.split(table, [interactions.num_users])
+    made.user_embeddings, made.item_embeddings = np.split(final, [interactions.num_users])
+    made._remember_graph(config, table, interactions)
     made.history, made.status = workdir.logged_rows(folder), _status(folder)
     made._remember(interactions)
     _take_titles(made, folder)

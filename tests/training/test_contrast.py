@@ -11,7 +11,7 @@ from lgcn_jax.errors import InputError
 from lgcn_jax.training import loop
 from lgcn_jax.training.setup import build_setup
 from lgcn_jax.training.state import table
-from lgcn_jax.training.step import make_train_step, stream
+from lgcn_jax.training.step import make_train_step, named_key
 
 SETTINGS = {
     "ssm": {"loss": "ssm"},
@@ -34,9 +34,9 @@ GOLDEN = [6.49646044, 6.49644804, 0.123948865, 2.18750334, 602.903625]
 def test_one_step_gives_the_golden_numbers(config):
     setup = build_setup(config.replace(loss="ssm"), datasets.load(config.data))
     step = make_train_step(setup.config, setup.graphdef(), setup.num_users)
-    key = jax.random.fold_in(stream(config.training.seed, "data"), 1)
+    key = jax.random.fold_in(named_key(config.training.seed, "data"), 1)
     drawn = setup.sampler.draw(key, jnp.int32(0), config.training.batch_size)
-    state, metrics = jax.jit(step)(setup.fresh(), setup.adjacency, drawn)
+    state, metrics = jax.jit(step)(setup.init_state(), setup.adjacency, drawn)
     names = ("loss", "loss_softmax", "loss_l2", "grad_norm")
     found = [*(float(metrics[name]) for name in names), float(np.abs(table(state.params)).sum())]
     assert found == pytest.approx(GOLDEN, rel=1e-5)

@@ -24,7 +24,8 @@ def test_the_help_of_a_flag_ends_with_its_default_and_the_parts_that_have_it():
         "dataset": "a folder with a file for each part",
         "l2": "rows (default: 0.0001)",
     }
-    ends |= {"margin": "(default: 0.05; of --loss=enhanced)", "loss": "enhanced, bpr (default: enhanced)"}
+    ends |= {"margin": "(default: 0.05 for enhanced, 0.9 for ccl; of --loss=enhanced or ccl)"}
+    ends |= {"loss": "directau (default: enhanced)", "beta": "(default: 0.75; of --negatives=popularity)"}
     for name, end in ends.items():
         assert all_flags()[name].help.endswith(end)
 

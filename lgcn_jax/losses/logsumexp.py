@@ -12,8 +12,8 @@ def logsumexp_of_products(
 ) -> jax.Array:
     """log sum_c exp(rows[b] . columns[c] + offset[c]) over the c with label[c] != own[b]: float[B], -inf for no c.
 
-    The scores are computed in blocks of rows, in the backward pass once more, so that no more than about BLOCK of them
-    are held. There is no gradient with respect to `offset`.
+    The scores are computed in blocks of rows, where there are several in the backward pass once more, so that no more
+    than about BLOCK of them are held. There is no gradient with respect to `offset`.
 
     Args:
       rows: float[B, d].
@@ -25,29 +25,40 @@ def logsumexp_of_products(
 
 
 def _forward(rows, columns, offset, own, label):
-    found = logsumexp_of_products(rows, columns, offset, own, label)
-    return found, (rows, columns, offset, own, label, found)
+    """In one block, the exponentials are kept for the backward pass; in many, their logarithmic sums are."""
+    if _block_size(len(rows), len(columns)) < len(rows):
+        found = logsumexp_of_products(rows, columns, offset, own, label)
+        return found, (rows, columns, offset, own, label, found)
+    found, exponentials, total = _block_sum(_scores(rows, own, columns, offset, label))
+    return found, (rows, columns, exponentials, total)
 
 
 def _backward(kept, gradient: jax.Array):
-    rows, columns, offset, own, label, found = kept
-    size = _block_size(len(rows), len(columns))
-    found, gradient = jnp.where(jnp.isneginf(found), 0, found), jnp.where(jnp.isneginf(found), 0, gradient)
-    parts = [_cut(array, size) for array in (rows, own, found, gradient)]
+    found = (_backward_of_one if len(kept) == 4 else _backward_of_many)(kept, gradient)
+    return *found, None, None, None
 
-    def step(total, part):
+
+def _backward_of_one(kept, gradient: jax.Array):
+    rows, columns, exponentials, total = kept
+    share = exponentials * jnp.where(total > 0, gradient / total, 0)[:, None]
+    return jnp.matmul(share, columns, precision="highest"), jnp.matmul(share.T, rows, precision="highest")
+
+
+def _backward_of_many(kept, gradient: jax.Array):
+    rows, columns, offset, own, label, found = kept
+    nothing, size = jnp.isneginf(found), _block_size(len(rows), len(columns))
+    found, gradient = jnp.where(nothing, 0, found), jnp.where(nothing, 0, gradient)
+
+    def step(sums, part):
         part_rows, part_own, part_found, part_gradient = part
         share = jnp.exp(_scores(part_rows, part_own, columns, offset, label) - part_found[:, None])
         share = share * part_gradient[:, None]
-        of_columns = jnp.matmul(share.T, part_rows, precision="highest")
-        return total + of_columns, jnp.matmul(share, columns, precision="highest")
+        sums = sums + jnp.matmul(share.T, part_rows, precision="highest")
+        return sums, jnp.matmul(share, columns, precision="highest")
 
-    if size >= len(rows):
-        of_columns, of_rows = step(jnp.zeros_like(columns), (rows, own, found, gradient))
-    else:
-        of_columns, of_rows = jax.lax.scan(step, jnp.zeros_like(columns), tuple(parts))
-        of_rows = of_rows.reshape(-1, rows.shape[1])[: len(rows)]
-    return of_rows, of_columns, None, None, None
+    parts = tuple(_cut(array, size) for array in (rows, own, found, gradient))
+    of_columns, of_rows = jax.lax.scan(step, jnp.zeros_like(columns), parts)
+    return of_rows.reshape(-1, rows.shape[1])[: len(rows)], of_columns
 
 
 logsumexp_of_products.defvjp(_forward, _backward)
@@ -62,7 +73,16 @@ def _of_blocks(function, rows: jax.Array, own: jax.Array, *columns: jax.Array) -
 
 
 def _block_values(rows: jax.Array, own: jax.Array, *columns: jax.Array) -> jax.Array:
-    return jax.nn.logsumexp(_scores(rows, own, *columns), axis=1)
+    return _block_sum(_scores(rows, own, *columns))[0]
+
+
+def _block_sum(scores: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The logarithmic sums [b] of scores [b, C]; the exponentials and sums of what is left without their largest."""
+    largest = scores.max(axis=1)
+    largest = jnp.where(jnp.isneginf(largest), 0, largest)
+    exponentials = jnp.exp(scores - largest[:, None])
+    total = exponentials.sum(axis=1)
+    return largest + jnp.log(total), exponentials, total
 
 
 def _scores(rows: jax.Array, own: jax.Array, columns: jax.Array, offset: jax.Array, label: jax.Array) -> jax.Array:

@@ -70,6 +70,11 @@ class Config:
         negatives, sampler = NEGATIVES.name_of(self.negatives), SAMPLERS.name_of(self.sampler)
         if negatives != NEGATIVES.default and not self.sampler.TAKES_NEGATIVES:
             raise InputError("--negatives", negatives, f"nothing with --sampler={sampler}, which has its own")
+        if self.loss.needs_shares and not self.negatives.KNOWS_SHARES:
+            knowing = " or ".join(name for name, kind in NEGATIVES.items() if kind.KNOWS_SHARES)
+            raise InputError("--logq", f"true with --negatives={negatives}", f"--negatives={knowing}")
+        if self.training.batch_size == 1 and (self.negatives.IN_BATCH or self.loss.takes_batch):
+            raise InputError("--batch_size", "1 with in-batch negatives", "at least 2: others' items are the negatives")
 
     @classmethod
     def of(cls, **stated: Any) -> "Config":
@@ -78,10 +83,8 @@ class Config:
         Raises:
           InputError: a value is outside its range, or the chosen parts have no such setting.
         """
-        chosen = {
-            part: kind[stated.get(part, kind.default)] if isinstance(kind, Registry) else kind
-            for part, kind in PARTS.items()
-        }
+        names = chosen_names(stated)
+        chosen = {part: kind[names[part]] if part in names else kind for part, kind in PARTS.items()}
         owner = _owners(chosen, stated)
         for name, value in stated.items():
             if name not in owner and name not in registries():
@@ -96,8 +99,10 @@ class Config:
     def replace(self, **stated: Any) -> "Config":
         """A copy with other settings; where another part of a kind is chosen, its settings have their defaults."""
         kept = self.to_dict()
-        for part, kind in PARTS.items():
-            if isinstance(kind, Registry) and stated.get(part, kept[part]) != kept[part]:
+        if "loss" in stated and kept["negatives"] == chosen_names({"loss": kept["loss"]})["negatives"]:
+            stated = {"negatives": chosen_names(stated)["negatives"]} | stated
+        for part in registries():
+            if stated.get(part, kept[part]) != kept[part]:
                 for name in fields(type(getattr(self, part))):
                     del kept[name]
         return type(self).of(**kept | stated)
@@ -174,6 +179,14 @@ def registries() -> set[str]:
     return {part for part, kind in PARTS.items() if isinstance(kind, Registry)}
 
 
+def chosen_names(stated: dict[str, Any]) -> dict[str, str]:
+    """The name of the part that is chosen of each kind: the one stated, or the default; a loss may have its own."""
+    names = {part: stated.get(part, PARTS[part].default) for part in registries()}
+    if "negatives" not in stated and (own := LOSSES[names["loss"]].NEGATIVES):
+        names["negatives"] = own
+    return names
+
+
 def _owners(chosen: dict[str, type[Settings]], stated: dict[str, Any]) -> dict[str, str]:
     """The part that each setting of the chosen ones belongs to."""
     owner: dict[str, str] = {}
@@ -189,7 +202,7 @@ def _owners(chosen: dict[str, type[Settings]], stated: dict[str, Any]) -> dict[s
 def _called(part: str, stated: dict[str, Any]) -> str:
     """How a user knows a part: by the flag that chooses it, where there is one."""
     kind = PARTS[part]
-    return f"--{part}={stated.get(part, kind.default)}" if isinstance(kind, Registry) else part
+    return f"--{part}={chosen_names(stated)[part]}" if isinstance(kind, Registry) else part
 
 
 def parts_with(name: str) -> dict[str, list[str]]:

@@ -56,7 +56,7 @@ def trained(mesh="data:1", **parts):
     [
         {"loss": "hinge", "gap": 0.5},
         {"model": "residual", "depth": 3},
-        {"sampler": "shared", "num_negatives": 16},
+        {"sampler": "shared", "num_common": 16},
         {"negatives": "common", "per_batch": 16},
         {"loss": "hinge", "model": "residual", "sampler": "shared"},
     ],
@@ -119,7 +119,7 @@ def test_a_baseline_from_outside_is_scored_from_python(plugin):
 
 
 def test_they_train_evaluate_and_continue_from_the_command_line(plugin, capsys):
-    parts = ["--loss=hinge", "--model=residual", "--depth=1", "--sampler=shared", "--num_negatives=16", "--gap=0.5"]
+    parts = ["--loss=hinge", "--model=residual", "--depth=1", "--sampler=shared", "--num_common=16", "--gap=0.5"]
     train = ["train", f"--plugin={plugin}", *FLAGS, *parts, "--workdir=run", "--quiet"]
     assert main.main(train) == 0
     assert main.main([*train, "--epochs=8"]) == 0
@@ -144,7 +144,7 @@ def test_the_help_of_a_plugin_s_settings_names_their_part(plugin, capsys):
         (["--plugin=missing"], "--plugin: found missing (ModuleNotFoundError: No module named 'missing'), expected"),
         (["--plugin=mine", "--gap=0.5"], "--gap: found 0.5, expected nothing with --loss=enhanced"),
         (["--plugin=mine", "--loss=hinge", "--gap=-1"], "--gap: found -1.0, expected a number above 0"),
-        (["--loss=hinge"], "--loss: found 'hinge', expected one of enhanced, bpr (--plugin=MODULE registers more)"),
+        (["--loss=hinge"], "--loss: found 'hinge', expected one of enhanced, bpr, "),
     ],
 )
 def test_a_mistake_ends_in_one_line(plugin, capsys, arguments, text):
@@ -254,8 +254,8 @@ def test_a_parameter_that_is_no_table_is_refused_before_training(plugin):
 
     @ENCODERS.register("dense")
     class DenseSettings(mine.ResidualSettings):
-        def create(self, key, node):
-            made = super().create(key, node)
+        def create(self, key, nodes):
+            made = super().create(key, nodes)
             made.weights = nnx.Param(jnp.eye(self.embedding_dim))
             return made
 

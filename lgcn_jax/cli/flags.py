@@ -44,11 +44,22 @@ def _name(kind: type) -> str:
 
 
 def _help(name: str, field, kind: Registry | type) -> str:
-    default = "" if field.default in (None, (), "") else f"default: {text(field.default)}"
+    default = "" if field.default in (None, (), "") else f"default: {_default(name, field, kind)}"
     having = [each for each in kind if name in fields(kind[each])] if isinstance(kind, Registry) else []
     only = f"of --{kind.kind}={' or '.join(having)}" if having and len(having) < len(kind) else ""
     told = "; ".join(filter(None, (default, only)))
     return f"{field.metadata['help']} ({told})" if told else field.metadata["help"]
+
+
+def _default(name: str, field, kind: Registry | type) -> str:
+    """The default, or each one and the parts that have it where parts of a kind differ."""
+    found: dict[str, list[str]] = {}
+    for each in kind if isinstance(kind, Registry) else ():
+        if name in (having := fields(kind[each])):
+            found.setdefault(text(having[name].default), []).append(each)
+    if len(found) < 2:
+        return text(field.default)
+    return ", ".join(f"{value} for {' and '.join(names)}" for value, names in found.items())
 
 
 def define(values: flags.FlagValues, known: dict[str, Flag]) -> None:

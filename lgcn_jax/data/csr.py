@@ -105,7 +105,7 @@ def isin(left: CSR, right: CSR, num_columns: int) -> np.ndarray:
     return np.isin(keys(left), keys(right), assume_unique=True)
 
 
-def _search(csr: CSR, row: jax.Array, reached) -> jax.Array:
+def first_offset(csr: CSR, row: jax.Array, reached) -> jax.Array:
     """First offset in each row at which `reached(position, offset)` holds; the predicate must be monotone."""
     start = csr.indptr[row]
     if csr.nnz == 0:
@@ -126,7 +126,7 @@ def contains(csr: CSR, row: jax.Array, column: jax.Array) -> jax.Array:
     """Device: bool, whether each `column` (int32) stands in its `row` (int32, same shape)."""
     if csr.nnz == 0:
         return jnp.zeros(row.shape, bool)
-    offset = _search(csr, row, lambda position, _: csr.indices[position] >= column)
+    offset = first_offset(csr, row, lambda position, _: csr.indices[position] >= column)
     position = jnp.minimum(csr.indptr[row] + offset, csr.nnz - 1)
     return (offset < csr.indptr[row + 1] - csr.indptr[row]) & (csr.indices[position] == column)
 
@@ -138,4 +138,4 @@ def kth_missing_column(csr: CSR, row: jax.Array, rank: jax.Array) -> jax.Array:
     at most `rank` absent ids before them: an exact uniform draw from the complement without rejection. The caller
     keeps `rank` below the number of absent ids.
     """
-    return rank + _search(csr, row, lambda position, offset: csr.indices[position] - offset > rank)
+    return rank + first_offset(csr, row, lambda position, offset: csr.indices[position] - offset > rank)

@@ -1,10 +1,33 @@
 """Losses: pure functions of a batch's embeddings, each with its settings."""
 
 from lgcn_jax.losses.bpr import BPR
+from lgcn_jax.losses.bsl import BSL
+from lgcn_jax.losses.ccl import CCL
+from lgcn_jax.losses.directau import DirectAU
 from lgcn_jax.losses.enhanced import Enhanced
-from lgcn_jax.losses.loss import EmbeddedBatch, Embeddings, Loss, Tables, l2_penalty, scores
+from lgcn_jax.losses.loss import EmbeddedBatch, Embeddings, Loss, Tables, hardest, l2_penalty, scores
+from lgcn_jax.losses.ssm import SSM
 from lgcn_jax.settings import Registry
 
-__all__ = ["BPR", "LOSSES", "EmbeddedBatch", "Embeddings", "Enhanced", "Loss", "Tables", "l2_penalty", "scores"]
+__all__ = [
+    "BPR",
+    "BSL",
+    "CCL",
+    "LOSSES",
+    "SSM",
+    "DirectAU",
+    "EmbeddedBatch",
+    "Embeddings",
+    "Enhanced",
+    "Loss",
+    "Tables",
+    "hardest",
+    "l2_penalty",
+    "scores",
+]
 
-LOSSES: Registry[Loss] = Registry("loss", "the loss", {"enhanced": Enhanced, "bpr": BPR})
+LOSSES: Registry[Loss] = Registry(
+    "loss",
+    "the loss",
+    {"enhanced": Enhanced, "bpr": BPR, "ssm": SSM, "bsl": BSL, "ccl": CCL, "directau": DirectAU},
+)

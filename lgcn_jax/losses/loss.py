@@ -39,6 +39,8 @@ class EmbeddedBatch(NamedTuple):
       item: int32[B], the positive items.
       tables: what the loss asked for by `NEEDS_TABLES`, else None.
       axis: the mesh axis over which the batch is cut, None where it is not.
+      share: [B], how probable each positive item is to be an example's; None where it is not known.
+      negative_share: [n, B] or [n], likewise each negative item to be drawn.
     """
 
     final: Embeddings
@@ -47,6 +49,19 @@ class EmbeddedBatch(NamedTuple):
     item: jax.Array
     tables: Tables | None
     axis: str | None
+    share: jax.Array | None = None
+    negative_share: jax.Array | None = None
+
+    @property
+    def first(self) -> jax.Array | int:
+        """The number of this device's first example in the whole batch."""
+        return 0 if self.axis is None else jax.lax.axis_index(self.axis) * len(self.item)
+
+    def of_all_devices(self, *columns: jax.Array) -> tuple[jax.Array, ...]:
+        """Columns [B, ...] of this device's examples, each as that of the whole batch."""
+        if self.axis is None:
+            return columns
+        return tuple(jax.lax.all_gather(column, self.axis, tiled=True) for column in columns)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,6 +71,7 @@ class Loss(Settings):
     The total is the sum of weights[name] * mean(terms[name]), and of l2 * 0.5 * (the batch's squared layer-0 rows) / B.
     """
 
+    NEGATIVES: ClassVar[str | None] = None  # the --negatives that it has by default, None: what all have
     NEEDS_TABLES: ClassVar[bool] = False  # whether `terms` looks at `EmbeddedBatch.tables`
 
     l2: float = real(1e-4, "weight of the batch's squared layer-0 rows", lambda v: v >= 0, "a number of at least 0")
@@ -68,6 +84,16 @@ class Loss(Settings):
     def terms(self, batch: EmbeddedBatch) -> dict[str, jax.Array]:
         """The terms' values for each example, float[B]; the names are those of `weights`."""
         raise NotImplementedError
+
+    @property
+    def takes_batch(self) -> bool:
+        """Whether items of the batch's other examples are negatives, whatever --negatives is."""
+        return False
+
+    @property
+    def needs_shares(self) -> bool:
+        """Whether it looks at `EmbeddedBatch.share` and `EmbeddedBatch.negative_share`."""
+        return False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,12 +126,24 @@ def scores(batch: EmbeddedBatch) -> tuple[jax.Array, jax.Array]:
 
 
 def _in_batch_scores(batch: EmbeddedBatch) -> jax.Array:
-    of_all = batch.final.positive, batch.item, batch.weight
-    if batch.axis is not None:
-        of_all = tuple(jax.lax.all_gather(array, batch.axis, tiled=True) for array in of_all)
-    positive, item, weight = of_all
+    positive, item, weight = batch.of_all_devices(batch.final.positive, batch.item, batch.weight)
     every = jnp.matmul(positive, batch.final.user.T, precision="highest")
     return jnp.where((item[:, None] == batch.item[None, :]) | (weight == 0)[:, None], -jnp.inf, every)
+
+
+def hardest(batch: EmbeddedBatch, count: int) -> EmbeddedBatch:
+    """The batch with no more of each example's negatives than the `count` that have the highest scores."""
+    negative = batch.final.negative
+    if negative is None or negative.ndim == 2 or len(negative) <= count:
+        return batch
+    found = jax.lax.stop_gradient((batch.final.user[None] * negative).sum(-1))
+    _, place = jax.lax.top_k(found.T, count)  # int32[B, count]
+
+    def kept(rows: Embeddings) -> Embeddings:
+        assert rows.negative is not None
+        return rows._replace(negative=jnp.take_along_axis(rows.negative, place.T[:, :, None], axis=0))
+
+    return batch._replace(final=kept(batch.final), initial=kept(batch.initial))
 
 
 def l2_penalty(batch: EmbeddedBatch) -> jax.Array:

@@ -1,6 +1,7 @@
 """What a trained model is: settings that make an encoder, and an encoder that makes embeddings of its parameters."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,7 +11,20 @@ from flax import nnx
 
 from lgcn_jax.graph.layout import Layout
 from lgcn_jax.graph.propagation import gather_rows
-from lgcn_jax.settings import Settings, integer, real
+from lgcn_jax.settings import Settings, choice, integer, real
+
+
+class Nodes(NamedTuple):
+    """The nodes that the rows of a table are for.
+
+    Attributes:
+      node: int32[num_rows], the node of each row, users before items, -1 where there is none.
+      num_users, num_items: of the data set.
+    """
+
+    node: jax.Array
+    num_users: int
+    num_items: int
 
 
 class Encoder(nnx.Module):
@@ -66,14 +80,17 @@ class EncoderSettings(Settings):
     """Base of the settings of all encoders."""
 
     embedding_dim: int = integer(64, "width d of the tables", most=65536)
-    init_std: float = real(0.1, "standard deviation of the initial tables", lambda v: v > 0, "a number above 0")
+    init: str = choice("normal", ("normal", "xavier"), "how the initial tables are drawn")
+    init_std: float = real(
+        0.1, "standard deviation of the initial tables of --init=normal", lambda v: v > 0, "a number above 0"
+    )
 
-    def create(self, key: jax.Array, node: jax.Array) -> Encoder:
+    def create(self, key: jax.Array, nodes: Nodes) -> Encoder:
         """An encoder before its first step.
 
         Args:
           key: of all that is drawn.
-          node: int32[num_rows], the node of each row, -1 where there is none.
+          nodes: those of the table's rows.
         """
         raise NotImplementedError
 
@@ -81,11 +98,20 @@ class EncoderSettings(Settings):
         """How new nodes are folded in; None where this encoder cannot embed a node without a row of its own."""
         return None
 
-    def initial_table(self, key: jax.Array, node: jax.Array) -> jax.Array:
-        """float32[num_rows, d]: N(0, init_std^2) for the node of each row, and zeros where there is none.
+    def initial_table(self, key: jax.Array, nodes: Nodes) -> jax.Array:
+        """float32[num_rows, d]: random numbers for the node of each row, and zeros where there is none.
 
+        "normal" is N(0, init_std^2). "xavier" is uniform in [-b, b] with b = sqrt(6 / (n + d)), n the number of users
+        for users, of items for items: Glorot and Bengio 2010, `torch.nn.init.xavier_uniform_` on each of the tables.
         A node's numbers depend on the key and on the node alone, not on the order of the rows or their number.
         """
-        shape = (self.embedding_dim,)
-        drawn = jax.vmap(lambda node: jax.random.normal(jax.random.fold_in(key, node), shape, jnp.float32))(node)
-        return jnp.where(node[:, None] >= 0, self.init_std * drawn, 0)
+        node, shape = nodes.node, (self.embedding_dim,)
+        if self.init == "normal":
+            drawn = jax.vmap(lambda node: jax.random.normal(jax.random.fold_in(key, node), shape, jnp.float32))(node)
+            return jnp.where(node[:, None] >= 0, self.init_std * drawn, 0)
+        drawn = jax.vmap(
+            lambda node: jax.random.uniform(jax.random.fold_in(key, node), shape, jnp.float32, minval=-1, maxval=1)
+        )(node)
+        of_users, of_items = (math.sqrt(6 / (size + self.embedding_dim)) for size in nodes[1:])
+        bound = jnp.where(node < nodes.num_users, of_users, of_items)
+        return jnp.where(node[:, None] >= 0, bound[:, None] * drawn, 0)

@@ -8,7 +8,7 @@ import jax
 from lgcn_jax.errors import InputError
 from lgcn_jax.graph.layout import Layout
 from lgcn_jax.graph.propagation import combine_layers_at, propagate
-from lgcn_jax.models.encoder import Encoder, EncoderSettings, FoldIn
+from lgcn_jax.models.encoder import Encoder, EncoderSettings, FoldIn, Nodes
 from lgcn_jax.settings import integer, representable, setting
 
 
@@ -35,8 +35,8 @@ class LightGCNSettings(EncoderSettings):
         """The layer weights alpha_0..alpha_K, uniform unless given."""
         return self.layer_weights or (1 / (self.num_layers + 1),) * (self.num_layers + 1)
 
-    def create(self, key: jax.Array, node: jax.Array) -> "LightGCN":
-        return LightGCN(self.initial_table(key, node), self.weights)
+    def create(self, key: jax.Array, nodes: Nodes) -> "LightGCN":
+        return LightGCN(self.initial_table(key, nodes), self.weights)
 
     def fold_in(self) -> FoldIn | None:
         """Layers 1..K without layer 0, their weights scaled so that they add up to what all weights add up to.

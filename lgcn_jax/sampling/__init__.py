@@ -2,11 +2,15 @@
 
 from lgcn_jax.devices.pytree import pytree, static
 from lgcn_jax.sampling.batch import Batch, Sampler
+from lgcn_jax.sampling.dns import DNSSettings
 from lgcn_jax.sampling.edge import EdgeSampler, EdgeSamplerSettings
 from lgcn_jax.sampling.explicit import ExplicitNegatives, ExplicitSettings
+from lgcn_jax.sampling.in_batch import InBatchNegatives, InBatchSettings
 from lgcn_jax.sampling.negatives import KnownPairs, NegativeSettings
 from lgcn_jax.sampling.pairs import LocalPairs, Negatives, Ownership
+from lgcn_jax.sampling.popularity import PopularityNegatives, PopularitySettings
 from lgcn_jax.sampling.shard import SamplerSettings, Shard, build, build_shard
+from lgcn_jax.sampling.shared import SharedNegatives, SharedSettings
 from lgcn_jax.sampling.uniform import UniformNegatives, UniformSettings
 from lgcn_jax.sampling.user import UserSampler, UserSamplerSettings
 from lgcn_jax.settings import Registry
@@ -15,17 +19,24 @@ __all__ = [
     "NEGATIVES",
     "SAMPLERS",
     "Batch",
+    "DNSSettings",
     "EdgeSampler",
     "ExplicitNegatives",
     "ExplicitSettings",
+    "InBatchNegatives",
+    "InBatchSettings",
     "KnownPairs",
     "LocalPairs",
     "NegativeSettings",
     "Negatives",
     "Ownership",
+    "PopularityNegatives",
+    "PopularitySettings",
     "Sampler",
     "SamplerSettings",
     "Shard",
+    "SharedNegatives",
+    "SharedSettings",
     "UniformNegatives",
     "UniformSettings",
     "UserSampler",
@@ -41,6 +52,14 @@ SAMPLERS: Registry[SamplerSettings] = Registry(
 
 NEGATIVES: Registry[NegativeSettings] = Registry(
     "negatives",
-    "where negative items come from; explicit: the user's disliked items, uniform for users without any",
-    {"uniform": UniformSettings, "explicit": ExplicitSettings},
+    "where negative items come from (losses with a softmax take in-batch ones unless told otherwise); explicit: the "
+    "user's disliked items, uniform for users without any",
+    {
+        "uniform": UniformSettings,
+        "explicit": ExplicitSettings,
+        "in-batch": InBatchSettings,
+        "shared": SharedSettings,
+        "popularity": PopularitySettings,
+        "dns": DNSSettings,
+    },
 )

@@ -8,11 +8,11 @@ from lgcn_jax.data.csr import CSR
 from lgcn_jax.devices.pytree import pytree
 from lgcn_jax.errors import InputError
 from lgcn_jax.sampling.negatives import KnownPairs, NegativeSettings
-from lgcn_jax.sampling.pairs import LocalPairs, Ownership
+from lgcn_jax.sampling.pairs import LocalPairs, Negatives, Ownership
 
 
 @pytree
-class ExplicitNegatives:
+class ExplicitNegatives(Negatives):
     """For each example one item, uniform among the user's disliked items; of a user without any, among all others.
 
     Attributes:

@@ -1,7 +1,9 @@
 """Where negatives come from: settings that make what draws them."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
+
+import numpy as np
 
 from lgcn_jax.data.csr import CSR
 from lgcn_jax.sampling.pairs import Negatives, Ownership
@@ -14,17 +16,27 @@ class KnownPairs(NamedTuple):
     Attributes:
       train: CSR of users over items, the pairs that are trained on.
       num_items: of the data set.
+      share: float32[num_items], how probable each item is to be the positive one of an example.
       disliked: CSR of users over items, the pairs known not to be wanted; None: none is known.
     """
 
     train: CSR
     num_items: int
+    share: np.ndarray
     disliked: CSR | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NegativeSettings(Settings):
     """Base of the settings of all sources of negatives."""
+
+    IN_BATCH: ClassVar[bool] = False  # whether they are the items of the batch's other examples
+    KNOWS_SHARES: ClassVar[bool] = False  # whether it is known how probable each item is to be drawn
+
+    @property
+    def hardest(self) -> int:
+        """How many of an example's negatives are trained on, those with the highest scores; 0: all."""
+        return 0
 
     def build(self, known: KnownPairs, owned: Ownership) -> Negatives:
         """Host: the source of one device, of NumPy arrays; `owned.take` cuts rows of users for it.

@@ -26,6 +26,12 @@ class Negatives(Protocol):
           here: bool[B], whether this device answers for the user; `pairs.broadcast_from_owner` takes it.
           key: of the batch.
         """
+        raise NotImplementedError
+
+    def share(self, pairs: "LocalPairs", items: jax.Array | None) -> jax.Array | None:
+        """float32, how probable each of the items is to be drawn at a time; None where that is not known."""
+        del pairs, items
+        return None
 
 
 @pytree
@@ -36,6 +42,7 @@ class LocalPairs:
       train: CSR, a row for each of these users.
       user: int32[rows], who they are, ascending, padded with the largest int32; None where they are all.
       source: what draws the negatives.
+      share: float32[num_items], how probable each item is to be the positive one of an example.
       num_items: of the data set; static.
       axis: the mesh axis over which users are cut; static.
     """
@@ -43,6 +50,7 @@ class LocalPairs:
     train: CSR
     user: jax.Array | np.ndarray | None
     source: Negatives
+    share: jax.Array | np.ndarray
     num_items: int = static()
     axis: str | None = static()
 
@@ -70,6 +78,10 @@ class LocalPairs:
     def negatives(self, row: jax.Array, here: jax.Array, key: jax.Array) -> jax.Array | None:
         """The negative items of a batch of these rows, on all devices; see `Negatives.draw`."""
         return self.source.draw(self, row, here, key)
+
+    def shares(self, positive: jax.Array, negative: jax.Array | None) -> dict[str, jax.Array | None]:
+        """What `Batch` says of how probable the items are, by name."""
+        return {"share": self.share[positive], "negative_share": self.source.share(self, negative)}
 
     def broadcast_from_owner(self, here: jax.Array, *values: jax.Array) -> list[jax.Array]:
         """On all devices, the values of the one on which each is `here`."""

@@ -32,13 +32,17 @@ class UserSampler:
         offset = jax.random.randint(where, (batch_size,), 0, self.pairs.degree(row))
         (positive,) = self.pairs.broadcast_from_owner(here, self.pairs.item(row, offset))
         negative = self.pairs.negatives(row, here, negative_key)
-        return Batch(user, positive, negative, jnp.ones(batch_size, jnp.float32))
+        weight = jnp.ones(batch_size, jnp.float32)
+        return Batch(user, positive, negative, weight, **self.pairs.shares(positive, negative))
 
 
 class UserSamplerSettings(SamplerSettings):
     """Users are drawn uniformly."""
 
     TAKES_NEGATIVES: ClassVar[bool] = True
+
+    def pair_weight(self, degree: np.ndarray) -> np.ndarray:
+        return 1 / degree
 
     def build(self, shard: Shard) -> UserSampler:
         return UserSampler(shard.pairs, np.flatnonzero(shard.drawable).astype(np.int32), shard.train.nnz)

@@ -15,6 +15,7 @@ from jax.sharding import SingleDeviceSharding
 from lgcn_jax.config import Config
 from lgcn_jax.devices.mesh import NODES, ROWS, WHOLE, Mesh, ring_gather
 from lgcn_jax.graph.order import Order
+from lgcn_jax.models import Nodes
 from lgcn_jax.training import step
 from lgcn_jax.training.state import Progress, Snapshot, zero_totals
 
@@ -50,7 +51,10 @@ class Placement:
     def abstract_state(self) -> Snapshot:
         """A snapshot of the shapes, dtypes and shardings that `to_node_order` gives."""
         start = jax.eval_shape(
-            lambda: (step.init_train_state(self.config, jnp.zeros(1, jnp.int32))[1], zero_totals(self.config.loss))
+            lambda: (
+                step.init_train_state(self.config, Nodes(jnp.zeros(1, jnp.int32), 1, 0))[1],
+                zero_totals(self.config.loss),
+            )
         )
         rows = self.mesh.nodes * self._share
 

@@ -82,10 +82,11 @@ def make_train_steps(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
 
 def _local(batch: Batch, axis: str | None) -> Batch:
     """The part of a batch that is this device's; negatives that all examples share are those of all devices."""
-    shared = batch.negative if batch.negative is not None and batch.negative.ndim == 1 else None
-    cut = batch if shared is None else batch._replace(negative=None)
-    cut = jax.tree.map(lambda column: local_slice(column, axis), cut)
-    return cut if shared is None else cut._replace(negative=shared)
+    shared = {}
+    if batch.negative is not None and batch.negative.ndim == 1:
+        shared = {"negative": batch.negative, "negative_share": batch.negative_share}
+    cut = batch._replace(**dict.fromkeys(shared))
+    return jax.tree.map(lambda column: local_slice(column, axis), cut)._replace(**shared)
 
 
 def make_evaluate(setup: Setup, graphdef: nnx.GraphDef, measure: Callable = ranking.chunk_sums) -> Callable:

@@ -19,6 +19,7 @@ from lgcn_jax.evaluation.ranking import EvaluationTask
 from lgcn_jax.graph import normalization, order, propagation, ring
 from lgcn_jax.graph.order import Order
 from lgcn_jax.graph.propagation import Adjacency
+from lgcn_jax.models import Nodes
 from lgcn_jax.sampling import Sampler
 from lgcn_jax.training import step
 from lgcn_jax.training.placement import Placement
@@ -48,12 +49,12 @@ class Setup(Placement):
 
     def graphdef(self) -> nnx.GraphDef:
         """The model's definition."""
-        return step.init_train_state(self.config, jnp.zeros(1, jnp.int32))[0]
+        return step.init_train_state(self.config, Nodes(jnp.zeros(1, jnp.int32), 1, 0))[0]
 
     def init_state(self) -> TrainState:
         """The state of epoch 0, each device's rows drawn on that device."""
         node = self.put_rows(self.order.node)
-        made = jax.jit(lambda node: step.init_train_state(self.config, node)[1])
+        made = jax.jit(lambda node: step.init_train_state(self.config, Nodes(node, self.num_users, self.num_items))[1])
         shapes = jax.eval_shape(made, node)
         for shape in (leaf.shape for leaf in jax.tree.leaves(shapes.params)):
             if shape and shape[0] != self.order.num_rows:

@@ -13,14 +13,14 @@ from lgcn_jax.devices.mesh import psum
 from lgcn_jax.graph import propagation
 from lgcn_jax.graph.propagation import Adjacency
 from lgcn_jax.losses import EmbeddedBatch, Embeddings, Tables
-from lgcn_jax.models import Encoder
+from lgcn_jax.models import Encoder, Nodes
 from lgcn_jax.sampling import Batch
 from lgcn_jax.training.state import StepMetrics, TrainState
 
 
-def init_train_state(config: Config, node: jax.Array) -> tuple[nnx.GraphDef, TrainState]:
-    """The model's definition and the state of epoch 0, drawn from the seed; `node` int32[num_rows] is each row's."""
-    graphdef, params = nnx.split(config.model.create(named_key(config.training.seed, "init"), node))
+def init_train_state(config: Config, nodes: Nodes) -> tuple[nnx.GraphDef, TrainState]:
+    """The model's definition and the state of epoch 0, drawn from the seed, for these nodes."""
+    graphdef, params = nnx.split(config.model.create(named_key(config.training.seed, "init"), nodes))
     return graphdef, TrainState(params, config.build_optimizer().init(params))
 
 
@@ -45,6 +45,8 @@ def make_gradient(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_n
     def loss(params, adjacency: Adjacency, batch: Batch):
         model = nnx.merge(graphdef, params)
         embedded = embed_batch(model, adjacency, batch, num_users, axis_name, tables=config.loss.NEEDS_TABLES)
+        if config.negatives.hardest:
+            embedded = losses.hardest(embedded, config.negatives.hardest)
         terms = config.loss.terms(embedded) | {"l2": losses.l2_penalty(embedded)}
         means = {name: (embedded.weight * terms[name]).sum() for name in config.loss.names}
         return config.loss.total(means), means
@@ -77,7 +79,9 @@ def embed_batch(
     weight = batch.weight.astype(found[0].dtype)
     weight = weight / psum(weight.sum(), axis)
     whole = Tables(rest[:num_users], rest[num_users:]) if tables else None
-    return EmbeddedBatch(final, initial, weight, batch.positive, whole, axis)
+    share = batch.negative_share
+    shares = batch.share, share if share is None else share.T
+    return EmbeddedBatch(final, initial, weight, batch.positive, whole, axis, *shares)
 
 
 def _parts(rows: jax.Array, shape: tuple[int, ...], negative: jax.Array | None) -> tuple[Embeddings, jax.Array]:

@@ -19,6 +19,7 @@ from lgcn_jax.graph import compressed, normalization, propagation
 from lgcn_jax.graph.propagation import Adjacency
 from lgcn_jax.losses.bpr import ranking_loss as ranking_term
 from lgcn_jax.losses.enhanced import contrastive_loss
+from lgcn_jax.models import Nodes
 from lgcn_jax.sampling import Batch
 from lgcn_jax.training import programs
 from lgcn_jax.training.state import StepMetrics, TrainState, table
@@ -57,7 +58,7 @@ class Ours:
         matrix = normalization.normalized_adjacency(world.train, ITEMS, dtype=world.table.dtype)
         rows = jnp.arange(USERS + ITEMS, dtype=jnp.int32)
         self.adjacency = Adjacency(propagation.make_layout(matrix, config.graph.propagation), rows)
-        self.graphdef, state = init_train_state(config, rows)
+        self.graphdef, state = init_train_state(config, Nodes(rows, USERS, ITEMS))
         params = jax.tree.map(lambda _: jnp.asarray(world.table), state.params)  # its only leaf is the table
         self.state = TrainState(params, config.build_optimizer().init(params))
         self.step = jax.jit(make_train_step(config, self.graphdef, USERS))

@@ -14,6 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from lgcn_jax.data import datasets
 from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.losses import Enhanced
+from lgcn_jax.models import Nodes
 from lgcn_jax.runs import checkpoint, integrity, selection
 from lgcn_jax.runs.checkpoint import Checkpoints
 from lgcn_jax.runs.integrity import DamagedError
@@ -33,7 +34,7 @@ def read(folder, step, like):
 
 def snapshot(config, epoch=1, metric=0.5, step=0, seed=0) -> Snapshot:
     """A place in a run whose arrays are random, so that no two of them are equal by chance."""
-    state = init_train_state(config, jnp.arange(NUM_NODES, dtype=jnp.int32))[1]
+    state = init_train_state(config, Nodes(jnp.arange(NUM_NODES, dtype=jnp.int32), NUM_NODES, 0))[1]
     leaves, structure = jax.tree.flatten(state)
     draw = np.random.Generator(np.random.PCG64(seed))
     leaves = [jnp.asarray(draw.normal(size=leaf.shape) * 100, leaf.dtype) for leaf in leaves]

@@ -14,6 +14,7 @@ from lgcn_jax.config import Config
 from lgcn_jax.data import datasets
 from lgcn_jax.graph import normalization, order, propagation
 from lgcn_jax.graph.propagation import Adjacency
+from lgcn_jax.models import Nodes
 from lgcn_jax.runs import scoring, session
 from lgcn_jax.sampling import SAMPLERS
 from lgcn_jax.training import loop, setup
@@ -48,7 +49,7 @@ def by_hand(sampler: str = "user", propagation_dtype: str = "float32") -> np.nda
     rows = jnp.arange(data.num_users + data.num_items, dtype=jnp.int32)
     matrix = normalization.normalized_adjacency(data.train, data.num_items)
     adjacency = Adjacency(propagation.make_layout(matrix, "bcsr", propagation_dtype), rows)
-    graphdef, state = init_train_state(CONFIG, rows)
+    graphdef, state = init_train_state(CONFIG, Nodes(rows, data.num_users, data.num_items))
     drawn = sampling.build(SAMPLERS[sampler](), data.train, data.num_items)
     step = jax.jit(make_train_step(CONFIG, graphdef, data.num_users))
     draw = jax.jit(lambda key, number: drawn.draw(key, number, CONFIG.training.batch_size))

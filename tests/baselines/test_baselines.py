@@ -1,0 +1,154 @@
+"""Each baseline in float64 against its formula in dense NumPy, on a small world with people and things of no pair."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import oracle
+import pytest
+
+import lgcn_jax as lg
+from lgcn_jax.baselines import BASELINES
+from lgcn_jax.data import csr
+from lgcn_jax.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def world():
+    made = lg.load("synthetic", num_users=60, num_items=45, num_interactions=500)
+    users, items = csr.row_of_entry(made.train), made.train.indices
+    return dataclasses.replace(made, train=csr.filter_entries(made.train, (users != 3) & (items != 7)))
+
+
+@pytest.fixture(scope="module")
+def train(world):
+    return oracle.dense(world.train, world.num_items)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def x64():
+    with jax.enable_x64(True):
+        yield
+
+
+def scores(name, world, **settings):
+    """All scores, by chunks of unequal users that come twice."""
+    baseline = BASELINES[name](**settings)
+    scorer = jax.device_put(baseline.scorer(baseline.solve(world, np.float64)))
+    users = np.array([*range(world.num_users), 0, 0, 59, 3])
+    found = np.asarray(jax.jit(lambda scorer, users: scorer.scores(users))(scorer, users.astype(np.int32)))
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found[60:], found[[0, 0, 59, 3]], atol=1e-12)
+    return found[:60]
+
+
+def power(degrees, exponent):
+    return np.where(degrees > 0, np.maximum(degrees, 1) ** exponent, 0.0)
+
+
+def normalized(train):
+    return power(train.sum(1), -0.5)[:, None] * train * power(train.sum(0), -0.5)
+
+
+def similarities(columns, kind, shrink):
+    """Of the columns of a 0/1 matrix, by the definitions; those of a column without a pair are 0."""
+    centred = columns - columns.mean(0) if kind == "pearson" else columns
+    length = np.linalg.norm(centred, axis=0)
+    divisor = np.outer(length, length) + shrink
+    found = np.where(divisor > 0, centred.T @ centred / np.where(divisor > 0, divisor, 1), 0)
+    return found * (1 - np.eye(len(found)))
+
+
+def nearest(similar, count):
+    kept = np.zeros_like(similar)
+    for row, values in enumerate(similar):
+        best = np.argsort(-np.round(values, 12), kind="stable")[:count]
+        kept[row, best] = np.maximum(values[best], 0)
+    return kept
+
+
+@pytest.mark.parametrize("kind", ["cosine", "pearson"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_itemknn(world, train, kind, whole):
+    similar = nearest(similarities(train, kind, 0.5), 5)
+    mean = np.zeros(world.num_items)
+    if whole:
+        similar /= np.maximum(similar.sum(1, keepdims=True), 1e-300)
+        mean = train.mean(0)
+    expected = (train - mean) @ similar.T + mean
+    found = scores("itemknn", world, neighbors=5, similarity=kind, shrink=0.5, normalize=whole, center=whole)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["cosine", "pearson"])
+def test_userknn(world, train, kind):
+    expected = nearest(similarities(train.T, kind, 0), 7) @ train
+    np.testing.assert_allclose(scores("userknn", world, neighbors=7, similarity=kind), expected, atol=1e-12)
+
+
+def test_ease(world, train):
+    inverse = np.linalg.inv(train.T @ train + 20 * np.eye(world.num_items))
+    weights = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0)
+    np.testing.assert_allclose(scores("ease", world, l2=20), train @ weights, atol=1e-12)
+
+
+def low_pass(train, rank, exponent):
+    """[num_items, num_items], on the right of the users' rows."""
+    vectors = np.linalg.svd(normalized(train))[2][:rank].T
+    return power(train.sum(0), -exponent)[:, None] * (vectors @ vectors.T) * power(train.sum(0), exponent)
+
+
+@pytest.mark.parametrize("alpha", [0.3, 0.0])
+def test_gfcf(world, train, alpha):
+    graph = normalized(train).T @ normalized(train)
+    expected = train @ graph + alpha * train @ low_pass(train, 6, 0.5)
+    np.testing.assert_allclose(scores("gf-cf", world, rank=6, alpha=alpha), expected, atol=1e-11)
+
+
+@pytest.mark.parametrize("order", [1, 2, 5])
+def test_chebycf(world, train, order):
+    """As the published code, which interpolates from values at the other points of Chebyshev's, rounded."""
+    graph = np.eye(world.num_items) - 2 * normalized(train).T @ normalized(train)
+    points = np.round(np.cos((order - np.arange(order + 1)) / order * np.pi), 3)
+    values = np.round(np.where(points < 0, 0.5 * (-np.minimum(points, 0)) ** 1.5 + 0.5, 0.5 - 0.5 * np.abs(points) ** 1.5), 3)
+    nodes = np.cos((order + 1 + 0.5 - np.arange(1, order + 2)) / (order + 1) * np.pi)
+    fitted = np.polynomial.Chebyshev(np.linalg.solve(np.polynomial.chebyshev.chebvander(nodes, order), values))
+    eigenvalues, vectors = np.linalg.eigh(graph)
+    expected = power(train.sum(0), -0.4)[:, None] * (vectors * fitted(eigenvalues) @ vectors.T) * power(train.sum(0), 0.4)
+    expected = train @ (expected + 0.2 * low_pass(train, 6, 0.4))
+    np.testing.assert_allclose(scores("chebycf", world, order=order, rank=6), expected, atol=1e-11)
+
+
+@pytest.mark.parametrize("solver", ["euler", "rk4"])
+@pytest.mark.parametrize(("average", "sharpen_ideal"), [(False, True), (True, True), (False, False)])
+def test_bspm(world, train, solver, average, sharpen_ideal):
+    """The solvers are those of any equation dy/dt = f(y)."""
+    graph, step = normalized(train).T @ normalized(train), 1.5 / 3
+
+    def after_a_step(y):
+        def f(y):
+            return -y @ graph
+
+        if solver == "euler":
+            return y + step * f(y)
+        first = f(y)
+        second = f(y + step / 2 * first)
+        third = f(y + step / 2 * second)
+        return y + step / 6 * (first + 2 * second + 2 * third + f(y + step * third))
+
+    blurred, ideal = train @ graph, 0.2 * train @ low_pass(train, 6, 0.5)
+    states = [blurred + ideal * sharpen_ideal]
+    for _ in range(3):
+        states.append(after_a_step(states[-1]))
+    expected = np.mean([blurred, *states[1:]], 0) if average else states[-1]
+    expected = expected if sharpen_ideal else expected + ideal
+    settings = {"rank": 6, "solver": solver, "time": 1.5, "steps": 3, "average": average, "sharpen_ideal": sharpen_ideal}
+    np.testing.assert_allclose(scores("bspm", world, **settings), expected, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["gf-cf", "chebycf", "bspm"])
+def test_a_rank_above_the_matrix_s_is_refused(world, name):
+    for rank, limit in ((46, "at most 45, the smaller of"), (45, "at most 44, the rank of")):
+        with pytest.raises(InputError, match=f"--rank: found {rank}, expected {limit}"):
+            BASELINES[name](rank=rank).solve(world)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lgcn_jax.data.interactions import Interactions
     from lgcn_jax.data.reading import load, read
     from lgcn_jax.evaluation.results import EvaluationResult
+    from lgcn_jax.reporting.report import report
     from lgcn_jax.serving.loading import load_model
     from lgcn_jax.serving.models import LightGCN, Model, Popularity
     from lgcn_jax.serving.recommendations import Neighbors, Recommendations
@@ -36,6 +37,7 @@ __all__ = [
     "load",
     "load_model",
     "read",
+    "report",
 ]
 
 _HOMES = {
@@ -49,6 +51,7 @@ _HOMES = {
     "load_model": "serving.loading",
     "Neighbors": "serving.recommendations",
     "Recommendations": "serving.recommendations",
+    "report": "reporting.report",
 }
 
 

@@ -18,8 +18,8 @@ from lgcn_jax.graph.settings import GraphSettings
 from lgcn_jax.losses import LOSSES, Loss
 from lgcn_jax.models import ENCODERS, EncoderSettings
 from lgcn_jax.optimization import SCHEDULES, Adam, Optimizer, Schedule
-from lgcn_jax.sampling import SAMPLERS, SamplerSettings
-from lgcn_jax.settings import Registry, Settings, fields, integer, text
+from lgcn_jax.sampling import NEGATIVES, SAMPLERS, NegativeSettings, SamplerSettings
+from lgcn_jax.settings import Registry, Settings, fields, integer, setting, text
 
 FORMAT = 2  # of config.json; 1 had no format, for BPR the enhanced loss' settings, and no min_test_items
 
@@ -38,6 +38,7 @@ class TrainingSettings(Settings):
     )
     save_every: int = integer(10, "epochs between checkpoints; a new best is always saved")
     seed: int = integer(2020, "seed of initial tables and samples", least=0)
+    warm_start: str = setting("", "folder of a run whose best table this one begins with, by raw ids")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Config:
     model: EncoderSettings
     loss: Loss
     sampler: SamplerSettings
+    negatives: NegativeSettings
     optimizer: Adam
     schedule: Schedule
     training: TrainingSettings
@@ -65,6 +67,9 @@ class Config:
         if self.evaluation.eval_split == "none" and (observed or self.training.early_stopping_patience):
             needs = f"a schedule that watches {observed}" if observed else "--early_stopping_patience"
             raise InputError("--eval_split", f"none, with {needs}", "test or valid")
+        negatives, sampler = NEGATIVES.name_of(self.negatives), SAMPLERS.name_of(self.sampler)
+        if negatives != NEGATIVES.default and not self.sampler.TAKES_NEGATIVES:
+            raise InputError("--negatives", negatives, f"nothing with --sampler={sampler}, which has its own")
 
     @classmethod
     def of(cls, **stated: Any) -> "Config":
@@ -154,6 +159,7 @@ PARTS: dict[str, type[Settings] | Registry] = {
     "model": ENCODERS,
     "loss": LOSSES,
     "sampler": SAMPLERS,
+    "negatives": NEGATIVES,
     "optimizer": Adam,
     "schedule": SCHEDULES,
     "training": TrainingSettings,

@@ -161,6 +161,13 @@ def test_the_first_k_names_the_watched_metric():
     assert Config.of(top_k=(10, 5)).observed_metric is None  # the schedule is off
 
 
+def test_one_length_of_lists_needs_no_tuple():
+    assert Config.of(top_k=5) == Config.of(top_k=(5,))
+    for wrong in (True, 0, "5"):
+        with pytest.raises(InputError, match="--top_k"):
+            Config.of(top_k=wrong)
+
+
 def test_what_watches_evaluations_needs_them():
     assert Config.of(eval_split="none").observed_metric is None
     for settings in ({"plateau_factor": 0.5}, {"early_stopping_patience": 3}):
@@ -205,6 +212,6 @@ def test_values_are_made_plain_and_other_types_are_refused():
     config = Config.of(top_k=[5, np.int64(10)], learning_rate=np.float32(0.5), epochs=np.int32(3), data_dir=Path("x"))
     assert config.to_json()["top_k"] == [5, 10]
     assert json.dumps(config.to_json())
-    for name, value in (("learning_rate", "0.1"), ("top_k", 20), ("mesh", None), ("loss", ["bpr"]), ("epochs", True)):
+    for name, value in (("learning_rate", "0.1"), ("top_k", "20"), ("mesh", None), ("loss", ["bpr"]), ("epochs", True)):
         with pytest.raises(InputError, match=f"--{name}: found"):
             Config.of(**{name: value})

@@ -10,7 +10,8 @@ import lgcn_jax
 PACKAGE = Path(lgcn_jax.__file__).parent
 WINGS = [
     *("version", "errors", "settings", "system", "data", "devices", "graph", "models", "losses", "sampling"),
-    *("optimization", "evaluation", "baselines", "config", "training", "runs", "serving", "cli", "__main__"),
+    *("optimization", "evaluation", "baselines", "config", "training", "runs", "serving", "reporting", "cli"),
+    "__main__",
 ]
 
 # What computes knows neither files nor flags, nor anything of the run that it is part of.

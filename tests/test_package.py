@@ -28,6 +28,8 @@ def test_an_installed_wheel_works_outside_the_checkout(tmp_path):
     assert list(tmp_path.glob("*.tar.gz"))
     names = zipfile.ZipFile(wheel).namelist()
     assert {"lgcn_jax/py.typed", "lgcn_jax/serving/models.py"} <= set(names)
+    assets = {f"lgcn_jax/reporting/assets/report.{kind}" for kind in ("html.jinja", "css", "js")}
+    assert assets <= set(names)
     assert not [name for name in names if name.startswith(("tests", "experiments"))]
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"

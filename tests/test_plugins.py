@@ -22,7 +22,7 @@ from lgcn_jax.evaluation.task import EvaluationTask
 from lgcn_jax.losses import LOSSES, Loss, scores
 from lgcn_jax.models import ENCODERS
 from lgcn_jax.optimization import SCHEDULES, Schedule
-from lgcn_jax.sampling import SAMPLERS, SamplerSettings, UserSampler, pytree
+from lgcn_jax.sampling import NEGATIVES, SAMPLERS, SamplerSettings, UserSampler, pytree
 from lgcn_jax.settings import integer, setting
 from lgcn_jax.training import loop
 from lgcn_jax.training.setup import build_setup
@@ -40,7 +40,7 @@ def plugin(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text("\n".join(BLOCKS))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    for registry in (LOSSES, ENCODERS, SAMPLERS, BASELINES, SCHEDULES):
+    for registry in (LOSSES, ENCODERS, SAMPLERS, NEGATIVES, BASELINES, SCHEDULES):
         monkeypatch.setattr(registry, "_parts", dict(registry._parts))
     yield "mine"
     sys.modules.pop("mine", None)
@@ -57,6 +57,7 @@ def trained(mesh="data:1", **parts):
         {"loss": "hinge", "gap": 0.5},
         {"model": "residual", "depth": 3},
         {"sampler": "shared", "num_negatives": 16},
+        {"negatives": "common", "per_batch": 16},
         {"loss": "hinge", "model": "residual", "sampler": "shared"},
     ],
     ids="+".join,

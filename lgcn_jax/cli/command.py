@@ -23,6 +23,7 @@ from lgcn_jax.system import paths
 from lgcn_jax.system.signals import StopRequest
 
 DATA = tuple(fields(DataSettings))
+PATHS = ("data_dir", "item_table", "user_table", "warm_start")
 COMPILATION_CACHE = {
     "compilation_cache": ("", "a folder that keeps compiled programs for the next run (default: none)"),
 }
@@ -173,7 +174,7 @@ def absolute(stated: dict[str, Any]) -> dict[str, Any]:
     def resolved(name: str, value):
         if name == "dataset" and value and not datasets.is_name(value):
             return ",".join(_absolute(path) for path in datasets.paths_of(os.path.expanduser(value)))
-        return _absolute(value) if value and name in ("data_dir", "item_table", "user_table") else value
+        return _absolute(value) if value and name in PATHS else value
 
     return {name: resolved(name, value) for name, value in stated.items()}
 

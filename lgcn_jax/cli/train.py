@@ -67,12 +67,13 @@ def _train(values: flags.FlagValues, folder: Path, request: StopRequest) -> int:
 
 def _dry_run(values: flags.FlagValues, folder: Path, request: StopRequest) -> int:
     """Tells what a run would do, and changes nothing on disk."""
-    from lgcn_jax.runs import display, resume, workdir
+    from lgcn_jax.runs import display, resume, session, workdir
     from lgcn_jax.training import estimate
     from lgcn_jax.training.setup import build_setup
 
     workdir.check_is_run_folder(folder)
-    config = _settle(values, folder, None if values["overwrite"].value else resume.stored_settings(folder))
+    stored = None if values["overwrite"].value else resume.stored_settings(folder)
+    config = _settle(values, folder, stored)
     interactions = datasets.load(config.data, progress=sys.stderr.isatty())
     request.check()
     say(_opening(interactions, config))
@@ -81,6 +82,8 @@ def _dry_run(values: flags.FlagValues, folder: Path, request: StopRequest) -> in
     say(f"memory in all about {sum(terms.values()) / 1e9:.2f} GB of {limit / 1e9:.1f} GB on a device")
     estimate.require_memory(config, interactions)
     setup = build_setup(config, interactions)
+    if stored is None and (begun := session.beginning(setup, interactions)):
+        say(begun.note)
     request.check()
     seconds, epochs = estimate.epoch_seconds(setup), config.training.epochs
     whole = f"{epochs:,} epochs {seconds * epochs / 3600:.2f} h without evaluations"

@@ -81,6 +81,8 @@ class Interactions:
         evaluated = int((csr.degrees(self.part(split)) > 0).sum())
         users = f"{evaluated:,} of {self.num_users:,} users have an item in the {split} part and are evaluated"
         users = "nobody is evaluated" if split == "none" else users
+        if new := int(((csr.degrees(self.part(split)) > 0) & (csr.degrees(self.train) == 0)).sum()):
+            users += f", {new:,} of them without a train item: nothing is known of these"
         return "; ".join([users, *(f"{count:,} {note}" for note, count in self.notes.items() if count)])
 
     def content_hash(self) -> str:

@@ -21,6 +21,11 @@ class EvaluationSettings(Settings):
         "distinct integers of at least 1",
     )
 
+    def __post_init__(self) -> None:
+        if type(self.top_k) is int:  # one length, as Python says it
+            object.__setattr__(self, "top_k", (self.top_k,))
+        super().__post_init__()
+
     @property
     def metric_names(self) -> tuple[str, ...]:
         """The metrics' names as they stand in the run folder, in order."""

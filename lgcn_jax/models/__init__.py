@@ -1,9 +1,9 @@
 """Encoders: models that are trained, each with its settings."""
 
-from lgcn_jax.models.encoder import Encoder, EncoderSettings
+from lgcn_jax.models.encoder import Encoder, EncoderSettings, FoldIn
 from lgcn_jax.models.lightgcn import LightGCN, LightGCNSettings
 from lgcn_jax.settings import Registry
 
-__all__ = ["ENCODERS", "Encoder", "EncoderSettings", "LightGCN", "LightGCNSettings"]
+__all__ = ["ENCODERS", "Encoder", "EncoderSettings", "FoldIn", "LightGCN", "LightGCNSettings"]
 
 ENCODERS: Registry[EncoderSettings] = Registry("model", "the model that is trained", {"lightgcn": LightGCNSettings})

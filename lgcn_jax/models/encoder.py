@@ -1,6 +1,8 @@
 """What a trained model is: settings that make an encoder, and an encoder that makes embeddings of its parameters."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,6 +46,21 @@ class Encoder(nnx.Module):
         return gather_rows(layout, final, *where), gather_rows(layout, initial, *where)
 
 
+class FoldIn(NamedTuple):
+    """How a node that has no row in the table gets its embedding from its neighbours: see `graph.fold_in`.
+
+    Attributes:
+      own: what a node's own row counts in its final embedding.
+      scale: what the rest of the final embedding is multiplied by where there is no such row.
+      messages: (layout, table) -> float[num_rows, d], what each node passes on to a neighbour; A_hat times it is the
+        final embedding without what the node's own row counts.
+    """
+
+    own: float
+    scale: float
+    messages: Callable[[Layout, jax.Array], jax.Array]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EncoderSettings(Settings):
     """Base of the settings of all encoders."""
@@ -59,6 +76,10 @@ class EncoderSettings(Settings):
           node: int32[num_rows], the node of each row, -1 where there is none.
         """
         raise NotImplementedError
+
+    def fold_in(self) -> FoldIn | None:
+        """How new nodes are folded in; None where this encoder cannot embed a node without a row of its own."""
+        return None
 
     def initial_table(self, key: jax.Array, node: jax.Array) -> jax.Array:
         """float32[num_rows, d]: N(0, init_std^2) for the node of each row, and zeros where there is none.

@@ -1,13 +1,14 @@
 """LightGCN (He et al. 2020): a table of node embeddings, propagated K times, and the layers' weighted sum."""
 
 import dataclasses
+import functools
 
 import jax
 
 from lgcn_jax.errors import InputError
 from lgcn_jax.graph.layout import Layout
 from lgcn_jax.graph.propagation import combine_layers_at, propagate
-from lgcn_jax.models.encoder import Encoder, EncoderSettings
+from lgcn_jax.models.encoder import Encoder, EncoderSettings, FoldIn
 from lgcn_jax.settings import integer, representable, setting
 
 
@@ -36,6 +37,24 @@ class LightGCNSettings(EncoderSettings):
 
     def create(self, key: jax.Array, node: jax.Array) -> "LightGCN":
         return LightGCN(self.initial_table(key, node), self.weights)
+
+    def fold_in(self) -> FoldIn | None:
+        """Layers 1..K without layer 0, their weights scaled so that they add up to what all weights add up to.
+
+        None where that cannot be: there is no layer but 0, or the weights cancel out.
+        """
+        whole, rest = sum(self.weights), sum(self.weights[1:])
+        if rest == 0 or whole / rest <= 0:
+            return None
+        return FoldIn(self.weights[0], whole / rest, functools.partial(messages, weights=self.weights))
+
+
+def messages(layout: Layout, table: jax.Array, weights: tuple[float, ...]) -> jax.Array:
+    """sum_{k=1..K} alpha_k E^(k-1), [num_rows, d]: A_hat times it is the final embedding without layer 0. K >= 1."""
+    total = weights[-1] * table
+    for weight in weights[-2:0:-1]:
+        total = weight * table + propagate(layout, total)
+    return total
 
 
 class LightGCN(Encoder):

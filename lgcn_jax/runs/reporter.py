@@ -2,10 +2,14 @@
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from lgcn_jax.runs.display import Display
 from lgcn_jax.system.signals import StopRequest
 from lgcn_jax.training import loop
 from lgcn_jax.training.loop import Callback
+from lgcn_jax.training.state import Snapshot
 
 
 class Reporter(loop.Listener):
@@ -29,3 +33,17 @@ class Reporter(loop.Listener):
 
     def stopped(self) -> bool:
         return self._ended or self._request.signal != 0
+
+
+class MemoryReporter(Reporter):
+    """Keeps what a run tells, and the parameters of its best epoch, in memory."""
+
+    def __init__(self, shown: Display, request: StopRequest, callbacks: tuple[Callback, ...]):
+        self.history: list[dict[str, Any]] = []
+        self.best = None
+        super().__init__(shown, request, (*callbacks, self.history.append))
+
+    def save(self, snapshot: Snapshot, scheduled: bool) -> None:
+        chosen = snapshot.progress.chosen
+        if chosen is not None and chosen["epoch"] == snapshot.progress.epoch and not snapshot.progress.step:
+            self.best = jax.tree.map(jnp.copy, snapshot.state.params)

@@ -33,12 +33,14 @@ GENERATOR = ("jax_default_prng_impl", "jax_threefry_partitionable", "jax_random_
 class ResumePoint(NamedTuple):
     """Where a run goes on: from `start` (None: from its beginning), with the lines `rows` logged so far.
 
-    `notes` are worth telling the user, a line each.
+    `notes` are worth telling the user, a line each; `warm_start` is what the run's records say of the run that it
+    began with, None where it began with none.
     """
 
     start: Snapshot | None
     rows: list[dict[str, Any]]
     notes: list[str]
+    warm_start: dict[str, str] | None = None
 
 
 def resolve_config(folder: Path, stored: Config, stated: dict[str, Any]) -> Config:
@@ -149,7 +151,8 @@ def _continuation(folder: Path, setup: Setup, interactions: Interactions, found:
     begun = progress.epoch + (progress.step > 0)
     if begun > config.training.epochs:
         raise InputError("--epochs", config.training.epochs, f"at least {begun}, which are begun")
-    now = workdir.environment(config, interactions)
+    warm_start = meta["environment"].get("warm_start")
+    now = workdir.environment(config, interactions, warm_start)
     require_same_prng(checkpoints / str(found.newest), meta["environment"], now)
     notes = [f"removed the damaged checkpoint {number} ({reason})" for number, reason in found.bad]
     notes += _notes(progress, setup.steps_per_epoch, found.whole, changes(meta["environment"], now))
@@ -158,7 +161,7 @@ def _continuation(folder: Path, setup: Setup, interactions: Interactions, found:
         state, totals, _ = checkpoint.load(checkpoints, found.newest, meta, setup.abstract_state()).snapshot
         start = Snapshot(setup.to_row_order(state), totals, progress)
     rows = [row for row in meta["log"] if row != whole.final or progress.final]
-    return ResumePoint(start, rows, notes)
+    return ResumePoint(start, rows, notes, warm_start)
 
 
 def _seen_alike(checkpoints: Path, found: CheckpointInventory) -> dict[str, Any]:

@@ -77,12 +77,14 @@ def run_training(
     profile: Profile,
     request: StopRequest,
     callbacks: tuple[Callback, ...] = (),
+    warm_start: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Trains from where the run stands to the end, an interruption or a failure, and writes the run folder.
 
     Args:
       rows: the lines logged so far.
       callbacks: called with each line that is logged.
+      warm_start: what the run began with, for its records.
 
     Returns:
       What result.json holds; its 'status' is 'completed', 'interrupted' or 'failed'.
@@ -91,7 +93,7 @@ def run_training(
       WriteError: a file could not be written; the last checkpoint is untouched.
     """
     config = setup.config
-    environment = workdir.environment(config, interactions)
+    environment = workdir.environment(config, interactions, warm_start)
     kind = workdir.RunFolder if is_primary() else workdir.NullRunFolder
     with kind(folder, config, environment, rows, raw_ids.of(interactions)) as run_folder:
         try:

@@ -16,6 +16,7 @@ from lgcn_jax.evaluation.results import EvaluationResult
 from lgcn_jax.runs import checkpoint, integrity, selection
 from lgcn_jax.runs.integrity import DamagedError
 from lgcn_jax.runs.resume import require_same_dataset, stored_settings
+from lgcn_jax.training.placement import Placement
 from lgcn_jax.training.programs import make_evaluate
 from lgcn_jax.training.setup import Setup, build_setup
 
@@ -53,7 +54,7 @@ def _measured(
     setup: Setup, interactions: Interactions, folder: Path, which: str, measure: Callable
 ) -> tuple[Any, int, selection.CheckpointSelection]:
     """On the host, what `measure` finds of a run's 'best' or 'latest' checkpoint; its epoch, and which that is."""
-    choice, found = _loaded(folder, which, setup, interactions)
+    choice, found = load(folder, which, setup, interactions)
     epoch = found.snapshot.progress.epoch
     with processes.waiting("at the scoring of a checkpoint"):
         params = setup.to_row_order(found.snapshot.state.params)
@@ -62,22 +63,27 @@ def _measured(
         return jax.device_get(measured), epoch, choice
 
 
-def embeddings(
+def tables(
     setup: Setup, interactions: Interactions, folder: Path, which: str = "best"
-) -> tuple[np.ndarray, selection.CheckpointSelection]:
-    """Host: float32[num_nodes, d], the final embeddings of a run's 'best' or 'latest' checkpoint, and which that is."""
-    choice, found = _loaded(folder, which, setup, interactions)
-    return setup.final(setup.to_row_order(found.snapshot.state.params)), choice
+) -> tuple[np.ndarray, np.ndarray, selection.CheckpointSelection]:
+    """Host: float32[num_nodes, d], layer 0 and the final embeddings of a run's checkpoint, and which that is."""
+    choice, found = load(folder, which, setup, interactions)
+    params = setup.to_row_order(found.snapshot.state.params)
+    return setup.table(params), setup.final(params), choice
 
 
-def _loaded(
-    folder: Path, which: str, setup: Setup, interactions: Interactions
+def load(
+    folder: Path, which: str, setup: Placement, interactions: Interactions | None
 ) -> tuple[selection.CheckpointSelection, checkpoint.Checkpoint]:
-    """The checkpoint that the first process chooses, loaded; chosen anew where a run beside us has removed it since."""
+    """The checkpoint that the first process chooses, loaded; chosen anew where a run beside us has removed it since.
+
+    One of other data than `interactions` is refused; None: of whatever data.
+    """
     checkpoints, watched = folder / "checkpoints", stored_settings(folder).evaluation.watched
 
     def choose() -> selection.CheckpointSelection:
-        require_same_dataset(checkpoints, interactions)
+        if interactions is not None:
+            require_same_dataset(checkpoints, interactions)
         return selection.select_checkpoint(checkpoints, which, watched)
 
     while True:

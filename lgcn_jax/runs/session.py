@@ -8,7 +8,8 @@ from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.devices import processes
 from lgcn_jax.devices.profile import Profile
-from lgcn_jax.runs import agreement, resume, workdir
+from lgcn_jax.errors import InputError
+from lgcn_jax.runs import agreement, integrity, resume, warm_start, workdir
 from lgcn_jax.runs.display import Display
 from lgcn_jax.runs.resume import ResumePoint
 from lgcn_jax.runs.run import run_training
@@ -16,6 +17,7 @@ from lgcn_jax.system.signals import StopRequest
 from lgcn_jax.training import estimate, loop
 from lgcn_jax.training.loop import Callback
 from lgcn_jax.training.setup import Setup, build_setup
+from lgcn_jax.training.warm_start import Beginning, WarmStart, begin
 
 
 class Prepared(NamedTuple):
@@ -34,6 +36,7 @@ def prepare(
     request: StopRequest,
     overwrite: bool = False,
     steering: dict[str, Any] | None = None,
+    warm: WarmStart | None = None,
 ) -> Prepared:
     """What a run in `folder` is, and where it goes on. A signal is looked for after every stage.
 
@@ -44,6 +47,7 @@ def prepare(
       request: the signals.
       overwrite: whether a run in the folder is cleared.
       steering: further flags on which the steps of a run depend, the same in all processes.
+      warm: what a run begins with, where that is not the run that --warm_start names.
 
     Raises:
       InputError: the folder, settings, data or processes do not go together; nothing is changed then.
@@ -62,12 +66,42 @@ def prepare(
     setup = build_setup(config, interactions)
     agreement.require_agreement(config, interactions, setup)
     request.check()
+    beginning = _beginning(folder, setup, interactions, overwrite, warm)
     if overwrite and processes.is_primary():
         workdir.clear(folder)
     processes.all_gather("before checkpoints are looked at")  # nobody looks into the folder before it is cleared
     point = resume.restore_or_init(folder, setup, interactions)
     request.check()
-    return Prepared(config, interactions, setup, point)
+    return Prepared(config, interactions, setup, _warmed(point, beginning, warm))
+
+
+def beginning(setup: Setup, interactions: Interactions, warm: WarmStart | None = None) -> Beginning | None:
+    """Where a run begins that is to have `warm`'s table, or that of the run that --warm_start names; None: neither."""
+    named = setup.config.training.warm_start
+    source = warm_start.of_run(Path(named), setup.config) if named and not warm else warm
+    return begin(setup, interactions, source) if source else None
+
+
+def _beginning(
+    folder: Path, setup: Setup, interactions: Interactions, overwrite: bool, warm: WarmStart | None
+) -> Beginning | None:
+    """As `beginning`, where a run begins in the folder: one that goes on does not need its source."""
+    if not (warm or setup.config.training.warm_start):
+        return None
+    begins = processes.broadcast_from_first(
+        "before a warm start", lambda: overwrite or not integrity.steps(folder / "checkpoints")
+    )
+    return beginning(setup, interactions, warm) if begins else None
+
+
+def _warmed(point: ResumePoint, beginning: Beginning | None, warm: WarmStart | None) -> ResumePoint:
+    """The point where a run goes on, or the beginning in place of the usual one."""
+    if beginning:
+        notes = [*point.notes, beginning.note]
+        return point._replace(start=beginning.start, notes=notes, warm_start=beginning.facts)
+    if warm and (point.warm_start or {}).get("parameters_sha256") != warm.facts()["parameters_sha256"]:
+        raise InputError("warm_start", f"{warm.source}, another table than the run began with", "the same, or none")
+    return point
 
 
 def train(
@@ -87,5 +121,6 @@ def train(
     request.begin_training()
     with Display(prepared.config, quiet) as shown, Profile(profile) as trace:
         rows, data = prepared.point.rows, prepared.interactions
-        result = run_training(folder, prepared.setup, data, ready, rows, shown, trace, request, callbacks)
+        began = prepared.point.warm_start
+        result = run_training(folder, prepared.setup, data, ready, rows, shown, trace, request, callbacks, began)
     return result, trace.told() if profile else ""

@@ -1,6 +1,7 @@
 """The run folder: what a run leaves behind. Files are written whole or not at all, but for metrics.jsonl, which grows.
 
 config.json  environment.json  ids/  metrics.jsonl  checkpoints/  result.json  tensorboard/  curves.png  profile/
+report.html
 """
 
 import contextlib
@@ -24,7 +25,7 @@ from lgcn_jax.runs.raw_ids import RawIds
 from lgcn_jax.system.files import write
 from lgcn_jax.version import __version__
 
-FILES = ("config.json", "environment.json", "metrics.jsonl", "result.json", "curves.png")
+FILES = ("config.json", "environment.json", "metrics.jsonl", "result.json", "curves.png", "report.html")
 FOLDERS = ("checkpoints", "tensorboard", "profile", raw_ids.FOLDER)
 JAX_SETTINGS = (
     *("jax_default_prng_impl", "jax_threefry_partitionable", "jax_enable_x64", "jax_default_matmul_precision"),
@@ -191,8 +192,8 @@ def _line(row: dict[str, Any]) -> str:
     return json.dumps(row, allow_nan=False) + "\n"
 
 
-def environment(config: Config, interactions: Interactions) -> dict[str, Any]:
-    """What could change a run's numbers besides its settings: versions, device, data, commit."""
+def environment(config: Config, interactions: Interactions, warm_start: dict[str, str] | None = None) -> dict[str, Any]:
+    """What could change a run's numbers besides its settings: versions, device, data, commit, what it began with."""
     device = jax.devices()[0]
     return {
         **versions(),
@@ -215,6 +216,7 @@ def environment(config: Config, interactions: Interactions) -> dict[str, Any]:
             "test": interactions.test.nnz,
             "content_sha256": interactions.content_hash(),
         },
+        **({} if warm_start is None else {"warm_start": warm_start}),
     }
 
 

@@ -3,18 +3,31 @@
 from lgcn_jax.devices.pytree import pytree, static
 from lgcn_jax.sampling.batch import Batch, Sampler
 from lgcn_jax.sampling.edge import EdgeSampler, EdgeSamplerSettings
-from lgcn_jax.sampling.shard import LocalPairs, SamplerSettings, Shard, build, build_shard
+from lgcn_jax.sampling.explicit import ExplicitNegatives, ExplicitSettings
+from lgcn_jax.sampling.negatives import KnownPairs, NegativeSettings
+from lgcn_jax.sampling.pairs import LocalPairs, Negatives, Ownership
+from lgcn_jax.sampling.shard import SamplerSettings, Shard, build, build_shard
+from lgcn_jax.sampling.uniform import UniformNegatives, UniformSettings
 from lgcn_jax.sampling.user import UserSampler, UserSamplerSettings
 from lgcn_jax.settings import Registry
 
 __all__ = [
+    "NEGATIVES",
     "SAMPLERS",
     "Batch",
     "EdgeSampler",
+    "ExplicitNegatives",
+    "ExplicitSettings",
+    "KnownPairs",
     "LocalPairs",
+    "NegativeSettings",
+    "Negatives",
+    "Ownership",
     "Sampler",
     "SamplerSettings",
     "Shard",
+    "UniformNegatives",
+    "UniformSettings",
     "UserSampler",
     "build",
     "build_shard",
@@ -24,4 +37,10 @@ __all__ = [
 
 SAMPLERS: Registry[SamplerSettings] = Registry(
     "sampler", "what an epoch draws", {"user": UserSamplerSettings, "edge": EdgeSamplerSettings}
+)
+
+NEGATIVES: Registry[NegativeSettings] = Registry(
+    "negatives",
+    "where negative items come from; explicit: the user's disliked items, uniform for users without any",
+    {"uniform": UniformSettings, "explicit": ExplicitSettings},
 )

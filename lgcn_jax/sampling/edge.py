@@ -1,5 +1,7 @@
 """A sampler that goes through all train pairs."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,12 +10,13 @@ from lgcn_jax.data import csr
 from lgcn_jax.devices.pytree import pytree, static
 from lgcn_jax.sampling import permutation
 from lgcn_jax.sampling.batch import Batch
-from lgcn_jax.sampling.shard import LAST, LocalPairs, SamplerSettings, Shard
+from lgcn_jax.sampling.pairs import LAST, LocalPairs
+from lgcn_jax.sampling.shard import SamplerSettings, Shard
 
 
 @pytree
 class EdgeSampler:
-    """Every train pair once an epoch, in an order permuted for each epoch, with a fresh uniform negative.
+    """Every train pair once an epoch, in an order permuted for each epoch, with fresh negatives.
 
     Pairs of users who have every item are left out. The last batch of an epoch is padded with weight 0. The pairs are
     numbered user by user; `first` int32[rows] is the number of each user's first one.
@@ -35,13 +38,15 @@ class EdgeSampler:
         here = (offset >= 0) & (offset < degree) & (degree < self.pairs.num_items)
         user = row if self.pairs.user is None else self.pairs.user[row]
         positive = self.pairs.item(row, jnp.maximum(offset, 0))
-        negative = self.pairs.negative(row, jax.random.fold_in(key, step + 1))
-        user, positive, negative = self.pairs.broadcast_from_owner(here, user, positive, negative)
-        return Batch(user, positive, negative[:, None], weight)
+        negative = self.pairs.negatives(row, here, jax.random.fold_in(key, step + 1))
+        user, positive = self.pairs.broadcast_from_owner(here, user, positive)
+        return Batch(user, positive, negative, weight)
 
 
 class EdgeSamplerSettings(SamplerSettings):
     """All train pairs are gone through."""
+
+    TAKES_NEGATIVES: ClassVar[bool] = True
 
     def build(self, shard: Shard) -> EdgeSampler:
         width = np.where(shard.drawable, csr.degrees(shard.train), 0)

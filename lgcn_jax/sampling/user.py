@@ -1,17 +1,20 @@
 """LightGCN's sampler: users are drawn, not pairs."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lgcn_jax.devices.pytree import pytree, static
 from lgcn_jax.sampling.batch import Batch
-from lgcn_jax.sampling.shard import LocalPairs, SamplerSettings, Shard
+from lgcn_jax.sampling.pairs import LocalPairs
+from lgcn_jax.sampling.shard import SamplerSettings, Shard
 
 
 @pytree
 class UserSampler:
-    """A uniform user, uniformly one of its items, uniformly an item that is not its own.
+    """A uniform user, uniformly one of its items, and negatives.
 
     Users without a train item and users who have every item are never drawn. An epoch has as many examples as there
     are train pairs, drawn with replacement.
@@ -27,13 +30,15 @@ class UserSampler:
         user = self.users[jax.random.randint(which, (batch_size,), 0, self.users.shape[0])]
         row, here = self.pairs.to_local_index(user)
         offset = jax.random.randint(where, (batch_size,), 0, self.pairs.degree(row))
-        items = self.pairs.item(row, offset), self.pairs.negative(row, negative_key)
-        positive, negative = self.pairs.broadcast_from_owner(here, *items)
-        return Batch(user, positive, negative[:, None], jnp.ones(batch_size, jnp.float32))
+        (positive,) = self.pairs.broadcast_from_owner(here, self.pairs.item(row, offset))
+        negative = self.pairs.negatives(row, here, negative_key)
+        return Batch(user, positive, negative, jnp.ones(batch_size, jnp.float32))
 
 
 class UserSamplerSettings(SamplerSettings):
     """Users are drawn uniformly."""
+
+    TAKES_NEGATIVES: ClassVar[bool] = True
 
     def build(self, shard: Shard) -> UserSampler:
         return UserSampler(shard.pairs, np.flatnonzero(shard.drawable).astype(np.int32), shard.train.nnz)

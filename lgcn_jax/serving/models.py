@@ -9,8 +9,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lgcn_jax.baselines import popularity
@@ -23,7 +21,9 @@ from lgcn_jax.evaluation.scorers import Scorer
 from lgcn_jax.runs import agreement, resume, scoring, session
 from lgcn_jax.runs.display import Display
 from lgcn_jax.runs.raw_ids import RawIds
-from lgcn_jax.runs.reporter import Reporter
+from lgcn_jax.runs.reporter import MemoryReporter
+from lgcn_jax.serving import folding
+from lgcn_jax.serving.folding import FoldsIn
 from lgcn_jax.serving.recommender import Recommender, require_interactions
 from lgcn_jax.serving.vectors import VectorModel
 from lgcn_jax.settings import fields, text
@@ -31,13 +31,13 @@ from lgcn_jax.system.signals import Stopped, StopRequest
 from lgcn_jax.training import estimate, loop
 from lgcn_jax.training.loop import Callback
 from lgcn_jax.training.setup import build_setup
-from lgcn_jax.training.state import Snapshot
+from lgcn_jax.training.warm_start import WarmStart
 
-# The final embeddings of all nodes, settings, history and status of a fit.
-Fitted = tuple[np.ndarray, Config, list[dict[str, Any]], str]
+# Layer 0 and the final embeddings of all nodes, settings, history and status of a fit.
+Fitted = tuple[np.ndarray, np.ndarray, Config, list[dict[str, Any]], str]
 
 
-class Model(VectorModel):
+class Model(FoldsIn, VectorModel):
     """A model that is trained: by default LightGCN with the enhanced loss.
 
     >>> import lgcn_jax as lg
@@ -84,6 +84,7 @@ class Model(VectorModel):
         *,
         overwrite: bool = False,
         quiet: bool = False,
+        warm_start: "Model | str | Path | None" = None,
     ) -> "Model":
         """Trains on the train part; the part `eval_split` chooses the best epoch. Returns self.
 
@@ -96,6 +97,8 @@ class Model(VectorModel):
           callbacks: called with each line of `history`; training ends after an epoch for which one returns True.
           overwrite: whether another run in `workdir` is begun anew.
           quiet: whether no progress is shown.
+          warm_start: a fitted model, or the folder of a run: users and items that it has, by raw id, begin with its
+            layer-0 rows, new ones with what `fold_in` makes of their neighbours. The optimizer begins anew.
 
         Raises:
           InputError: settings, data and devices do not go together, or `workdir` holds something else.
@@ -104,9 +107,10 @@ class Model(VectorModel):
         """
         require_interactions(interactions)
         require_devices()
+        what = self._stated_for(interactions, warm_start), folding.source(warm_start)
         try:
             with _requests() as request:
-                how = request, tuple(callbacks), quiet
+                how = request, tuple(callbacks), quiet, *what
                 if workdir is None:
                     fitted = self._fit_in_memory(interactions, *how)
                 else:
@@ -117,28 +121,38 @@ class Model(VectorModel):
             signal.raise_signal(request.signal)  # which was the program's to answer, and is again
         if fitted is None:
             raise KeyboardInterrupt  # before the first step there is nothing to return
-        table, self.config, self.history, self.status = fitted
-        self.user_embeddings, self.item_embeddings = np.split(table, [interactions.num_users])
+        table, final, self.config, self.history, self.status = fitted
+        self.user_embeddings, self.item_embeddings = np.split(final, [interactions.num_users])
+        self._remember_graph(self.config, table, interactions)
         self._remember(interactions)
         return self
 
-    def _stated_for(self, interactions: Interactions) -> dict[str, Any]:
+    def _stated_for(self, interactions: Interactions, warm_start: Any) -> dict[str, Any]:
         """The settings that were stated, here and where the data were read."""
         source = interactions.source or DataSettings(dataset=interactions.name)
-        return dataclasses.asdict(source) | self._stated
+        return dataclasses.asdict(source) | self._stated | folding.stated(warm_start)
 
     def _fit_in_memory(
-        self, interactions: Interactions, request: StopRequest, callbacks: tuple[Callback, ...], quiet: bool
+        self,
+        interactions: Interactions,
+        request: StopRequest,
+        callbacks: tuple[Callback, ...],
+        quiet: bool,
+        stated: dict[str, Any],
+        warm: WarmStart | None,
     ) -> Fitted:
-        config = Config.of(**self._stated_for(interactions))
+        config = Config.of(**stated)
         estimate.require_memory(config, interactions)
         setup = build_setup(config, interactions)
-        ready = loop.compile_run(setup)
+        begun = session.beginning(setup, interactions, warm)
+        if begun and not quiet:
+            print(begun.note, file=sys.stderr)
+        ready = loop.compile_run(setup, begun and begun.start)
         with Display(config, quiet) as shown:
-            listener = _Memory(shown, request, callbacks)
+            listener = MemoryReporter(shown, request, callbacks)
             result = loop.train(setup, ready, listener)
         best = listener.best if listener.best is not None else result.params
-        return setup.final(best), config, listener.history, result.status
+        return setup.table(best), setup.final(best), config, listener.history, result.status
 
     def _fit_in_folder(
         self,
@@ -146,30 +160,30 @@ class Model(VectorModel):
         request: StopRequest,
         callbacks: tuple[Callback, ...],
         quiet: bool,
+        stated: dict[str, Any],
+        warm: WarmStart | None,
         folder: Path,
         overwrite: bool,
     ) -> Fitted:
-        stated = self._stated_for(interactions)
-
         def settle(stored: Config | None) -> Config:
             return resume.resolve_config(folder, stored, stated) if stored else Config.of(**stated)
 
         with agreement.lock_across_processes(folder):
-            prepared = session.prepare(folder, settle, lambda config: interactions, request, overwrite)
+            prepared = session.prepare(folder, settle, lambda config: interactions, request, overwrite, warm=warm)
             for note in () if quiet else prepared.point.notes:
                 print(f"{folder}: {note}", file=sys.stderr)
             history = list(prepared.point.rows)
             result, _ = session.train(folder, prepared, request, quiet, callbacks=(*callbacks, history.append))
             if result["status"] == "failed":
                 raise FloatingPointError(result["error"])
-            table, _ = scoring.embeddings(prepared.setup, interactions, folder)
-        return table, prepared.config, history, result["status"]
+            table, final, _ = scoring.tables(prepared.setup, interactions, folder)
+        return table, final, prepared.config, history, result["status"]
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         facts, arrays = super()._state()
         facts |= {"kind": "Model", "config": self.config.to_json(), "status": self.status, "history": self.history}
         vectors = {"user_embeddings": self.user_embeddings, "item_embeddings": self.item_embeddings}
-        return facts, arrays | vectors
+        return facts, arrays | vectors | self._graph_arrays(self._seen)
 
     @classmethod
     def _loaded(cls, facts: dict[str, Any], arrays: dict[str, np.ndarray], ids: tuple[RawIds, RawIds]) -> "Model":
@@ -177,6 +191,7 @@ class Model(VectorModel):
         made.status, made.history = facts["status"], facts["history"]
         made.user_embeddings, made.item_embeddings = arrays["user_embeddings"], arrays["item_embeddings"]
         made._restore(arrays, ids)
+        made._restore_graph(made.config, arrays, made._seen)
         return made
 
     @classmethod
@@ -231,20 +246,6 @@ class Popularity(Recommender):
         made.item_scores = arrays["item_scores"]
         made._restore(arrays, ids)
         return made
-
-
-class _Memory(Reporter):
-    """Keeps what a run tells, and the parameters of its best epoch, in memory."""
-
-    def __init__(self, shown: Display, request: StopRequest, callbacks: tuple[Callback, ...]):
-        self.history: list[dict[str, Any]] = []
-        self.best = None
-        super().__init__(shown, request, (*callbacks, self.history.append))
-
-    def save(self, snapshot: Snapshot, scheduled: bool) -> None:
-        chosen = snapshot.progress.chosen
-        if chosen is not None and chosen["epoch"] == snapshot.progress.epoch and not snapshot.progress.step:
-            self.best = jax.tree.map(jnp.copy, snapshot.state.params)
 
 
 def _requests():

@@ -50,6 +50,7 @@ def memory_of(config: Config, interactions: Interactions) -> dict[str, int]:
     data, places = mesh_shape(config.devices.mesh)
     sharing = 1 if device_bytes() else data * places // jax.process_count()
     terms = memory(train, part.nnz, nodes, config.model.embedding_dim)
+    terms["interactions"] += 0 if interactions.weights is None else 4 * train
     whole = ("interactions", "index", "program")
     return {name: size if name in whole else size * sharing // places for name, size in terms.items()}
 

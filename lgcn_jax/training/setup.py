@@ -2,21 +2,17 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 from flax import nnx
-from jax.experimental import multihost_utils
-from jax.sharding import SingleDeviceSharding
 
 from lgcn_jax import sampling
 from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
-from lgcn_jax.devices.mesh import DATA, NODES, PER_DEVICE, ROWS, WHOLE, Mesh, ring_gather
+from lgcn_jax.devices.mesh import DATA, NODES, PER_DEVICE, ROWS, Mesh
 from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation import task
 from lgcn_jax.evaluation.ranking import EvaluationTask
@@ -25,28 +21,23 @@ from lgcn_jax.graph.order import Order
 from lgcn_jax.graph.propagation import Adjacency
 from lgcn_jax.sampling import Sampler
 from lgcn_jax.training import step
+from lgcn_jax.training.placement import Placement
 from lgcn_jax.training.state import Progress, Snapshot, Totals, TrainState, zeros
 
 
 @dataclasses.dataclass(frozen=True)
-class Setup:
+class Setup(Placement):
     """A run's settings and data, put on the devices by `build_setup`.
 
     Attributes:
-      config: the settings.
       num_users, num_items: of the data set.
-      mesh: the devices.
-      order: where the nodes' rows stand.
       adjacency: A_hat, as placed on the devices.
       sampler: of the train pairs, likewise; None where it is built for evaluation alone.
       task: of the part evaluated, likewise.
     """
 
-    config: Config
     num_users: int
     num_items: int
-    mesh: Mesh
-    order: Order
     adjacency: Adjacency
     sampler: Sampler | None
     task: EvaluationTask | None
@@ -61,7 +52,7 @@ class Setup:
 
     def fresh(self) -> TrainState:
         """The state of epoch 0, each device's rows drawn on that device."""
-        node = self._rows(self.order.node)
+        node = self.put_rows(self.order.node)
         made = jax.jit(lambda node: step.init(self.config, node)[1])
         shapes = jax.eval_shape(made, node)
         for shape in (leaf.shape for leaf in jax.tree.leaves(shapes.params)):
@@ -78,39 +69,6 @@ class Setup:
         """The totals before the first step of an epoch."""
         return self.mesh.replicate(zeros(self.config.loss))
 
-    def to_node_order(self, tree: Any) -> Any:
-        """A state of its own memory whose tables are in the order of node ids; rows are padded to equal shares."""
-        padding = self.mesh.nodes * self._share - len(self.order.row)
-        return self._moved(tree, np.pad(self.order.row, (0, padding), constant_values=-1))
-
-    @property
-    def _share(self) -> int:
-        """Nodes of each place on the axis `nodes`, where they are in the order of ids."""
-        return -(-len(self.order.row) // self.mesh.nodes)
-
-    def to_row_order(self, tree: Any) -> Any:
-        """The inverse of `to_node_order`."""
-        return self._moved(tree, self.order.node)
-
-    def abstract_state(self) -> Snapshot:
-        """A snapshot of the shapes, dtypes and shardings that `to_node_order` gives."""
-        start = jax.eval_shape(lambda: (step.init(self.config, jnp.zeros(1, jnp.int32))[1], zeros(self.config.loss)))
-        rows = self.mesh.nodes * self._share
-
-        def described(leaf):
-            shape, spec = ((rows, *leaf.shape[1:]), ROWS) if leaf.ndim else ((), WHOLE)
-            sharding = self.mesh.sharding(spec) or SingleDeviceSharding(jax.devices()[0])  # Orbax wants to know
-            return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=sharding)
-
-        return Snapshot(*jax.tree.map(described, start), Progress())
-
-    def table(self, params: nnx.State) -> np.ndarray:
-        """Host: float32[num_nodes, d], the trained layer-0 rows of the users, then of the items.
-
-        Each process gets all of it, in several processes by way of its devices.
-        """
-        return self._on_host(params["table"][...])
-
     def final(self, params: nnx.State) -> np.ndarray:
         """Host: float32[num_nodes, d], the final embeddings of the users, then of the items."""
         graphdef = self.graphdef()
@@ -118,33 +76,6 @@ class Setup:
             lambda params, adjacency: nnx.merge(graphdef, params)(adjacency.layout), (ROWS, PER_DEVICE), ROWS
         )
         return self._on_host(jax.jit(embed)(params, self.adjacency))
-
-    def _on_host(self, rows: jax.Array) -> np.ndarray:
-        found = self.to_node_order(rows)
-        if not found.is_fully_addressable:
-            found = multihost_utils.process_allgather(found, tiled=True)
-        return np.asarray(found)[: len(self.order.row)]
-
-    def _moved(self, tree: Any, index: np.ndarray) -> Any:
-        """A copy of the tree with each table replaced by its rows `index`; -1: zeros."""
-        return self._move(tree, self._rows(index))
-
-    @functools.cached_property
-    def _move(self) -> Callable:
-        """(tree, index) -> what `_moved` says; kept, so that it is compiled once for a run's saves."""
-        axis = self.mesh.axis(NODES)
-        move = self.mesh.shard_map(functools.partial(ring_gather, axis=axis), (ROWS, ROWS), ROWS)
-
-        def moved(tree, index):
-            return jax.tree.map(lambda leaf: move(leaf, index) if leaf.ndim else jnp.copy(leaf), tree)
-
-        return jax.jit(moved)
-
-    def _rows(self, index: np.ndarray) -> jax.Array:
-        """One number for each row, on the devices that have the row."""
-        if (sharding := self.mesh.sharding(ROWS)) is None:
-            return jax.device_put(index)
-        return jax.make_array_from_callback(index.shape, sharding, lambda rows: index[rows])
 
 
 def check_config(config: Config, interactions: Interactions) -> None:
@@ -203,7 +134,7 @@ def build_setup(
 
 def _graph(config: Config, mesh: Mesh, interactions: Interactions) -> tuple[Order, Adjacency]:
     """The order of rows and A_hat in it, on the devices; the host's matrices are gone when it returns."""
-    matrix = normalization.normalized_adjacency(interactions.train, interactions.num_items)
+    matrix = normalization.normalized_adjacency(interactions.train, interactions.num_items, interactions.weights)
     placed = build_order(config, mesh, matrix, interactions.num_users)
     return placed, _adjacency(config, mesh, order.permute(matrix, placed), placed)
 
@@ -230,10 +161,13 @@ def _sampler(config: Config, mesh: Mesh, interactions: Interactions, owners: np.
     if owners is not None:
         owners = owners[: interactions.num_users]
     data_set, axis = (interactions.train, interactions.num_items), mesh.axis(NODES)
+    negative = config.negatives, interactions.disliked
     try:
         return mesh.make_sharded(
-            lambda data, nodes: sampling.build_shard(config.sampler, *data_set, owners, nodes, axis)
+            lambda data, nodes: sampling.build_shard(config.sampler, *data_set, owners, nodes, axis, *negative)
         )
+    except InputError:  # which is a ValueError, and says it all
+        raise
     except ValueError as error:
         raise InputError("--dataset", str(error), "a user with both") from None
 

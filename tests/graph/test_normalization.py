@@ -7,6 +7,7 @@ import pytest
 
 from lgcn_jax.data import csr
 from lgcn_jax.data.settings import DataSettings
+from lgcn_jax.errors import InputError
 from lgcn_jax.graph import normalization
 
 USERS, ITEMS = 30, 20
@@ -35,7 +36,7 @@ def test_entries_are_those_of_the_definition(train):
 
 def test_float64_is_exact(train):
     with jax.enable_x64(True):
-        found = normalization.normalized_adjacency_bcoo(train, ITEMS, jnp.float64)
+        found = normalization.normalized_adjacency_bcoo(train, ITEMS, dtype=jnp.float64)
         assert found.dtype == jnp.float64
         np.testing.assert_allclose(found.todense(), dense(train), rtol=1e-15)
 
@@ -83,3 +84,49 @@ def test_published_graph_has_twice_its_interactions(published):
     interactions = datasets.load(DataSettings(dataset="gowalla", data_dir=published("gowalla")))
     found = normalization.normalized_adjacency_bcoo(interactions.train, interactions.num_items)
     assert (found.nse, found.shape) == (2 * 810_128, (29_858 + 40_981,) * 2)
+
+
+def weights_of(train: csr.CSR) -> np.ndarray:
+    return np.random.default_rng(1).lognormal(0, 1.5, train.nnz).astype(np.float32)
+
+
+@pytest.mark.parametrize("block", [1, 37, 1 << 20])
+def test_weighted_entries_are_those_of_the_definition(train, block, monkeypatch):
+    """A holds the weights, D their sums: in float64, against the dense matrices."""
+    monkeypatch.setattr(csr, "BLOCK", block)
+    weights = weights_of(train)
+    a = np.zeros((USERS + ITEMS, USERS + ITEMS))
+    a[csr.row_of_entry(train), USERS + train.indices] = weights
+    a += a.T
+    scale = np.diag([1 / np.sqrt(d) if d else 0.0 for d in a.sum(0)])
+    found = normalization.normalized_adjacency(train, ITEMS, weights, np.float64)
+    np.testing.assert_allclose(found.toarray(), scale @ a @ scale, rtol=1e-14)
+    np.testing.assert_allclose(normalization.weighted_degrees(train, ITEMS, weights), a.sum(0), rtol=1e-14)
+    assert (found.dtype, found.indices.dtype) == (np.float64, np.int32)
+
+
+def test_weights_of_one_give_the_same_bits_as_none(train):
+    expected = normalization.normalized_adjacency(train, ITEMS)
+    found = normalization.normalized_adjacency(train, ITEMS, np.ones(train.nnz, np.float32))
+    for name in ("data", "indices", "indptr"):
+        assert np.array_equal(getattr(found, name), getattr(expected, name))
+        assert getattr(found, name).dtype == getattr(expected, name).dtype
+
+
+def test_all_weights_scaled_alike_change_nothing(train):
+    weights = weights_of(train)
+    once, thrice = (normalization.normalized_adjacency(train, ITEMS, w, np.float64) for w in (weights, 3 * weights))
+    np.testing.assert_allclose(once.data, thrice.data, rtol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf])
+def test_weights_that_are_none_are_refused(train, bad):
+    weights = weights_of(train)
+    weights[7] = bad
+    with pytest.raises(InputError, match=r"--weight_col: found 1 weights such as .*, expected finite numbers above 0"):
+        normalization.normalized_adjacency(train, ITEMS, weights)
+
+
+def test_a_weight_for_each_pair_is_expected(train):
+    with pytest.raises(InputError, match=rf"expected one for each of the {train.nnz} pairs"):
+        normalization.normalized_adjacency(train, ITEMS, np.ones(train.nnz - 1, np.float32))

@@ -32,7 +32,7 @@ def matrix_of(dtype="float32"):
     random = np.random.default_rng(1)
     users = np.concatenate([random.integers(0, USERS - 10, 900), np.arange(USERS - 10)])
     items = np.concatenate([random.integers(0, ITEMS - 10, 900), np.zeros(USERS - 10, int)])
-    return normalization.normalized_adjacency(csr.from_pairs(users, items, (USERS, ITEMS)), ITEMS, dtype)
+    return normalization.normalized_adjacency(csr.from_pairs(users, items, (USERS, ITEMS)), ITEMS, dtype=dtype)
 
 
 def table(dtype="float32"):

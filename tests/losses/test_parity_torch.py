@@ -53,8 +53,8 @@ class Ours:
 
     def __init__(self, config: Config, world: World):
         self.config, self.table = config, world.table
-        self.bcoo = normalization.normalized_adjacency_bcoo(world.train, ITEMS, world.table.dtype)
-        matrix = normalization.normalized_adjacency(world.train, ITEMS, world.table.dtype)
+        self.bcoo = normalization.normalized_adjacency_bcoo(world.train, ITEMS, dtype=world.table.dtype)
+        matrix = normalization.normalized_adjacency(world.train, ITEMS, dtype=world.table.dtype)
         rows = jnp.arange(USERS + ITEMS, dtype=jnp.int32)
         self.adjacency = Adjacency(propagation.make_layout(matrix, config.graph.propagation), rows)
         self.graphdef, state = init(config, rows)

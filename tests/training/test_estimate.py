@@ -100,6 +100,7 @@ def test_an_estimate_is_no_error_where_it_fits(small):
 
 class _Large:
     num_users = num_items = 10**6
+    weights = None
 
     class train:
         nnz = 10**9

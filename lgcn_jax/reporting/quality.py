@@ -1,0 +1,74 @@
+"""How well a run's vectors predict a part of the data set, beside popularity: metrics, groups, lists, scores."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from lgcn_jax.baselines import Popularity
+from lgcn_jax.data import csr
+from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.evaluation import exposure, results
+from lgcn_jax.evaluation.results import EvaluationResult
+from lgcn_jax.evaluation.scorers import DotProduct, Scorer
+from lgcn_jax.reporting import measures
+from lgcn_jax.reporting.contents import MODEL, POPULAR, TRAIN, Quality
+from lgcn_jax.serving import topk
+
+KS = (5, 10, 20, 50, 100)
+HELD_OUT, UNSEEN, FIRST = "held-out item", "random unseen item", "first recommendation"
+
+
+def assess(
+    users: np.ndarray,
+    items: np.ndarray,
+    ranker: topk.Ranker,
+    interactions: Interactions,
+    split: str,
+    asked: tuple[int, ...],
+) -> Quality:
+    """The quality of final vectors [num_users, d] and [num_items, d], at KS and at the list lengths asked for.
+
+    `ranker` is that of these vectors.
+    """
+    ks = tuple(sorted({*(k for k in KS if k <= interactions.num_items), *asked}))
+    ours = DotProduct(jnp.asarray(users), jnp.asarray(items))
+    scorers: dict[str, Scorer] = {MODEL: ours, POPULAR: Popularity().fit(interactions)}
+    found = {name: results.evaluate(scorer, interactions, split, ks) for name, scorer in scorers.items()}
+    pairs = _scores_of_pairs(users, items, interactions, split)
+    return Quality(
+        split=split,
+        k=ks,
+        watched=asked[0],
+        num_users=len(found[MODEL].users),
+        means={name: each.means() for name, each in found.items()},
+        user_groups={name: each.user_groups() for name, each in found.items()},
+        item_groups={name: each.item_groups() for name, each in found.items()},
+        lists=_lists(found, asked[0], interactions),
+        scores=pairs | {FIRST: _first_scores(ranker, interactions, split)},
+        auc=measures.area_under_curve(pairs[HELD_OUT], pairs[UNSEEN]),
+    )
+
+
+def _lists(found: dict[str, EvaluationResult], k: int, interactions: Interactions) -> dict[str, dict[str, float]]:
+    """What the lists of k items of each model hold, and beside them the train part."""
+    degrees = csr.column_counts(interactions.train, interactions.num_items)
+    counts = {name: each.items.exposure[k] for name, each in found.items()} | {TRAIN: degrees}
+    return {name: exposure.of_lists(each, degrees, interactions.num_users) for name, each in counts.items()}
+
+
+def _scores_of_pairs(
+    users: np.ndarray, items: np.ndarray, interactions: Interactions, split: str
+) -> dict[str, np.ndarray]:
+    pairs = measures.sampled_pairs(interactions.part(split), interactions.seen(split), interactions.num_items)
+    of, positives, unseen = pairs
+    return {
+        HELD_OUT: np.einsum("nd,nd->n", users[of], items[positives]),
+        UNSEEN: np.einsum("nd,nd->n", users[of], items[unseen]),
+    }
+
+
+def _first_scores(ranker: topk.Ranker, interactions: Interactions, split: str) -> np.ndarray:
+    """The score of the first recommendation of each evaluated user, or of a sample of them."""
+    evaluated = measures.sampled(np.flatnonzero(csr.degrees(interactions.part(split))), measures.LISTS)
+    everything = np.ones(interactions.num_items, bool)
+    scores = ranker.best(evaluated, interactions.seen(split), everything, 1)[1][:, 0]
+    return scores[np.isfinite(scores)]

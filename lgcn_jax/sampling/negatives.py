@@ -1,0 +1,35 @@
+"""Where negatives come from: settings that make what draws them."""
+
+import dataclasses
+from typing import NamedTuple
+
+from lgcn_jax.data.csr import CSR
+from lgcn_jax.sampling.pairs import Negatives, Ownership
+from lgcn_jax.settings import Settings
+
+
+class KnownPairs(NamedTuple):
+    """Host: what a data set knows of users and items.
+
+    Attributes:
+      train: CSR of users over items, the pairs that are trained on.
+      num_items: of the data set.
+      disliked: CSR of users over items, the pairs known not to be wanted; None: none is known.
+    """
+
+    train: CSR
+    num_items: int
+    disliked: CSR | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NegativeSettings(Settings):
+    """Base of the settings of all sources of negatives."""
+
+    def build(self, known: KnownPairs, owned: Ownership) -> Negatives:
+        """Host: the source of one device, of NumPy arrays; `owned.take` cuts rows of users for it.
+
+        Raises:
+          InputError: the data set has not what it draws from.
+        """
+        raise NotImplementedError

@@ -1,0 +1,134 @@
+"""Histories of users or items, in whatever form they come -> edges to what a model knows."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lgcn_jax.data import csr, ids
+from lgcn_jax.data.csr import CSR
+from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.errors import InputError
+from lgcn_jax.graph.normalization import require_weights
+
+FORMS = "a mapping of ids to ids, a tuple of arrays (ids, ids) or (ids, ids, weights), or Interactions"
+
+
+class Histories(NamedTuple):
+    """The edges of some nodes, users or items, to neighbours that the model knows.
+
+    Attributes:
+      ids: [n], raw ids of the nodes.
+      number: int64[n], the number of each node in the model; -1: it is new.
+      row: int64[m], the node of each edge.
+      neighbour: int64[m], the number of each edge's neighbour.
+      weight: float64[m], what each edge weighs; None: it was not said.
+    """
+
+    ids: np.ndarray
+    number: np.ndarray
+    row: np.ndarray
+    neighbour: np.ndarray
+    weight: np.ndarray | None
+
+
+class Edges(NamedTuple):
+    """All edges of some nodes: `rows`, and for each entry its weight and what of that the model has not seen."""
+
+    rows: CSR
+    weight: np.ndarray
+    added: np.ndarray
+
+
+def parse(
+    source: Any, nodes: np.ndarray, neighbours: np.ndarray, kinds: tuple[str, str], skip_unknown: bool
+) -> Histories:
+    """Histories from what a user has.
+
+    Args:
+      source: what FORMS says.
+      nodes, neighbours: raw ids of those that the model knows, ascending.
+      kinds: what both are called, ('users', 'items') or the other way round.
+      skip_unknown: whether neighbours that the model does not know are left out, and new nodes whom that leaves without
+        any; else they are refused.
+
+    Raises:
+      InputError: another form or type of ids, an unknown neighbour, a new node without one, or a weight that is not a
+        finite number above 0.
+    """
+    names, row, listed, weight = _columns(source, nodes, neighbours, kinds)
+    place, found = ids.locate(listed, neighbours)
+    if not found.all() and not skip_unknown:
+        unknown = listed[~found]
+        expected = f"{kinds[1]} that the model knows, or on_unknown='skip'"
+        raise InputError(kinds[1], f"{len(unknown)} unknown ids, such as {unknown[0]}", expected)
+    if weight is not None:
+        require_weights(weight, len(row), "weights")
+    number, known = ids.locate(names, nodes)
+    kept = known | (np.bincount(row[found], minlength=len(names)) > 0)
+    if not kept.all() and not skip_unknown:
+        expected = f"at least one of the {kinds[1]} that the model knows"
+        raise InputError(kinds[0], f"{names[~kept][0]}, who is new and has an empty history", expected)
+    renumbered = np.cumsum(kept) - 1
+    edges = renumbered[row[found]], place[found], None if weight is None else weight[found]
+    return Histories(names[kept], np.where(known, number, -1)[kept], *edges)
+
+
+def _columns(
+    source: Any, nodes: np.ndarray, neighbours: np.ndarray, kinds: tuple[str, str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """Raw ids of the nodes; of each event the place of its node in them, the neighbour's raw id, and the weight."""
+    if isinstance(source, Mapping):
+        lists = [ids.as_array(each, neighbours, kinds[1]) for each in source.values()]
+        names = ids.as_array(list(source), nodes, kinds[0])
+        listed = np.concatenate([neighbours[:0], *(each for each in lists if len(each))])
+        return names, np.repeat(np.arange(len(lists)), [len(each) for each in lists]), listed, None
+    if isinstance(source, Interactions):
+        source = _of_interactions(source, kinds)
+    if not isinstance(source, tuple) or len(source) not in (2, 3):
+        raise InputError("histories", f"a {type(source).__name__}", FORMS)
+    who, listed = (ids.as_array(*each) for each in zip(source, (nodes, neighbours), kinds, strict=False))
+    if len(who) != len(listed):
+        raise InputError("histories", f"{len(who)} {kinds[0]} and {len(listed)} {kinds[1]}", "one for each")
+    names, row = np.unique(who, return_inverse=True)
+    return names, row, listed, None if len(source) == 2 or source[2] is None else np.asarray(source[2], np.float64)
+
+
+def _of_interactions(source: Interactions, kinds: tuple[str, str]) -> tuple[np.ndarray, np.ndarray, Any]:
+    """The train part as arrays."""
+    columns = {
+        "users": source.user_ids[csr.row_of_entry(source.train)],
+        "items": source.item_ids[source.train.indices],
+    }
+    return columns[kinds[0]], columns[kinds[1]], source.weights
+
+
+def merged(found: Histories, known: CSR, known_weight: np.ndarray | None, num_neighbours: int) -> Edges:
+    """The edges of the histories together with those that the model was trained on.
+
+    Where the model's graph is weighted, or weights are given, an event adds its weight (1 where none is given) to that
+    of the pair; else each pair counts once.
+
+    Args:
+      found: of `parse`.
+      known: CSR over all nodes that the model knows, its train pairs.
+      known_weight: float[known.nnz], None: all weigh 1.
+      num_neighbours: columns of `known`.
+    """
+    adds = known_weight is not None or found.weight is not None
+    old, entry = _entries(known, found.number, num_neighbours)
+    weight = np.ones(len(old)) if known_weight is None else known_weight[entry].astype(np.float64)
+    new, event = np.unique(found.row * num_neighbours + found.neighbour, return_inverse=True)
+    amount = np.bincount(event, found.weight, len(new)) if adds else (~np.isin(new, old)).astype(np.float64)
+    keys, place = np.unique(np.concatenate([old, new]), return_inverse=True)
+    rows = csr.from_pairs(*np.divmod(keys, num_neighbours), (len(found.ids), num_neighbours))
+    total = np.bincount(place, np.concatenate([weight, amount]), len(keys))
+    return Edges(rows, total, np.bincount(place[len(old) :], amount, len(keys)))
+
+
+def _entries(known: CSR, number: np.ndarray, num_neighbours: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of the nodes that are known: int64 keys row * num_neighbours + neighbour, and each one's entry in `known`."""
+    rows = np.flatnonzero(number >= 0)
+    start, count = known.indptr[number[rows]], np.diff(known.indptr)[number[rows]]
+    entry = np.repeat(start - (np.cumsum(count) - count), count) + np.arange(count.sum())
+    return np.repeat(rows, count) * num_neighbours + known.indices[entry], entry

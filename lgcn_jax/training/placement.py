@@ -1,0 +1,100 @@
+"""Where the tables of a run stand: rows in the order that suits the devices, or of node ids on the host and on disk."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.experimental import multihost_utils
+from jax.sharding import SingleDeviceSharding
+
+from lgcn_jax.config import Config
+from lgcn_jax.devices.mesh import NODES, ROWS, WHOLE, Mesh, ring_gather
+from lgcn_jax.graph.order import Order
+from lgcn_jax.training import step
+from lgcn_jax.training.state import Progress, Snapshot, zeros
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """The rows of a run's tables on its devices.
+
+    Attributes:
+      config: the settings.
+      mesh: the devices.
+      order: where the nodes' rows stand.
+    """
+
+    config: Config
+    mesh: Mesh
+    order: Order
+
+    def to_node_order(self, tree: Any) -> Any:
+        """A state of its own memory whose tables are in the order of node ids; rows are padded to equal shares."""
+        padding = self.mesh.nodes * self._share - len(self.order.row)
+        return self._moved(tree, np.pad(self.order.row, (0, padding), constant_values=-1))
+
+    @property
+    def _share(self) -> int:
+        """Nodes of each place on the axis `nodes`, where they are in the order of ids."""
+        return -(-len(self.order.row) // self.mesh.nodes)
+
+    def to_row_order(self, tree: Any) -> Any:
+        """The inverse of `to_node_order`."""
+        return self._moved(tree, self.order.node)
+
+    def abstract_state(self) -> Snapshot:
+        """A snapshot of the shapes, dtypes and shardings that `to_node_order` gives."""
+        start = jax.eval_shape(lambda: (step.init(self.config, jnp.zeros(1, jnp.int32))[1], zeros(self.config.loss)))
+        rows = self.mesh.nodes * self._share
+
+        def described(leaf):
+            shape, spec = ((rows, *leaf.shape[1:]), ROWS) if leaf.ndim else ((), WHOLE)
+            sharding = self.mesh.sharding(spec) or SingleDeviceSharding(jax.devices()[0])  # Orbax wants to know
+            return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=sharding)
+
+        return Snapshot(*jax.tree.map(described, start), Progress())
+
+    def table(self, params: nnx.State) -> np.ndarray:
+        """Host: float32[num_nodes, d], the trained layer-0 rows of the users, then of the items.
+
+        Each process gets all of it, in several processes by way of its devices.
+        """
+        return self._on_host(params["table"][...])
+
+    def _on_host(self, rows: jax.Array) -> np.ndarray:
+        found = self.to_node_order(rows)
+        if not found.is_fully_addressable:
+            found = multihost_utils.process_allgather(found, tiled=True)
+        return np.asarray(found)[: len(self.order.row)]
+
+    def _moved(self, tree: Any, index: np.ndarray) -> Any:
+        """A copy of the tree with each table replaced by its rows `index`; -1: zeros."""
+        return self._move(tree, self.put_rows(index))
+
+    @functools.cached_property
+    def _move(self) -> Callable:
+        """(tree, index) -> what `_moved` says; kept, so that it is compiled once for a run's saves."""
+        axis = self.mesh.axis(NODES)
+        move = self.mesh.shard_map(functools.partial(ring_gather, axis=axis), (ROWS, ROWS), ROWS)
+
+        def moved(tree, index):
+            return jax.tree.map(lambda leaf: move(leaf, index) if leaf.ndim else jnp.copy(leaf), tree)
+
+        return jax.jit(moved)
+
+    def put_rows(self, values: np.ndarray) -> jax.Array:
+        """The host's values of the rows, [num_rows, ...], on the devices that have the rows."""
+        if (sharding := self.mesh.sharding(ROWS)) is None:
+            return jax.device_put(values)
+        return jax.make_array_from_callback(values.shape, sharding, lambda rows: values[rows])
+
+    def of_nodes(self, values: np.ndarray) -> jax.Array:
+        """The host's values of the nodes, [num_nodes, ...], as rows on the devices; zeros for rows without a node."""
+        rows = np.zeros((self.order.num_rows, *values.shape[1:]), values.dtype)
+        rows[self.order.row] = values
+        return self.put_rows(rows)

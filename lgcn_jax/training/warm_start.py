@@ -1,0 +1,119 @@
+"""A run that begins with the table of an earlier one, for nodes that both have, by their raw ids.
+
+New nodes begin where the new graph puts them: with layer 0 of theirs absent (zero), layers 1..K are those of their
+neighbours, and so their rows are the final embeddings without layer 0, weights renormalized, as in `graph.fold_in`;
+here all of them at once, in the graph that they are in. Those that no path of up to K edges joins to a node that is
+carried over are initialised as in any run. The optimizer's state is fresh.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from lgcn_jax.config import Config
+from lgcn_jax.data import ids
+from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.devices.mesh import PER_DEVICE, ROWS
+from lgcn_jax.errors import InputError
+from lgcn_jax.graph.propagation import Adjacency, propagate
+from lgcn_jax.models import FoldIn
+from lgcn_jax.training.setup import Setup
+from lgcn_jax.training.state import Snapshot, table_sha256
+
+
+class WarmStart(NamedTuple):
+    """Host: what an earlier run hands on.
+
+    Attributes:
+      source: where it is from, for messages and the run's records.
+      config: its settings.
+      users, items: raw ids, ascending.
+      table: float32[num_users + num_items, d], layer 0 of the users, then of the items.
+    """
+
+    source: str
+    config: Config
+    users: np.ndarray
+    items: np.ndarray
+    table: np.ndarray
+
+    def facts(self) -> dict[str, str]:
+        """What the records of a run say of its source."""
+        return {"source": self.source, "parameters_sha256": table_sha256(self.table)}
+
+
+class Beginning(NamedTuple):
+    """The place before the first step of a run that begins with another's table, a line about it, and its facts."""
+
+    start: Snapshot
+    note: str
+    facts: dict[str, str]
+
+
+def require_alike(config: Config, warm: WarmStart) -> None:
+    """Raises an InputError where the tables of a source have another meaning or width than those of a run."""
+    for name in ("model", "embedding_dim"):
+        found, expected = warm.config.to_dict()[name], config.to_dict()[name]
+        if found != expected:
+            where = f"--warm_start={warm.source}"
+            raise InputError(where, f"a run with --{name}={found}", f"one with --{name}={expected}, as this run has")
+
+
+def begin(setup: Setup, interactions: Interactions, warm: WarmStart) -> Beginning:
+    """Where a run begins that has the table of another.
+
+    Raises:
+      InputError: the source has another encoder or width, or no user and no item in common with the data set.
+    """
+    require_alike(setup.config, warm)
+    users, items = warm.users, warm.items
+    place = np.concatenate([_places(users, interactions.user_ids), _places(items, interactions.item_ids)])
+    place[interactions.num_users :] += np.where(place[interactions.num_users :] < 0, 0, len(users))
+    known = place >= 0
+    if not known.any():
+        expected = "some of those of this data set"
+        raise InputError(f"--warm_start={warm.source}", "a run with other users and other items", expected)
+    carried = np.where(known[:, None], warm.table[place], np.float32(0))
+    start, how = setup.start(), setup.config.model.fold_in()
+    operands = start.state.params["table"][...], setup.adjacency, setup.of_nodes(carried), setup.of_nodes(known)
+    compiled = jax.jit(
+        setup.mesh.shard_map(functools.partial(_table, how), (ROWS, PER_DEVICE, ROWS, ROWS), ROWS),
+        out_shardings=setup.mesh.sharding(ROWS),
+    )
+    params = jax.tree.map(lambda leaf: leaf, start.state.params)
+    nnx.replace_by_pure_dict(params, nnx.to_pure_dict(params) | {"table": compiled(*operands)})
+    start = start._replace(state=start.state._replace(params=params))
+    return Beginning(start, _told(warm, known, interactions.num_users), warm.facts())
+
+
+def _table(
+    how: FoldIn | None, fresh: jax.Array, adjacency: Adjacency, carried: jax.Array, known: jax.Array
+) -> jax.Array:
+    """The rows that a run begins with."""
+    if how is None:
+        return jnp.where(known[:, None], carried, fresh)
+    folded = how.scale * propagate(adjacency.layout, how.messages(adjacency.layout, carried))
+    reached = (folded != 0).any(1, keepdims=True)
+    return jnp.where(known[:, None], carried, jnp.where(reached, folded, fresh))
+
+
+def _places(source: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """int64[n]: where each of the wanted raw ids stands in the source's, -1 where it does not.
+
+    Where ids of one of them are text, integers of the other are the text that they are written as.
+    """
+    if ids.is_text(source) != ids.is_text(wanted):
+        source, wanted = (each.astype(str).astype(object) for each in (source, wanted))
+    order = np.argsort(source, kind="stable")
+    place, found = ids.locate(wanted, source[order])
+    return np.where(found, order[place], -1)
+
+
+def _told(warm: WarmStart, known: np.ndarray, num_users: int) -> str:
+    parts = {"users": known[:num_users], "items": known[num_users:]}
+    carried = " and ".join(f"{part.sum():,} of {len(part):,} {name}" for name, part in parts.items())
+    return f"begins with the rows that {carried} have in {warm.source}"

@@ -14,14 +14,14 @@ from lgcn_jax.settings import integer, real
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ChebyCF(Filter):
-    """ChebyCF (Kim et al. 2025): with N = D_u^-1/2 R D_i^-1/2, V its first right singular vectors and x = D_i^-beta r_u,
+    """ChebyCF (Kim et al. 2025): with N = D_u^-1/2 R D_i^-1/2, V its first right singular vectors, x = D_i^-beta r_u,
 
         scores = D_i^beta (h(2 L - I) x + alpha V V^T x),  L = I - N^T N
 
-    h is the plateau, h(x) = 1/2 - sign(x) |x|^flatness / 2, interpolated at Chebyshev's points by a polynomial of degree
-    `order`. The published code takes h at the other kind of points, cos(k pi / order), k = 0..order, rounds points and
-    values to three decimals, and assigns them to cos((k + 1/2) pi / (order + 1)); so is it done here, since its figures
-    are those of that filter. Published on Gowalla with the defaults.
+    h is the plateau, h(x) = 1/2 - sign(x) |x|^flatness / 2, interpolated at Chebyshev's points by a polynomial of
+    degree `order`. The published code takes h at the other kind of points, cos(k pi / order), k = 0..order, rounds
+    points and values to three decimals, and assigns them to cos((k + 1/2) pi / (order + 1)). It is done likewise here,
+    since the published figures are those of that filter: with the defaults, on Gowalla.
     """
 
     order: int = integer(8, "degree of the polynomial")

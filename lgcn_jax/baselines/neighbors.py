@@ -1,4 +1,4 @@
-"""Similarities of the columns of a sparse matrix, of which each column keeps its nearest; and what has them as settings.
+"""Similarities of the columns of a sparse matrix, of which each column keeps its nearest; and their settings.
 
 Rows of similarities are made in blocks, so that memory is that of what is kept.
 """

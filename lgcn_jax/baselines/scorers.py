@@ -101,16 +101,13 @@ class DenseProduct:
         shape = len(users), self.rows.num_columns
         return sparse.BCSR(content, shape=shape, indices_sorted=True, unique_indices=True) @ self.weights
 
-    def of_items(self, items: np.ndarray) -> "DenseProduct":
-        """The scorer of these items alone."""
-        return DenseProduct(self.rows, self.weights[:, items])
-
     def pair_scores(self, users: jax.Array, items: jax.Array) -> jax.Array:
         """float[n]: the score of each pair."""
 
         def score(pair):
             row, place, _ = self.rows.entries(pair[0][None])
-            return jnp.where(row == 0, self.rows.values[place] * self.weights[self.rows.columns[place], pair[1]], 0).sum()
+            value = self.rows.values[place] * self.weights[self.rows.columns[place], pair[1]]
+            return jnp.where(row == 0, value, 0).sum()
 
         return jax.lax.map(score, (users, items))
 

@@ -27,7 +27,8 @@ def right_singular_vectors(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.nd
     if rank > least:
         raise InputError("--rank", rank, f"at most {least}, the smaller of the numbers of users and items")
     wide = matrix.shape[0] < matrix.shape[1]
-    square, vectors = (_dense if least <= max(SMALL, 4 * rank) else _lanczos)(matrix if wide else matrix.T.tocsr(), rank)
+    decompose = _dense if least <= max(SMALL, 4 * rank) else _lanczos
+    square, vectors = decompose(matrix if wide else matrix.T.tocsr(), rank)
     values = np.sqrt(np.maximum(square, 0))
     found = int((values > 10 * np.sqrt(np.finfo(matrix.dtype).eps) * values[0]).sum())
     if found < rank:
@@ -72,7 +73,7 @@ def _lanczos(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
 def _orthogonalized(block: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A block without what it has of a basis (the rows), and what that was.
 
-    Once is enough: a block of a Lanczos iteration keeps a good part of its length, and so no more than rounding is left.
+    Once is enough: such a block keeps a good part of its length, and so no more than rounding is left.
     """
     part = basis @ block
     return block - basis.T @ part, part

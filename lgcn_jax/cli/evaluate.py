@@ -5,13 +5,13 @@ import sys
 from absl import flags
 
 from lgcn_jax.baselines import BASELINES
+from lgcn_jax.cli import solve
 from lgcn_jax.cli.command import (
     COMPILATION_CACHE,
     DATA,
     PLUGIN,
     Command,
     absolute,
-    config_from_flags,
     say,
     warn,
     workdir_of,
@@ -24,7 +24,7 @@ from lgcn_jax.data import datasets
 from lgcn_jax.data.settings import READING
 from lgcn_jax.devices import mesh
 from lgcn_jax.errors import InputError
-from lgcn_jax.settings import Registry, fields
+from lgcn_jax.settings import Registry
 from lgcn_jax.system.signals import StopRequest
 
 ONE_DEVICE = "data:1,nodes:1"
@@ -48,20 +48,14 @@ def _baseline(values: flags.FlagValues, model: str, split: str, details: Details
     from lgcn_jax.evaluation import ranking, results
     from lgcn_jax.evaluation.task import EvaluationTask
     from lgcn_jax.runs import display
-    from lgcn_jax.training.setup import check_config
 
     chosen = BASELINES[model]
     for name in ("checkpoint", "propagation", "mesh"):
         if values[name].present:
             raise InputError(f"--{name}", "a flag without effect on --model", "--workdir")
-    own = given(values, _baseline_settings())
-    for name in own:
-        if name not in fields(chosen):
-            raise InputError(f"--{name}", own[name], f"nothing with --model={model}, which has none")
-    config = config_from_flags(given(values, (*DATA, "top_k", "eval_split")))
-    interactions = datasets.load(config.data, progress=sys.stderr.isatty())
-    check_config(config, interactions)
-    scorer, ks = chosen(**own).fit(interactions), config.evaluation.top_k
+    made = chosen(**solve.own_settings(values, model))
+    interactions, ks, _ = solve.data_of(values)
+    scorer = made.fit(interactions)
     if details is not None:
         users = details.users(interactions, split)
         details.show(model, results.evaluate(scorer, interactions, split, ks, users, details.metrics), interactions)
@@ -78,7 +72,7 @@ def _run(values: flags.FlagValues, split: str, details: Details | None) -> int:
     folder, which = workdir_of(values), values["checkpoint"].value
     if which not in selection.WHICH:
         raise InputError("--checkpoint", repr(which), f"one of {', '.join(selection.WHICH)}")
-    for name in (*(name for name in DATA if name not in OF_A_RUN), *_baseline_settings()):
+    for name in (*(name for name in DATA if name not in OF_A_RUN), *solve.settings_of_baselines()):
         if values[name].present:
             raise InputError(f"--{name}", values[name].value, "nothing beside --workdir, which has its own")
     config = resume.stored_settings(folder)
@@ -104,14 +98,10 @@ def _run(values: flags.FlagValues, split: str, details: Details | None) -> int:
     return 0
 
 
-def _baseline_settings() -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for model in BASELINES for name in fields(BASELINES[model])))
-
-
 COMMAND = Command(
     evaluate,
     "scores a run's checkpoint, or a baseline",
-    lambda: (*DATA, "top_k", "eval_split", "propagation", "mesh", *_baseline_settings()),
+    lambda: (*DATA, "top_k", "eval_split", "propagation", "mesh", *solve.settings_of_baselines()),
     {
         "workdir": ("", "the folder of the run"),
         "checkpoint": ("best", "which checkpoint of the run: best, latest (default: best)"),

@@ -8,7 +8,8 @@ import oracle
 import pytest
 
 import lgcn_jax as lg
-from lgcn_jax.baselines import BASELINES
+from lgcn_jax.baselines import BASELINES, singular
+from lgcn_jax.baselines.matrices import train_matrix
 from lgcn_jax.data import csr
 from lgcn_jax.errors import InputError
 
@@ -111,11 +112,12 @@ def test_chebycf(world, train, order):
     """As the published code, which interpolates from values at the other points of Chebyshev's, rounded."""
     graph = np.eye(world.num_items) - 2 * normalized(train).T @ normalized(train)
     points = np.round(np.cos((order - np.arange(order + 1)) / order * np.pi), 3)
-    values = np.round(np.where(points < 0, 0.5 * (-np.minimum(points, 0)) ** 1.5 + 0.5, 0.5 - 0.5 * np.abs(points) ** 1.5), 3)
+    values = np.round(0.5 + np.where(points < 0, 0.5, -0.5) * np.abs(points) ** 1.5, 3)
     nodes = np.cos((order + 1 + 0.5 - np.arange(1, order + 2)) / (order + 1) * np.pi)
     fitted = np.polynomial.Chebyshev(np.linalg.solve(np.polynomial.chebyshev.chebvander(nodes, order), values))
     eigenvalues, vectors = np.linalg.eigh(graph)
-    expected = power(train.sum(0), -0.4)[:, None] * (vectors * fitted(eigenvalues) @ vectors.T) * power(train.sum(0), 0.4)
+    degree, filtered = train.sum(0), vectors * fitted(eigenvalues) @ vectors.T
+    expected = power(degree, -0.4)[:, None] * filtered * power(degree, 0.4)
     expected = train @ (expected + 0.2 * low_pass(train, 6, 0.4))
     np.testing.assert_allclose(scores("chebycf", world, order=order, rank=6), expected, atol=1e-11)
 
@@ -143,8 +145,9 @@ def test_bspm(world, train, solver, average, sharpen_ideal):
         states.append(after_a_step(states[-1]))
     expected = np.mean([blurred, *states[1:]], 0) if average else states[-1]
     expected = expected if sharpen_ideal else expected + ideal
-    settings = {"rank": 6, "solver": solver, "time": 1.5, "steps": 3, "average": average, "sharpen_ideal": sharpen_ideal}
-    np.testing.assert_allclose(scores("bspm", world, **settings), expected, atol=1e-11)
+    settings = {"solver": solver, "average": average, "sharpen_ideal": sharpen_ideal}
+    found = scores("bspm", world, rank=6, time=1.5, steps=3, **settings)
+    np.testing.assert_allclose(found, expected, atol=1e-11)
 
 
 @pytest.mark.parametrize("name", ["gf-cf", "chebycf", "bspm"])
@@ -152,3 +155,16 @@ def test_a_rank_above_the_matrix_s_is_refused(world, name):
     for rank, limit in ((46, "at most 45, the smaller of"), (45, "at most 44, the rank of")):
         with pytest.raises(InputError, match=f"--rank: found {rank}, expected {limit}"):
             BASELINES[name](rank=rank).solve(world)
+
+
+def test_singular_vectors_of_a_large_matrix_are_those_of_a_decomposition(monkeypatch):
+    """By Lanczos' iteration, in either orientation."""
+    made = lg.load("synthetic", num_users=400, num_items=300, num_interactions=6000)
+    matrix = train_matrix(made, np.float64)
+    expected = np.linalg.svd(matrix.toarray(), full_matrices=False)
+    monkeypatch.setattr(singular, "SMALL", 0)
+    monkeypatch.setattr(singular, "TOLERANCE", 1e-12)
+    for given, vectors in ((matrix, expected[2].T), (matrix.T.tocsr(), expected[0])):
+        values, found = singular.right_singular_vectors(given, 20)
+        np.testing.assert_allclose(values, expected[1][:20], rtol=1e-10)
+        np.testing.assert_allclose(found @ found.T, vectors[:, :20] @ vectors[:, :20].T, atol=1e-8)

@@ -50,12 +50,15 @@ class FilterScorer:
     def scores(self, users: jax.Array) -> jax.Array:
         each = min(TOGETHER.get(jax.default_backend(), len(users)), len(users))
         padded = jnp.pad(users, (0, -len(users) % each))
-        filtered = jax.lax.map(self._filtered, padded.reshape(-1, each)).reshape(len(padded), -1)[: len(users)]
+        blocks = jax.lax.optimization_barrier(jax.lax.map(self._filtered, padded.reshape(-1, each)))
+        filtered = jnp.swapaxes(blocks, 1, 2).reshape(len(padded), -1)[
+            : len(users)
+        ]  # fused, it takes three times as long
         return filtered + jnp.matmul(self.users[users], self.items.T, precision="highest")
 
     def _filtered(self, users: jax.Array) -> jax.Array:
         signal = self.before[:, None] * self.train.dense_columns(users)
-        return (self.after[:, None] * self._polynomial(signal)).T * self.weight[users][:, None]
+        return self.after[:, None] * self._polynomial(signal) * self.weight[users][None, :]
 
     def _polynomial(self, signal: jax.Array) -> jax.Array:
         """p(G) @ signal, by Clenshaw's recurrence."""

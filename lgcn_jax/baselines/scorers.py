@@ -1,5 +1,6 @@
 """Scorers of users by what they have: products of sparse rows with dense and sparse matrices, on the device."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -10,7 +11,8 @@ from jax.experimental import sparse
 from lgcn_jax.baselines.matrices import Matrix
 from lgcn_jax.devices.pytree import pytree, static
 
-TURN = 1 << 15  # entries of a product of sparse matrices that are added at a time
+FEW, MANY = 1 << 10, 1 << 15  # entries that are added at a time: of rows, and of a product of sparse matrices
+FAR = np.int32(2**31 - 1)  # a place that no array has: what is added there is dropped
 
 
 class Entries(NamedTuple):
@@ -61,15 +63,43 @@ class SparseRows:
 
     def dense(self, rows: jax.Array) -> jax.Array:
         """[n, num_columns]: the rows."""
-        row, place, _ = self.entries(rows)
-        empty = jnp.zeros((len(rows), self.num_columns), self.values.dtype)
-        return empty.at[row, self.columns[place]].add(self.values[place], mode="drop")
+        return self._put(
+            rows, jnp.zeros((len(rows), self.num_columns), self.values.dtype), lambda row, column: (row, column)
+        )
 
     def dense_columns(self, rows: jax.Array) -> jax.Array:
         """[num_columns, n]: the rows as columns."""
-        row, place, _ = self.entries(rows)
-        empty = jnp.zeros((self.num_columns, len(rows)), self.values.dtype)
-        return empty.at[self.columns[place], row].add(self.values[place], mode="drop")
+        return self._put(
+            rows, jnp.zeros((self.num_columns, len(rows)), self.values.dtype), lambda row, column: (column, row)
+        )
+
+    def _put(self, rows: jax.Array, total: jax.Array, index: Callable) -> jax.Array:
+        """`total` with the entries of the rows added at `index(row, column)`, as many at a time as few users have."""
+        starts = self.starts[rows]
+        lengths = self.starts[rows + 1] - starts
+
+        def add(row, place, inside, total):
+            where = index(jnp.where(inside, row, FAR), self.columns[place])
+            return total.at[where].add(self.values[place], mode="drop")
+
+        return _in_turns(starts, lengths, FEW, add, total)
+
+
+def _in_turns(starts: jax.Array, lengths: jax.Array, size: int, add: Callable, total: jax.Array) -> jax.Array:
+    """`add(segment, place, inside, total)` for all places of segments, `size` of them at a time; some are not `inside`.
+
+    A scatter costs as much for what it drops, so there are no more turns than the segments need.
+    """
+    stops = jnp.cumsum(lengths, dtype=jnp.int32)
+    shift = starts - stops + lengths
+
+    def turn(number, total):
+        entry = number * size + jnp.arange(size, dtype=jnp.int32)
+        segment = jnp.minimum(jnp.searchsorted(stops, entry, side="right").astype(jnp.int32), len(stops) - 1)
+        inside = entry < stops[-1]
+        return add(segment, jnp.where(inside, entry + shift[segment], 0), inside, total)
+
+    return jax.lax.fori_loop(0, (stops[-1] + size - 1) // size, turn, total)
 
 
 def _laid_out(starts: jax.Array, lengths: jax.Array, capacity: int) -> Entries:
@@ -133,16 +163,10 @@ class SparseProduct:
         value, middle = self.left.values[place], self.left.columns[place]
         starts = self.right.starts[middle]
         lengths = jnp.where(row < len(users), self.right.starts[middle + 1] - starts, 0)
-        stops = jnp.cumsum(lengths, dtype=jnp.int32)
 
-        def add(turn, total):
-            number = turn * TURN + jnp.arange(TURN, dtype=jnp.int32)
-            entry = jnp.searchsorted(stops, number, side="right").astype(jnp.int32)
-            inside, entry = number < stops[-1], jnp.minimum(entry, len(stops) - 1)
-            found = jnp.where(inside, number - stops[entry] + lengths[entry] + starts[entry], 0)
-            column = self.right.columns[found]
-            target = jnp.where(inside, row[entry], len(users))
-            return total.at[target, column].add(value[entry] * self.right.values[found], mode="drop")
+        def add(entry, place, inside, total):
+            target = jnp.where(inside, row[entry], FAR)
+            return total.at[target, self.right.columns[place]].add(value[entry] * self.right.values[place], mode="drop")
 
         total = jnp.broadcast_to(self.offset, (len(users), len(self.offset)))
-        return jax.lax.fori_loop(0, (stops[-1] + TURN - 1) // TURN, add, total)
+        return _in_turns(starts, lengths, MANY, add, total)

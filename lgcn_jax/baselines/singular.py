@@ -14,6 +14,7 @@ SMALL = 2048  # rows of a Gram matrix that is decomposed as it is
 WIDTH = 32  # vectors of a block; wider ones multiply faster, and need a larger basis
 FIRST, STEP = 3, 1  # bases of so many times the rank are tried, and longer ones
 TOLERANCE = 1e-3  # of a residual, relative to the largest eigenvalue
+DEPENDENT = 1e-3  # of the diagonal of R: below, its condition may be too much for a Gram matrix
 SEED = 2020
 
 
@@ -60,7 +61,7 @@ def _lanczos(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
         block, part = _orthogonalized(product(block), basis[:count])
         inner = np.pad(inner, ((0, WIDTH), (0, WIDTH)))
         inner[-WIDTH:, :] = part.T
-        block, rest = np.linalg.qr(block)
+        block, rest = _orthonormal(block)
         full = count + 2 * WIDTH > size
         if count >= check or full:
             values, vectors = scipy.linalg.eigh(inner, lower=True, subset_by_index=(count - rank, count - 1))
@@ -77,6 +78,18 @@ def _orthogonalized(block: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, n
     """
     part = basis @ block
     return block - basis.T @ part, part
+
+
+def _orthonormal(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A QR decomposition, by way of the Gram matrix in float64 where the columns are far from dependent."""
+    wide = block.astype(np.float64)
+    try:
+        rest = np.linalg.cholesky(wide.T @ wide).T
+    except np.linalg.LinAlgError:
+        return np.linalg.qr(block)
+    if rest.diagonal().min() < DEPENDENT * rest.diagonal().max():
+        return np.linalg.qr(block)
+    return scipy.linalg.solve_triangular(rest, wide.T, trans="T").T.astype(block.dtype), rest
 
 
 def _with_room(basis: np.ndarray, count: int) -> np.ndarray:

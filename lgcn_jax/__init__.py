@@ -22,12 +22,27 @@ if TYPE_CHECKING:
     from lgcn_jax.serving.loading import load_model
     from lgcn_jax.serving.models import LightGCN, Model
     from lgcn_jax.serving.recommendations import Neighbors, Recommendations
-    from lgcn_jax.serving.solved import BSPM, EASE, GFCF, ChebyCF, ItemKNN, Popularity, SolvedModel, UserKNN
+    from lgcn_jax.serving.solved import (
+        BSPM,
+        EASE,
+        GFCF,
+        IALS,
+        SGFCF,
+        SLIM,
+        ChebyCF,
+        ItemKNN,
+        Popularity,
+        SolvedModel,
+        UserKNN,
+    )
 
 __all__ = [
     "BSPM",
     "EASE",
     "GFCF",
+    "IALS",
+    "SGFCF",
+    "SLIM",
     "ChebyCF",
     "EvaluationResult",
     "InputError",
@@ -58,6 +73,9 @@ _HOMES = {
     "BSPM": "serving.solved",
     "EASE": "serving.solved",
     "GFCF": "serving.solved",
+    "IALS": "serving.solved",
+    "SGFCF": "serving.solved",
+    "SLIM": "serving.solved",
     "ChebyCF": "serving.solved",
     "ItemKNN": "serving.solved",
     "Popularity": "serving.solved",

@@ -1,12 +1,14 @@
 """The train pairs as matrices of SciPy, on the host."""
 
+from typing import Any, TypeAlias
+
 import numpy as np
 import scipy.sparse
 
 from lgcn_jax.data.csr import CSR
 from lgcn_jax.data.interactions import Interactions
 
-Matrix = scipy.sparse.csr_matrix
+Matrix: TypeAlias = Any  # a scipy.sparse.csr_matrix of unique entries; SciPy states no types
 
 
 def train_matrix(interactions: Interactions, dtype=np.float32) -> Matrix:

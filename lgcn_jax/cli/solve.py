@@ -1,6 +1,7 @@
 """What `train` and `evaluate` do of a baseline: its settings by flags, and its solution in a folder."""
 
 import sys
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,22 @@ def own_settings(values: flags.FlagValues, model: str) -> dict[str, Any]:
     """
     own = given(values, settings_of_baselines())
     for name in own.keys() - fields(BASELINES[model]).keys():
-        having = " or ".join(each for each in BASELINES if name in fields(BASELINES[each]))
-        expected = f"nothing with --model={model}, which has none (--model={having} has)"
+        expected = f"nothing with --model={model}, which has none ({_having(name)})"
         raise InputError(f"--{name}", values[name].value, expected)
     return own
+
+
+def require_none(values: flags.FlagValues, of_runs: Container[str], model: str) -> None:
+    """Raises an InputError where a setting is stated that baselines have, and no run."""
+    for name in settings_of_baselines():
+        if name not in of_runs and values[name].present:
+            expected = f"nothing with --model={model}, which has none ({_having(name)})"
+            raise InputError(f"--{name}", values[name].value, expected)
+
+
+def _having(name: str) -> str:
+    """Which baselines have a setting."""
+    return f"--model={' or '.join(each for each in BASELINES if name in fields(BASELINES[each]))} has"
 
 
 def data_of(values: flags.FlagValues, quiet: bool = False) -> tuple[Interactions, tuple[int, ...], str]:

@@ -43,6 +43,7 @@ def train(values: flags.FlagValues, request: StopRequest) -> int:
     folder = workdir_of(values)
     if values["model"].value in BASELINES:
         return solve.solve(values, folder)
+    solve.require_none(values, settings_of_runs(), values["model"].value or PARTS["model"].default)
     _join(values, request)
     with processes.fail_together(request):
         with processes.waiting("at the look for devices"):

@@ -11,6 +11,7 @@ from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation.scorers import Scorer
 from lgcn_jax.runs.raw_ids import RawIds
 from lgcn_jax.serving.recommender import Recommender, require_interactions
+from lgcn_jax.serving.vectors import VectorModel
 from lgcn_jax.settings import fields, text
 
 
@@ -177,6 +178,34 @@ class ChebyCF(_Named):
     NAME = "chebycf"
 
 
+class SLIM(_Named):
+    """Each item by a sparse linear model of the nearest items (Ning and Karypis 2011); see `lgcn_jax.baselines.slim`.
+
+    >>> import lgcn_jax as lg
+    >>> interactions = lg.load("synthetic", num_users=100, num_items=80, num_interactions=1500)
+    >>> lg.SLIM(neighbors=20).fit(interactions).recommend(3, k=5).ids.shape
+    (1, 5)
+    """
+
+    NAME = "slim"
+
+
+class IALS(_Named, VectorModel):
+    """Vectors by alternating least squares (Hu et al. 2008, Rendle et al. 2022); see `lgcn_jax.baselines.ials`.
+
+    >>> import lgcn_jax as lg
+    >>> interactions = lg.load("synthetic", num_users=100, num_items=80, num_interactions=1500)
+    >>> lg.IALS(width=8, sweeps=4).fit(interactions).similar_items(3, k=5).ids.shape
+    (1, 5)
+    """
+
+    NAME = "ials"
+
+    def _take(self, solution: dict[str, np.ndarray], scorer: Scorer) -> None:
+        super()._take(solution, scorer)
+        self.user_embeddings, self.item_embeddings = solution["user_embeddings"], solution["item_embeddings"]
+
+
 class BSPM(_Named):
     """Interactions blurred by the graph of items and sharpened (Choi et al. 2023); see `lgcn_jax.baselines.bspm`.
 
@@ -189,14 +218,25 @@ class BSPM(_Named):
     NAME = "bspm"
 
 
+class SGFCF(_Named):
+    """Singular vectors weighted for each user and item (Peng et al. 2024); see `lgcn_jax.baselines.sgfcf`.
+
+    >>> import lgcn_jax as lg
+    >>> interactions = lg.load("synthetic", num_users=100, num_items=80, num_interactions=1500)
+    >>> lg.SGFCF(rank=8).fit(interactions).recommend(3, k=5).ids.shape
+    (1, 5)
+    """
+
+    NAME = "sgfcf"
+
+
 def of_name(model: str, **settings: Any) -> SolvedModel:
     """The baseline of this name and its settings, of its own class where it has one."""
-    for cls in KINDS.values():
-        if getattr(cls, "NAME", "") == model:
+    for cls in NAMED:
+        if model == cls.NAME:
             return cls(**settings)
     return SolvedModel(model, **settings)
 
 
-KINDS: dict[str, type[SolvedModel]] = {
-    cls.__name__: cls for cls in (SolvedModel, Popularity, ItemKNN, UserKNN, EASE, GFCF, ChebyCF, BSPM)
-}
+NAMED = (Popularity, ItemKNN, UserKNN, EASE, GFCF, ChebyCF, SLIM, IALS, BSPM, SGFCF)
+KINDS: dict[str, type[SolvedModel]] = {cls.__name__: cls for cls in (SolvedModel, *NAMED)}

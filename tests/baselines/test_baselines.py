@@ -9,7 +9,7 @@ import pytest
 
 import lgcn_jax as lg
 from lgcn_jax.baselines import BASELINES, singular
-from lgcn_jax.baselines.matrices import train_matrix
+from lgcn_jax.baselines.matrices import of_parts, train_matrix
 from lgcn_jax.data import csr
 from lgcn_jax.errors import InputError
 
@@ -148,6 +148,62 @@ def test_bspm(world, train, solver, average, sharpen_ideal):
     settings = {"solver": solver, "average": average, "sharpen_ideal": sharpen_ideal}
     found = scores("bspm", world, rank=6, time=1.5, steps=3, **settings)
     np.testing.assert_allclose(found, expected, atol=1e-11)
+
+
+def test_slim(world, train):
+    """The best weights: the gradient is 0 where a weight is positive, and not below 0 where it is 0."""
+    found = BASELINES["slim"](neighbors=6, l1=0.5, l2=2, sweeps=400).solve(world, np.float64)
+    weights = of_parts(found, "weights", world.num_items).toarray()
+    allowed = nearest(similarities(train, "cosine", 0), 6).T > 0
+    gradient = train.T @ (train @ weights - train) + 2 * weights + 0.5
+    assert ((weights > 0) <= allowed).all()
+    assert (weights > 0).sum() > world.num_items
+    np.testing.assert_allclose(gradient[weights > 0], 0, atol=1e-10)
+    assert gradient[allowed & (weights == 0)].min() > -1e-10
+    settings = {"neighbors": 6, "l1": 0.5, "l2": 2, "sweeps": 400}
+    np.testing.assert_allclose(scores("slim", world, **settings), train @ weights, atol=1e-12)
+
+
+def test_ials(world, train):
+    """Row by row, from the same first vectors."""
+    users, items = np.zeros((world.num_users, 4)), np.zeros((world.num_items, 4))
+    items[:] = np.random.default_rng(5).standard_normal(items.shape) * 0.1 / 2
+    for _ in range(3):
+        for own, others, pairs in ((users, items, train), (items, users, train.T)):
+            for row, has in enumerate(pairs):
+                penalty = 0.02 * (has.sum() + 0.3 * len(others)) ** 0.7
+                chosen = others[has > 0]
+                square = chosen.T @ chosen + 0.3 * others.T @ others + penalty * np.eye(4)
+                own[row] = np.linalg.solve(square, chosen.sum(0))
+    found = scores("ials", world, width=4, unobserved=0.3, l2=0.02, nu=0.7, sweeps=3, seed=5)
+    np.testing.assert_allclose(found, users @ items.T, atol=1e-10)
+
+
+def homophily(rows):
+    """Pair by pair."""
+    found = np.zeros(len(rows))
+    for row, has in enumerate(rows):
+        columns = np.flatnonzero(has)
+        pairs = [(a, b) for a in columns for b in columns if a != b]
+        others = np.delete(rows, row, axis=0)
+        found[row] = sum(bool((others[:, a] * others[:, b]).any()) for a, b in pairs) / max(len(pairs), 1)
+    return found
+
+
+def test_sgfcf(world, train):
+    normal = power(train.sum(1) + 2, -0.4)[:, None] * train * power(train.sum(0) + 2, -0.4)
+    left, values, right = np.linalg.svd(normal)
+    left, values, right = left[:, :6], values[:6], right.T[:, :6]
+    found = [homophily(train), homophily(train.T)]
+    low, high = zip(*[(each.min(), each.max()) for each in found], strict=True)
+    own = [0.5 + (2 - 0.5) * (each - a) / (b - a) for each, a, b in zip(found, low, high, strict=True)]
+    spectrum = (values / values.max())[None, :]
+    rated = (left * spectrum ** own[0][:, None]) @ (right * spectrum ** own[1][:, None]).T
+    smooth = normal @ normal.T @ normal
+    someone = (train.sum(1) > 0)[:, None]
+    rated, smooth = (each * someone / np.where(someone, each.sum(1, keepdims=True), 1) for each in (rated, smooth))
+    settings = {"rank": 6, "alpha": 2, "eps": 0.4, "gamma": 0.7, "beta_low": 0.5, "beta_high": 2}
+    np.testing.assert_allclose(scores("sgfcf", world, **settings), rated + 0.7 * smooth, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["gf-cf", "chebycf", "bspm"])

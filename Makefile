@@ -1,4 +1,4 @@
-# make demo: trains on real data and prints its metrics.   make test: lint, format and tests.
+# make demo: trains on real data, recommends, and writes a report.   make test: lint, format and tests.
 # make test-long: the tests that take minutes.   make dist: a wheel and an sdist in dist/.
 # make mutants: changes the code at one place after the other, and lists the changes that no test notices (hours).
 PYTHON ?= python3
@@ -12,6 +12,8 @@ MUTANTS ?=
 
 demo: .venv/core
 	$(BIN)/python -m lgcn_jax train --flagfile=experiments/recipes/demo.flags --workdir=runs/demo --overwrite
+	$(BIN)/python -m lgcn_jax recommend --workdir=runs/demo --user=7,42,405 --k=5
+	$(BIN)/python -m lgcn_jax report --workdir=runs/demo
 
 # Most of a test is compilation, which takes one core.
 test: .venv/test lint

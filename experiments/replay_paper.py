@@ -92,7 +92,7 @@ class Replay:
     def __init__(self, loss: str, interactions: Interactions):
         config = Config.of(dataset="lastfm", loss=loss, clip_norm=0.0)
         self.setup = build_setup(config, interactions)
-        self.state = self.setup.fresh()
+        self.state = self.setup.init_state()
         self.state.params["table"][...] = jnp.asarray(published_tables(interactions)[self.setup.order.node])
         step = make_train_step(config, self.setup.graphdef(), interactions.num_users)
         self.step = jax.jit(step, donate_argnums=0)
@@ -139,7 +139,7 @@ class Comparison:
         for loss in LOSSES:
             series = {"published PyTorch code": self.published[loss], "lgcn_jax, same triples": self.ours[loss]}
             panels[f"{loss}: recall@20 on LastFM, seed 2020"] = series
-        curves.compare(panels, folder / "curves.png")
+        curves.write_comparison(panels, folder / "curves.png")
 
 
 def main(argv: list[str]) -> None:

@@ -19,7 +19,7 @@ from lgcn_jax.losses import LOSSES, Loss
 from lgcn_jax.models import ENCODERS, EncoderSettings
 from lgcn_jax.optimization import SCHEDULES, Adam, Optimizer, Schedule
 from lgcn_jax.sampling import NEGATIVES, SAMPLERS, NegativeSettings, SamplerSettings
-from lgcn_jax.settings import Registry, Settings, fields, integer, setting, text
+from lgcn_jax.settings import Registry, Settings, fields, integer, setting, text, unknown
 
 FORMAT = 2  # of config.json; 1 had no format, for BPR the enhanced loss' settings, and no min_test_items
 
@@ -205,4 +205,10 @@ def _expected(name: str, stated: dict[str, Any]) -> str:
     """What is expected in place of a setting that the chosen parts do not have."""
     for part, having in parts_with(name).items():
         return f"nothing with {_called(part, stated)}, which has none (--{part}={' or '.join(having)} has)"
-    return "a setting that there is"
+    return unknown(name, _all_names())
+
+
+def _all_names() -> set[str]:
+    """The names of all settings of all parts that are registered."""
+    classes = [cls for kind in PARTS.values() for cls in (kind.values() if isinstance(kind, Registry) else (kind,))]
+    return registries().union(*map(fields, classes))

@@ -4,9 +4,10 @@ A part that can be exchanged for another (a loss, a model, a sampler) stands in 
 """
 
 import dataclasses
+import difflib
 import os
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from lgcn_jax.errors import InputError
@@ -83,6 +84,12 @@ def fields(cls: type[Settings]) -> dict[str, dataclasses.Field]:
         field.type = kinds[field.name]
         found[field.name] = field
     return found
+
+
+def unknown(name: str, known: Iterable[str]) -> str:
+    """What is expected in place of a setting that is none of the known ones."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"a setting that there is{f' (did you mean --{near[0]}?)' if near else ''}"
 
 
 Part = typing.TypeVar("Part", bound=Settings)

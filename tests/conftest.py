@@ -10,13 +10,11 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_p
 
 import hypothesis
 import jax
-import numpy as np
 import pytest
+from events_of import pairs
 from jax.experimental.compilation_cache import compilation_cache
 
 from lgcn_jax.config import Config
-from lgcn_jax.data import ids
-from lgcn_jax.data.events import Events
 from lgcn_jax.data.interactions import Interactions, assemble
 from lgcn_jax.data.named import ENVIRONMENT, NAMED
 from lgcn_jax.devices import cache
@@ -93,14 +91,6 @@ def uncached():
     yield
     jax.config.update("jax_compilation_cache_dir", before)
     compilation_cache.reset_cache()
-
-
-def pairs(rows, listed=()) -> Events:
-    """Events from [(user, item), ...]; of the listed users there is none."""
-    array = np.array(rows, np.int32).reshape(-1, 2)
-    users = ids.of_integers(np.concatenate([array[:, 0], np.array(listed, np.int32)]))
-    users = users._replace(codes=users.codes[: len(array)])
-    return Events(users, ids.of_integers(array[:, 1]), notes={"users listed without an item": len(listed)})
 
 
 @pytest.fixture

@@ -111,8 +111,16 @@ def test_a_setting_that_the_chosen_part_lacks_is_refused_by_name_and_part(name):
 
 
 def test_a_setting_that_there_is_not_is_refused():
-    with pytest.raises(InputError, match="--colour: found red, expected a setting that there is"):
+    with pytest.raises(InputError, match=r"--colour: found red, expected a setting that there is$"):
         Config.of(colour="red")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("lerning_rate", "learning_rate"), ("los", "loss"), ("plateau_facter", "plateau_factor")]
+)
+def test_a_misspelt_setting_is_told_with_the_one_that_is_like_it(typed, meant):
+    with pytest.raises(InputError, match=rf"\(did you mean --{meant}\?\)$"):
+        Config.of(**{typed: 1})
 
 
 def test_another_part_begins_with_its_own_defaults():

@@ -198,6 +198,16 @@ def test_a_setting_that_is_called_like_a_flag_of_the_command_is_refused(plugin, 
     assert capsys.readouterr().err.startswith("--workdir: found a setting of a plugin, expected another name")
 
 
+def test_a_setting_that_has_another_type_in_another_part_is_refused(plugin, capsys):
+    @LOSSES.register("chilly")
+    class Chilly(Loss):
+        temperature: int = integer(3, "in degrees")
+
+    assert main.main(["train", *FLAGS, "--workdir=run"]) == 2
+    found = "found a setting of type int in Chilly and float in another part, expected one type for one name"
+    assert capsys.readouterr().err == f"--temperature: {found}\n"
+
+
 def test_a_field_without_a_help_text_is_refused_where_it_is_registered(plugin):
     with pytest.raises(TypeError, match=r"Bare\.depth: found a field without a range, expected one of"):
 

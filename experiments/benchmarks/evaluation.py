@@ -31,7 +31,7 @@ def main(argv: list[str]) -> None:
     times = {"read": seconds(lambda: datasets.load(settings.data))}
     times["graph"] = seconds(lambda: jax.block_until_ready(build_setup(settings, interactions).adjacency))
     setup = build_setup(settings, interactions)
-    here = setup.start()
+    here = setup.initial_snapshot()
     programs = Programs.compile(setup, here)
 
     def evaluate():

@@ -69,14 +69,14 @@ def trace(folder: Path) -> dict[str, str]:
     """Traces a block as `train --profile` does; returns where in the program each operation comes from."""
     settings = common.config()
     setup = build_setup(settings, common.load(settings))
-    state, _, _ = start = setup.start()
+    state, _, _ = start = setup.initial_snapshot()
     block = Programs.compile(setup, start).block
     data = setup.adjacency, setup.sampler, jax.random.key(0), jnp.int32(0), jnp.int32(STEPS)
     with Profile(folder) as traced:
         for _ in range(2):
-            traced.before(STEPS)
-            state, _ = jax.block_until_ready(block(state, setup.zeros(), *data))
-            traced.after()
+            traced.begin_block(STEPS)
+            state, _ = jax.block_until_ready(block(state, setup.zero_totals(), *data))
+            traced.end_block()
     found = re.findall(r'%([\w.-]+) = .*op_name="jit\(block\)/while/body/([^"]*)"', block.as_text())
     return dict(found)
 

@@ -18,7 +18,7 @@ from lgcn_jax import sampling
 from lgcn_jax.graph import normalization, propagation
 from lgcn_jax.graph.layout import Layout
 from lgcn_jax.graph.propagation import Adjacency
-from lgcn_jax.training.step import init, make_train_step
+from lgcn_jax.training.step import init_train_state, make_train_step
 
 NUM_LAYERS = flags.DEFINE_integer("num_layers", 3, "propagation layers of the train step")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 2048, "triples of the train step")
@@ -120,7 +120,7 @@ def product(layouts, settings):
 def train_step(layouts, settings, sampler, interactions):
     """For each layout a call that blocks until a step on one batch is done; all share a state, which each replaces."""
     rows = jnp.arange(interactions.num_users + interactions.num_items, dtype=jnp.int32)
-    graphdef, state = init(settings, rows)
+    graphdef, state = init_train_state(settings, rows)
     held = [state]
     triples = sampler.draw(jax.random.key(0), jnp.int32(0), settings.training.batch_size)
     step = jax.jit(make_train_step(settings, graphdef, interactions.num_users), donate_argnums=0)

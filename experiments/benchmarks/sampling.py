@@ -38,12 +38,14 @@ class Blocks:
     """Blocks of steps that go on from each other, as `train` runs them."""
 
     def __init__(self, setup: Setup):
-        start = setup.start()
+        start = setup.initial_snapshot()
         self._setup, self._state, self._programs = setup, start.state, Programs.compile(setup, start)
         self._data = setup.adjacency, setup.sampler, jax.random.key(0), jnp.int32(0), jnp.int32(STEPS.value)
 
     def __call__(self) -> None:
-        self._state, _ = jax.block_until_ready(self._programs.block(self._state, self._setup.zeros(), *self._data))
+        self._state, _ = jax.block_until_ready(
+            self._programs.block(self._state, self._setup.zero_totals(), *self._data)
+        )
 
 
 def draws(setup: Setup):

@@ -33,14 +33,14 @@ class Blocks:
 
     def __init__(self, setup: Setup, checkpoints: Checkpoints):
         self._setup, self._checkpoints = setup, checkpoints
-        self._here = setup.start()
+        self._here = setup.initial_snapshot()
         self._programs = Programs.compile(setup, self._here)
         self.blocking = []  # milliseconds for which a save kept the next step waiting
 
     def plain(self) -> None:
         data = self._setup.adjacency, self._setup.sampler, jax.random.key(0), jnp.int32(0), jnp.int32(STEPS.value)
-        state, _ = self._programs.block(self._here.state, self._setup.zeros(), *data)
-        self._here = Snapshot(jax.block_until_ready(state), self._setup.zeros(), self._here.progress)
+        state, _ = self._programs.block(self._here.state, self._setup.zero_totals(), *data)
+        self._here = Snapshot(jax.block_until_ready(state), self._setup.zero_totals(), self._here.progress)
 
     def saving(self) -> None:
         started = time.perf_counter()

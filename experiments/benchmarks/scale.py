@@ -22,7 +22,7 @@ from lgcn_jax.config import Config
 from lgcn_jax.data import datasets, synthetic
 from lgcn_jax.graph import normalization
 from lgcn_jax.runs import curves, workdir
-from lgcn_jax.training.estimate import memory
+from lgcn_jax.training.estimate import memory_bytes
 from lgcn_jax.training.programs import Programs
 from lgcn_jax.training.setup import build_setup
 
@@ -76,7 +76,7 @@ def measure(config: Config) -> dict:
     clock.lap("graph")
     setup = build_setup(config, interactions)
     clock.lap("build")
-    state, totals, _ = start = setup.start()
+    state, totals, _ = start = setup.initial_snapshot()
     programs = Programs.compile(setup, start)
     clock.lap("compile")
     data = setup.adjacency, setup.sampler, jax.random.key(0)
@@ -85,7 +85,7 @@ def measure(config: Config) -> dict:
     state, totals = programs.block(state, totals, *data, jnp.int32(1), jnp.int32(1 + STEPS.value))
     clock.lap("step", wait_for=totals, share=STEPS.value)
     train, test = interactions.train.nnz, interactions.test.nnz
-    terms = memory(train, test, setup.order.num_rows, config.model.embedding_dim)
+    terms = memory_bytes(train, test, setup.order.num_rows, config.model.embedding_dim)
     return {
         **{"interactions": config.data.num_interactions, "nodes": setup.order.num_rows, "edges": 2 * train},
         **{"seconds": clock.seconds, "peak_mb": clock.peak_mb, "formula_mb": expected(config, terms)},
@@ -138,7 +138,7 @@ def draw(found: list[dict], path: Path) -> None:
         peaks[f"{phase}, formula"] = dict(zip(sizes, (f["formula_mb"][phase] for f in found), strict=True))
     path.parent.mkdir(parents=True, exist_ok=True)
     panels = {"seconds": seconds, "peak memory, MB": peaks}
-    path.write_bytes(curves.logarithmic(panels, ["interactions"] * len(panels)))
+    path.write_bytes(curves.plot_log_log(panels, ["interactions"] * len(panels)))
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
         print(f"{name:<8} " + ", ".join(f"{what}: log-log slope {value:.2f}" for what, value in lines.items()))
     path = Path(OUT.value)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(curves.logarithmic({f"ms against {NAMES[name]}": ms[name] for name in ms}, list(NAMES.values())))
+    path.write_bytes(curves.plot_log_log({f"ms against {NAMES[name]}": ms[name] for name in ms}, list(NAMES.values())))
     device = jax.devices()[0]
     where = {"device": device.device_kind, "platform": device.platform, **workdir.versions()}
     setting = {"interactions": centre.data.num_interactions, "embedding_dim": centre.model.embedding_dim}
@@ -78,7 +78,7 @@ def sweep(name: str, varied: dict[int, Config]) -> dict[str, dict[int, float]]:
 def measure(config: Config) -> dict[str, float]:
     """Milliseconds of one product and of one step inside the compiled epoch."""
     setup = build_setup(config, datasets.load(config.data))
-    state, _, _ = start = setup.start()
+    state, _, _ = start = setup.initial_snapshot()
     programs = Programs.compile(setup, start)
     product = jax.jit(propagation.propagate)
     x = jnp.ones((setup.order.num_rows, config.model.embedding_dim), jnp.float32)
@@ -86,7 +86,7 @@ def measure(config: Config) -> dict[str, float]:
 
     def step():
         nonlocal state
-        state, _ = programs.block(state, setup.zeros(), setup.adjacency, setup.sampler, key, first, last)
+        state, _ = programs.block(state, setup.zero_totals(), setup.adjacency, setup.sampler, key, first, last)
         jax.block_until_ready(state)
 
     return common.in_turns(

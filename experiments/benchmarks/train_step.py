@@ -36,12 +36,12 @@ class Ours:
 
     def __init__(self, setup: Setup):
         self.setup = setup
-        self.state = setup.fresh()
+        self.state = setup.init_state()
         self.initial = setup.table(self.state.params)
         self.triples = setup.sampler.draw(jax.random.key(0), jnp.int32(0), setup.config.training.batch_size)
         step = make_train_step(setup.config, setup.graphdef(), setup.num_users)
         self._step = jax.jit(step, donate_argnums=0)
-        start = setup.start()
+        start = setup.initial_snapshot()
         self._block_state, self._programs = start.state, Programs.compile(setup, start)
 
     def step(self) -> TrainState:
@@ -51,7 +51,7 @@ class Ours:
     def block(self) -> None:
         key, first, last = jax.random.key(0), jnp.int32(0), jnp.int32(EPOCH_STEPS)
         data = self.setup.adjacency, self.setup.sampler
-        state, totals = self._programs.block(self._block_state, self.setup.zeros(), *data, key, first, last)
+        state, totals = self._programs.block(self._block_state, self.setup.zero_totals(), *data, key, first, last)
         self._block_state = jax.block_until_ready(state)
         del totals
 

@@ -30,7 +30,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -183,23 +183,35 @@ class Killer(Protocol):
     def __call__(self, folder: Path, number: int) -> str | None: ...
 
 
+class Undisturbed(NamedTuple):
+    """How a run ended that nobody killed, and how many seconds it took where its programs were compiled already."""
+
+    outcome: Outcome
+    seconds: float
+
+
+def leave_alone(trial: Trial | Pair, folder: Path) -> Undisturbed:
+    """Runs in a folder, undisturbed."""
+    started = time.perf_counter()
+    trial.finish(folder)
+    return Undisturbed(Outcome.of(folder), time.perf_counter() - started)
+
+
 def survive(
-    trial: Trial | Pair, out: Path, kills: int, seed: int, mode: str = "time", programs: Path | None = None
+    trial: Trial | Pair, out: Path, kills: int, seed: int, mode: str = "time", alone: Undisturbed | None = None
 ) -> tuple[int, Counter]:
-    """Runs once undisturbed and `kills` times killed; `programs`: where compiled ones are kept, or already lie.
+    """Runs `kills` times killed, and before that undisturbed, unless `alone` says how that ends; `trial` then keeps its
+    programs already.
 
     Returns:
       How many of the killed runs ended as the undisturbed one, and how many kills hit which moment.
     """
     shutil.rmtree(out, ignore_errors=True)
-    programs = programs or out / "programs"
-    trial = replace(trial, settings=(*trial.settings, f"--compilation_cache={programs}"))
-    if not programs.exists():
+    if alone is None:
+        trial = replace(trial, settings=(*trial.settings, f"--compilation_cache={out / 'programs'}"))
         trial.finish(out / "compiles")
-    started = time.perf_counter()
-    trial.finish(out / "whole")
-    seconds = time.perf_counter() - started
-    whole, same, moments = Outcome.of(out / "whole"), 0, Counter()
+        alone = leave_alone(trial, out / "whole")
+    (whole, seconds), same, moments = alone, 0, Counter()
     print(f"left alone: {seconds:.1f} s, {len(whole.rows)} lines, checkpoints {whole.kept}", flush=True)
     kill = KILLERS[mode](trial, out, random.Random(seed), seconds)
     for number in range(kills):
@@ -250,7 +262,7 @@ def inside_operations(trial: Trial, out: Path, draw: random.Random, seconds: flo
 
 def _shortened(trial: Trial, folder: Path) -> Trial:
     """The trial as a run that shall end where it stands, so that its newest checkpoint gets an evaluation."""
-    whole, _ = integrity.verified(folder / "checkpoints")
+    whole, _ = integrity.verify_all(folder / "checkpoints")
     begun = max((meta["progress"]["epoch"] + (meta["progress"]["step"] > 0) for meta in whole.values()), default=0)
     return Trial((*trial.settings, f"--epochs={max(1, begun)}"))
 

@@ -70,8 +70,8 @@ def _run(values: flags.FlagValues, split: str, details: Details | None) -> int:
     from lgcn_jax.training.setup import check_config
 
     folder, which = workdir_of(values), values["checkpoint"].value
-    if which not in selection.WHICH:
-        raise InputError("--checkpoint", repr(which), f"one of {', '.join(selection.WHICH)}")
+    if which not in selection.CHOICES:
+        raise InputError("--checkpoint", repr(which), f"one of {', '.join(selection.CHOICES)}")
     for name in (*(name for name in DATA if name not in OF_A_RUN), *solve.settings_of_baselines()):
         if values[name].present:
             raise InputError(f"--{name}", values[name].value, "nothing beside --workdir, which has its own")
@@ -85,7 +85,7 @@ def _run(values: flags.FlagValues, split: str, details: Details | None) -> int:
     check_config(config, interactions)
     where = config, interactions, folder, which, split
     if details is None:
-        scores, choice = scoring.score(*where)
+        scores, choice = scoring.score_checkpoint(*where)
         epoch = scores["epoch"]
     else:
         found, epoch, choice = scoring.score_in_detail(*where, details.users(interactions, split), details.metrics)

@@ -8,6 +8,7 @@ from typing import Any
 from absl import flags
 
 from lgcn_jax.config import PARTS
+from lgcn_jax.errors import InputError
 from lgcn_jax.settings import Registry, fields, text
 
 
@@ -20,15 +21,26 @@ class Flag(typing.NamedTuple):
 
 
 def all_flags(parts: dict[str, Any] = PARTS) -> dict[str, Flag]:
-    """The flags of all settings of these parts, by name, group after group."""
-    found = {}
+    """The flags of all settings of these parts, by name, group after group.
+
+    Raises:
+      InputError: two of them, of parts that exclude each other, have one name and different types.
+    """
+    found: dict[str, Flag] = {}
     for part, kind in parts.items():
         if isinstance(kind, Registry):
             found[part] = Flag(str, f"{kind.help}: {', '.join(kind)} (default: {kind.default})", part)
         for cls in kind.values() if isinstance(kind, Registry) else (kind,):
             for name, field in fields(cls).items():
-                found.setdefault(name, Flag(field.type, _help(name, field, kind), part))
+                flag = found.setdefault(name, Flag(field.type, _help(name, field, kind), part))
+                if flag.kind != field.type:
+                    both = f"of type {_name(field.type)} in {cls.__name__} and {_name(flag.kind)} in another part"
+                    raise InputError(f"--{name}", f"a setting {both}", "one type for one name")
     return found
+
+
+def _name(kind: type) -> str:
+    return kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
 
 
 def _help(name: str, field, kind: Registry | type) -> str:

@@ -2,7 +2,6 @@
 
 import difflib
 import io
-import signal
 import sys
 from collections.abc import Sequence
 from logging import CRITICAL, getLogger
@@ -27,6 +26,7 @@ COMMANDS = {
     "data": data.COMMAND,
     "doctor": doctor.COMMAND,
 }
+OUTPUT_CLOSED = 141  # 128 + SIGPIPE, which not every system has
 _HELP = {"help", "-h", "-help", "--help", "--helpshort", "--helpfull"}
 
 
@@ -58,7 +58,7 @@ def run(arguments: Sequence[str], request: StopRequest) -> int:
         print(error, file=sys.stderr)
         return 2
     except OutputClosedError:
-        return 128 + signal.SIGPIPE
+        return OUTPUT_CLOSED
     except WriteError as error:
         print(error, *getattr(error, "__notes__", ()), sep="; ", file=sys.stderr)
         return 1

@@ -1,6 +1,7 @@
 """`recommend`: the best items of users, of a run or a saved model."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -10,12 +11,15 @@ from lgcn_jax.cli.command import Command, flags_for, say, warn
 from lgcn_jax.cli.id_file import read_ids
 from lgcn_jax.cli.listing import format_columns, terminal_width
 from lgcn_jax.config import RELOCATABLE
+from lgcn_jax.data import csr, ids
 from lgcn_jax.errors import InputError
 from lgcn_jax.serving import tables
+from lgcn_jax.serving.folding import FoldsIn
 from lgcn_jax.serving.recommendations import RankedLists, Recommendations
+from lgcn_jax.serving.recommender import Recommender
 from lgcn_jax.system.signals import StopRequest
 
-WHOM = ("user", "users_file", "all_users")
+WHOM = ("user", "users_file", "all_users", "fold_in")
 
 
 def recommend(values: flags.FlagValues, request: StopRequest) -> int:
@@ -24,28 +28,42 @@ def recommend(values: flags.FlagValues, request: StopRequest) -> int:
     whom = one_of(values, "recommend", WHOM)
     require_writable(values)
     model = models.load(values)
-    users = _users(values, whom, model.users)
     candidates, exclude = (
         models.listed_items(values[name].value, model.items, f"--{name}", needed) if values[name].value else None
         for name, needed in (("candidates_file", True), ("exclude_items_file", False))
     )
-    k, on_unknown = values["k"].value, values["on_unknown"].value
-    names = {"users": f"--{whom}={values[whom].value}", "k": "--k", "on_unknown": "--on_unknown"}
-    with flags_for(**names):
-        found = model.recommend(
-            users,
-            k,
-            exclude_seen=values["exclude_seen"].value,
-            candidates=candidates,
-            exclude=exclude,
-            on_unknown=on_unknown,
-            mesh=models.mesh_of(values),
-        )
+    stated = f"--{whom}={values[whom].value}"
+    how = {"exclude_seen": values["exclude_seen"].value, "candidates": candidates, "exclude": exclude}
+    how |= {"k": values["k"].value, "on_unknown": values["on_unknown"].value}
+    with flags_for(users=stated, items=stated, histories=stated, dataset=stated, k="--k", on_unknown="--on_unknown"):
+        if whom == "fold_in":
+            found = _folded(values, model, how)
+        else:
+            users = _users(values, whom, model.users)
+            found = model.recommend(users, mesh=models.mesh_of(values), **how)
+            warn(_notes(found, len(users)))
     if not len(found.users):
-        raise InputError(names["users"], "no user whom the model knows", "at least one, or --on_unknown=popular")
-    warn(_notes(found, len(users)))
-    show(found, values, k)
+        raise InputError(stated, "no user whom the model knows", "at least one, or --on_unknown=popular")
+    show(found, values, how["k"])
     return 0
+
+
+def _folded(values: flags.FlagValues, model: Recommender, how: dict[str, Any]) -> Recommendations:
+    """The lists of users whose events are in a table, which the model was not trained on."""
+    from lgcn_jax.data import reading
+
+    if not isinstance(model, FoldsIn):
+        raise InputError("--fold_in", f"a {type(model).__name__} model", "one that is trained")
+    if values["mesh"].present:
+        raise InputError("--mesh", values["mesh"].value, "nothing beside --fold_in, which takes one device")
+    events = reading.read(values["fold_in"].value, split="none")
+    rows, known = csr.row_of_entry(events.train), (model.users, model.items)
+    raw = events.user_ids[rows], events.item_ids[events.train.indices]
+    histories = *(ids.like(*each) for each in zip(raw, known, strict=True)), events.weights
+    folded = model.fold_in(histories, **how)
+    new = f"{(~folded.known).sum():,} of {len(folded.ids):,} users are new, and folded in by their items"
+    warn([*events.remarks, new] if len(folded.ids) else ())
+    return folded.recommendations
 
 
 def one_of(values: flags.FlagValues, command: str, names: tuple[str, ...]) -> str:
@@ -108,6 +126,7 @@ COMMAND = Command(
             "a file of users, a raw id on each line, or a table (.csv, .tsv, .parquet) with a column user",
         ),
         "all_users": (False, "all users of the model"),
+        "fold_in": ("", "a table of events of users, new ones or with new events, who are served without training"),
         "k": (20, "items of each list (default: 20)"),
         "exclude_seen": (True, "leave out items of the train and validation parts (default: on; --noexclude_seen)"),
         "exclude_items_file": ("", "a file of items that are not recommended, likewise"),

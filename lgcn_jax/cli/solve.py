@@ -1,5 +1,6 @@
 """What `train` and `evaluate` do of a baseline: its settings by flags, and its solution in a folder."""
 
+import contextlib
 import sys
 from collections.abc import Container
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from absl import flags
 
 from lgcn_jax.baselines import BASELINES
-from lgcn_jax.cli.command import DATA, config_from_flags, say
+from lgcn_jax.cli.command import DATA, config_from_flags, flags_for, say
 from lgcn_jax.cli.flags import given
 from lgcn_jax.data import datasets
 from lgcn_jax.data.interactions import Interactions
@@ -50,6 +51,11 @@ def _having(name: str) -> str:
     return f"--model={' or '.join(each for each in BASELINES if name in fields(BASELINES[each]))} has"
 
 
+def _flags_of(model: str) -> contextlib.AbstractContextManager:
+    """While entered, an InputError names settings by their flags."""
+    return flags_for(**{name: f"--{name}" for name in fields(BASELINES[model])}, model=f"--model={model}")
+
+
 def data_of(values: flags.FlagValues, quiet: bool = False) -> tuple[Interactions, tuple[int, ...], str]:
     """The data set that flags name, the list lengths, and the part that is evaluated."""
     from lgcn_jax.training.setup import check_config
@@ -72,11 +78,13 @@ def solve(values: flags.FlagValues, folder: Path) -> int:
         if values[name].present and name not in known | own.keys():
             raise InputError(f"--{name}", values[name].value, f"nothing with --model={model}, which is not trained")
     storage.require_free(folder, values["overwrite"].value)
-    fitted = solved.of_name(model, **own)
+    with _flags_of(model):
+        fitted = solved.of_name(model, **own)
     interactions, ks, split = data_of(values, quiet)
     if not quiet:
         say("\n".join([interactions.headline(), *interactions.remarks, interactions.noticed(split)]))
-    fitted.fit(interactions)
+    with _flags_of(model):
+        fitted.fit(interactions)
     if split != "none":
         rows = {f"{interactions.name}, {split} part": {}}
         popular = {} if model == "popularity" else {"popularity": solved.Popularity().fit(interactions)}

@@ -81,7 +81,7 @@ def _dry_run(values: flags.FlagValues, folder: Path, request: StopRequest) -> in
     interactions = datasets.load(config.data, progress=sys.stderr.isatty())
     request.check()
     say(_opening(interactions, config))
-    terms, limit = estimate.memory_of(config, interactions), estimate.available()
+    terms, limit = estimate.run_memory_bytes(config, interactions), estimate.available_bytes()
     say(display.format_facts({f"memory, {name}": f"{size / 1e6:,.0f} MB" for name, size in terms.items()}))
     say(f"memory in all about {sum(terms.values()) / 1e9:.2f} GB of {limit / 1e9:.1f} GB on a device")
     estimate.require_memory(config, interactions)

@@ -74,6 +74,11 @@ def unify(columns: Sequence[IdColumn]) -> tuple[np.ndarray, list[np.ndarray]]:
     return values, [place.astype(np.int32)[column.codes] for place, column in zip(places, columns, strict=True)]
 
 
+def like(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Raw ids of the kind of the known ones: integers beside text become the text that they are written as."""
+    return values.astype(str).astype(object) if is_text(known) and not is_text(values) else values
+
+
 def _as_kind(ids: np.ndarray, values: np.ndarray) -> np.ndarray:
     return ids if is_text(values) or ids.dtype == values.dtype else ids.astype(values.dtype)
 

@@ -94,16 +94,11 @@ def _with_disliked(found: Interactions, unwanted: Events | None) -> Interactions
     """With the pairs of events that are no positives, as far as users and items are known and no part has the pair."""
     if unwanted is None:
         return found
-    user, user_known = ids.locate(_as(unwanted.users.values, found.user_ids), found.user_ids)
-    item, item_known = ids.locate(_as(unwanted.items.values, found.item_ids), found.item_ids)
+    user, user_known = ids.locate(ids.like(unwanted.users.values, found.user_ids), found.user_ids)
+    item, item_known = ids.locate(ids.like(unwanted.items.values, found.item_ids), found.item_ids)
     users, items = unwanted.users.codes, unwanted.items.codes
     kept = user_known[users] & item_known[items]
     pairs = csr.from_pairs(user[users[kept]], item[items[kept]], (found.num_users, found.num_items))
     for part in (found.train, found.valid, found.test):
         pairs = csr.filter_entries(pairs, ~csr.isin(pairs, part, found.num_items))
     return dataclasses.replace(found, disliked=pairs) if pairs.nnz else found
-
-
-def _as(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Ids of the kind of the known ones."""
-    return values.astype(str).astype(object) if ids.is_text(known) and not ids.is_text(values) else values

@@ -1,6 +1,5 @@
 """What people have -> Interactions: data sets by name, files, frames, arrays of ids and sparse matrices."""
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -13,11 +12,13 @@ from lgcn_jax.data.events import Events
 from lgcn_jax.data.ids import IdColumn
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.settings import DataSettings
-from lgcn_jax.errors import InputError
+from lgcn_jax.errors import InputError, named_as_in_python
+from lgcn_jax.settings import unknown
 
 _COLUMNS = ("user", "item", "rating", "time", "label", "weight")
 
 
+@named_as_in_python()
 def load(name: str, progress: bool = False, **settings: Any) -> Interactions:
     """A published data set by its name, or 'synthetic'; it is fetched into `data_dir` where it is not there.
 
@@ -38,6 +39,7 @@ def load(name: str, progress: bool = False, **settings: Any) -> Interactions:
     return datasets.load(_settings(settings | {"dataset": name}), progress)
 
 
+@named_as_in_python()
 def read(
     source: Any,
     test: Any = None,
@@ -135,9 +137,7 @@ def _settings(stated: dict[str, Any]) -> DataSettings:
     known = DataSettings.__dataclass_fields__
     for name, value in stated.items():
         if name not in known:
-            near = difflib.get_close_matches(name, list(known), 1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            raise InputError(name, value, f"a setting that there is{hint}")
+            raise InputError(name, value, unknown(name, known))
     if "data_dir" in stated or "dataset" in stated:  # where data lie is the same wherever a run goes on
         folder = str(Path(stated.get("data_dir", DataSettings.data_dir)).expanduser().absolute())
         stated = stated | {"data_dir": folder}

@@ -32,7 +32,7 @@ def read(path: str, known: np.ndarray, kind: str, settings: DataSettings) -> np.
     table = _table(Source(path), settings, choose)
     column, _ = conversion.id_column(table["id"], kind, path)
     titles = np.array([str(each or "") for each in table["title"].to_pylist()], object)
-    values = column.values.astype(str).astype(object) if ids.is_text(known) else column.values
+    values = ids.like(column.values, known)
     found = np.full(len(known), "", object)
     if ids.is_text(values) == ids.is_text(known) and len(values):
         place, is_known = ids.locate(values[column.codes], known)

@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import TextIO
 
 from jax._src import distributed  # as Orbax does: no public function gives the coordination service's client
 
@@ -81,11 +82,15 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 def silence_libraries() -> Iterator[None]:
     """While entered, C++ writes its messages to a file, and a process that it aborts ends in one line.
 
-    JAX's service aborts a process, with a stack of C++, where another one is gone. `sys.stderr` still is the user's.
+    JAX's service aborts a process, with a stack of C++, where another one is gone, and gloo tells on stdout whom it has
+    met. `sys.stdout` and `sys.stderr` still are the user's.
     """
-    users = os.dup(2)
-    before, sys.stderr = sys.stderr, os.fdopen(users, "w", buffering=1, errors="backslashreplace")
+    users_out, users = os.dup(1), os.dup(2)
+    before = sys.stdout, sys.stderr
+    sys.stdout.flush()
+    sys.stdout, sys.stderr = (_text(users_out, sys.stdout), _text(users, sys.stderr))
     with tempfile.TemporaryFile() as messages:
+        os.dup2(messages.fileno(), 1)
         os.dup2(messages.fileno(), 2)
 
         def aborted(number: int) -> None:
@@ -102,5 +107,13 @@ def silence_libraries() -> Iterator[None]:
             yield
         finally:
             signal.signal(signal.SIGABRT, signal.SIG_DFL)
+            sys.stdout.flush()
+            ctypes.CDLL(None).fflush(None)  # what C++ has not written yet
+            os.dup2(users_out, 1)
             os.dup2(users, 2)
-            sys.stderr = before
+            sys.stdout, sys.stderr = before
+
+
+def _text(descriptor: int, like: TextIO) -> TextIO:
+    """A file for text on a descriptor, encoded as another one."""
+    return os.fdopen(descriptor, "w", buffering=1, encoding=like.encoding, errors="backslashreplace")

@@ -64,6 +64,8 @@ def join(coordinator: str, num_processes: str, process_id: str, limit: str = "",
         ends with that line.
     """
     global _limit
+    if sys.platform == "win32":
+        raise InputError("--coordinator", f"{coordinator} on Windows", "Linux or macOS for a run of several processes")
     _limit = float(_number("--process_timeout", limit, 1, 10**6)) if limit else WAIT_SECONDS
     settings: dict[str, Any] = {"heartbeat_timeout_seconds": HEARTBEAT_SECONDS}
     if coordinator != DETECT:

@@ -29,7 +29,7 @@ class Profile:
         self._folder, self._blocks, self._trace = folder, 0, contextlib.ExitStack()
         self.steps = 0
 
-    def before(self, planned: int) -> int:
+    def begin_block(self, planned: int) -> int:
         """Before a block of `planned` steps: how many it shall have.
 
         Raises:
@@ -43,7 +43,7 @@ class Profile:
             self._begin(steps)
         return steps
 
-    def after(self) -> None:
+    def end_block(self) -> None:
         """After a block: writes the trace of it, where there is one.
 
         Raises:
@@ -52,7 +52,7 @@ class Profile:
         with self._writing():
             self._trace.close()
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """One line: what was traced, and how it can be looked at."""
         if not self.steps:
             return f"{self._folder}: nothing was traced, the run had no second block of steps"
@@ -80,7 +80,7 @@ class Profile:
 
     def __exit__(self, kind, *exception) -> None:
         with contextlib.suppress(WriteError) if kind else contextlib.nullcontext():
-            self.after()
+            self.end_block()
 
 
 class Event(NamedTuple):

@@ -73,7 +73,7 @@ class BcsrLayout(Layout):
     def product(self, x: jax.Array) -> jax.Array:
         return self._multiply(self.values, self.columns, self.starts, x)
 
-    def rows(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
+    def product_at(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
         """As a product with the matrix of these rows, unless they hold more entries than fit in its arrays."""
         starts = self.starts[nodes]
         degrees = self.starts[nodes + 1] - starts
@@ -120,7 +120,7 @@ class CusparseLayout(BcsrLayout):
     PLATFORMS: ClassVar[tuple[str, ...]] = ("gpu",)
     DETERMINISTIC: ClassVar[tuple[str, ...]] = ()  # the algorithm that JAX leaves it to may add with atomics
 
-    rows = Layout.rows  # it may look at entries past the last row's end, which Bcsr.rows takes from anywhere
+    product_at = Layout.product_at  # it may look past the last row's end, which BcsrLayout takes from anywhere
 
     def _multiply(self, values: jax.Array, columns: jax.Array, starts: jax.Array, x: jax.Array) -> jax.Array:
         return sparse.CSR((values, columns, starts), shape=(len(starts) - 1, len(x))) @ x

@@ -44,7 +44,7 @@ class Layout:
         """The product with x [m, d]: [n, d]."""
         raise NotImplementedError
 
-    def rows(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
+    def product_at(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
         """Some rows of the product, product(x)[nodes] for int32[b] `nodes`, repeats allowed: [b, d]."""
         return self.product(x)[nodes]
 
@@ -60,13 +60,13 @@ class Layout:
         """x[nodes] for nodes whose rows are on this device."""
         return x[nodes]
 
-    def add(self, x: jax.Array, rows: jax.Array, nodes: jax.Array) -> jax.Array:
+    def scatter_add(self, x: jax.Array, rows: jax.Array, nodes: jax.Array) -> jax.Array:
         """x with `rows` added at `nodes`, repeats allowed."""
         return scatter.scatter_add(x, rows, nodes)
 
     def scatter(self, rows: jax.Array, nodes: jax.Array) -> jax.Array:
         """The table that is zero but for the sums of `rows` at `nodes`: [n, d]."""
-        return self.add(jnp.zeros((self.num_rows, rows.shape[1]), rows.dtype), rows, nodes)
+        return self.scatter_add(jnp.zeros((self.num_rows, rows.shape[1]), rows.dtype), rows, nodes)
 
 
 def max_padded_sizes(all_padded_sizes: list[PaddedSizes]) -> PaddedSizes:

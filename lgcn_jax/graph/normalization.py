@@ -88,10 +88,10 @@ def normalized_adjacency_bcoo(
     train: CSR, num_items: int, weights: np.ndarray | None = None, dtype=jnp.float32
 ) -> sparse.BCOO:
     """`normalized_adjacency` as a BCOO [num_nodes, num_nodes] on the device: int32 indices, sorted, unique."""
-    return bcoo(normalized_adjacency(train, num_items, weights, dtype))
+    return to_bcoo(normalized_adjacency(train, num_items, weights, dtype))
 
 
-def bcoo(matrix: scipy.sparse.csr_matrix) -> sparse.BCOO:
+def to_bcoo(matrix: scipy.sparse.csr_matrix) -> sparse.BCOO:
     """A host matrix of sorted, unique entries as BCOO on the device."""
     rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
     indices = jnp.asarray(np.stack([rows, matrix.indices], axis=1))

@@ -68,22 +68,22 @@ def locality_order(matrix: scipy.sparse.csr_matrix, num_users: int) -> Order:
     return _standing(nodes, np.arange(len(nodes)), len(nodes))
 
 
-def balanced_order(degree: np.ndarray, num_users: int, shares: int) -> Order:
-    """Nodes are dealt to `shares` equal ranges of rows like cards, so that all hold about as many edges.
+def balanced_order(degree: np.ndarray, num_users: int, num_shards: int) -> Order:
+    """Nodes are dealt to `num_shards` equal ranges of rows like cards, so that all hold about as many edges.
 
     Users and items are dealt apart, the busiest first and every second round in the other direction; within a range,
     rows are in the order of ids. The last row of each range has no node.
     """
     share = np.empty(len(degree), np.int64)
     for nodes in (np.arange(num_users), np.arange(num_users, len(degree))):
-        turn, place = np.divmod(np.arange(len(nodes)), shares)
+        turn, place = np.divmod(np.arange(len(nodes)), num_shards)
         busiest_first = nodes[np.argsort(-degree[nodes], kind="stable")]
-        share[busiest_first] = np.where(turn % 2, shares - 1 - place, place)
+        share[busiest_first] = np.where(turn % 2, num_shards - 1 - place, place)
     nodes = np.argsort(share, kind="stable")
-    counts = np.bincount(share, minlength=shares)
+    counts = np.bincount(share, minlength=num_shards)
     size = int(counts.max()) + 1
     within = np.arange(len(nodes)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return _standing(nodes, share[nodes] * size + within, shares * size)
+    return _standing(nodes, share[nodes] * size + within, num_shards * size)
 
 
 def _standing(nodes: np.ndarray, rows: np.ndarray, num_rows: int) -> Order:

@@ -35,7 +35,7 @@ def resolve_layout_name(name: str = "auto") -> str:
     return FASTEST.get(jax.default_backend(), "bucket") if name == "auto" else name
 
 
-def deterministic(name: str) -> bool:
+def is_deterministic(name: str) -> bool:
     """Whether a product in the layout meant by `name` has the same bits every time on the platform that JAX runs on."""
     return jax.default_backend() in LAYOUTS[resolve_layout_name(name)].DETERMINISTIC
 
@@ -53,10 +53,10 @@ def make_layout(matrix: Matrix, name: str = "auto", dtype: str = "float32") -> L
       name: one of LAYOUTS, or 'auto'.
       dtype: 'bfloat16' makes each product read its operand rounded to it; any other changes nothing.
     """
-    return low_precision(jax.device_put(LAYOUTS[resolve_layout_name(name)].prepare(matrix)), dtype)
+    return with_dtype(jax.device_put(LAYOUTS[resolve_layout_name(name)].prepare(matrix)), dtype)
 
 
-def low_precision(layout: Layout, dtype: str) -> Layout:
+def with_dtype(layout: Layout, dtype: str) -> Layout:
     """The layout, with products that read their operand rounded to `dtype` where that is 'bfloat16'."""
     return LowPrecisionLayout(layout) if dtype == "bfloat16" else layout
 
@@ -65,39 +65,39 @@ def low_precision(layout: Layout, dtype: str) -> Layout:
 class LowPrecisionLayout(Layout):
     """A layout whose products read x rounded to bfloat16 and add in the dtype of the matrix, as they do otherwise.
 
-    Where the layout within takes no bfloat16, x is rounded there and back: the numbers are the same.
+    Where the layout inner takes no bfloat16, x is rounded there and back: the numbers are the same.
     """
 
-    within: Layout
+    inner: Layout
 
     @property
     def num_rows(self) -> int:
-        return self.within.num_rows
+        return self.inner.num_rows
 
     def product(self, x: jax.Array) -> jax.Array:
-        return self.within.product(self._rounded(x))
+        return self.inner.product(self._rounded(x))
 
-    def rows(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
-        return self.within.rows(self._rounded(x), nodes)
+    def product_at(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
+        return self.inner.product_at(self._rounded(x), nodes)
 
     def product_of_rows(self, rows: jax.Array, nodes: jax.Array) -> jax.Array:
         """Sums are rounded, not what they are made of: so those of equal nodes come first."""
         rows, nodes = scatter.coalesce(rows, nodes, self.num_rows)
-        return self.within.product_of_rows(self._rounded(rows), nodes)
+        return self.inner.product_of_rows(self._rounded(rows), nodes)
 
     def gather(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
-        return self.within.gather(x, nodes)
+        return self.inner.gather(x, nodes)
 
     def gather_local(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
-        return self.within.gather_local(x, nodes)
+        return self.inner.gather_local(x, nodes)
 
-    def add(self, x: jax.Array, rows: jax.Array, nodes: jax.Array) -> jax.Array:
-        return self.within.add(x, rows, nodes)
+    def scatter_add(self, x: jax.Array, rows: jax.Array, nodes: jax.Array) -> jax.Array:
+        return self.inner.scatter_add(x, rows, nodes)
 
     def _rounded(self, x: jax.Array) -> jax.Array:
         # Not by way of the dtype alone: XLA may drop a conversion there and back.
         low_precision = jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
-        return low_precision.astype(jnp.bfloat16) if self.within.ACCEPTS_BFLOAT16 else low_precision
+        return low_precision.astype(jnp.bfloat16) if self.inner.ACCEPTS_BFLOAT16 else low_precision
 
 
 @pytree
@@ -163,7 +163,7 @@ def combine_layers_at(
         inner, scale = weight * table + scale * layout.product(inner), 1.0
     combined = weights[0] * own
     if len(weights) > 1:
-        combined = combined + scale * layout.rows(inner, flat)
+        combined = combined + scale * layout.product_at(inner, flat)
     return combined, own
 
 
@@ -192,8 +192,8 @@ def _combined_backward(weights: tuple[float, ...], axis: str | None, kept, gradi
         return None, layout.scatter(own, nodes), None, None
     total = layout.product_of_rows(weights[-1] * combined, nodes)
     for weight in weights[-2:0:-1]:
-        total = layout.product(layout.add(total, weight * combined, nodes))
-    return None, layout.add(total, own, nodes), None, None
+        total = layout.product(layout.scatter_add(total, weight * combined, nodes))
+    return None, layout.scatter_add(total, own, nodes), None, None
 
 
 def _of_all(axis: str | None, nodes: jax.Array, shared: jax.Array | None, *rows: jax.Array) -> tuple[jax.Array, ...]:

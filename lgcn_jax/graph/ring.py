@@ -15,7 +15,7 @@ from lgcn_jax.graph.layout import Layout, Matrix, max_padded_sizes
 
 
 @pytree
-class Ring(Layout):
+class RingLayout(Layout):
     """One device's rows of A_hat, in one block of columns for each device of the axis.
 
     Nodes are numbered over all devices, tables are this device's rows [size, d], and what is asked about some nodes
@@ -38,9 +38,9 @@ class Ring(Layout):
     def product(self, x: jax.Array) -> jax.Array:
         return self._around(x, lambda block, part: block.product(part))
 
-    def rows(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
+    def product_at(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
         local, _ = self._local(nodes)  # elsewhere: the last row, which is zero
-        return psum(self._around(x, lambda block, part: block.rows(part, local)), self.axis)
+        return psum(self._around(x, lambda block, part: block.product_at(part, local)), self.axis)
 
     def product_of_rows(self, rows: jax.Array, nodes: jax.Array) -> jax.Array:
         found = jnp.zeros((self.size, rows.shape[1]), rows.dtype)
@@ -56,9 +56,9 @@ class Ring(Layout):
     def gather_local(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
         return x[self._local(nodes)[0]]
 
-    def add(self, x: jax.Array, rows: jax.Array, nodes: jax.Array) -> jax.Array:
+    def scatter_add(self, x: jax.Array, rows: jax.Array, nodes: jax.Array) -> jax.Array:
         local, inside = self._local(nodes)
-        return self.blocks[0].add(x, jnp.where(inside[:, None], rows, 0), local)
+        return self.blocks[0].scatter_add(x, jnp.where(inside[:, None], rows, 0), local)
 
     def _around(self, x: jax.Array, part_of: Callable[[Layout, jax.Array], jax.Array]) -> jax.Array:
         """The sum of what each block makes of the part of x that it has the columns of."""
@@ -77,25 +77,31 @@ class Ring(Layout):
 
 
 def partition(
-    matrix: Matrix, kind: type[Layout], shares: int, axis: str, finish: Callable[[Layout], Layout] = lambda made: made
-) -> Callable[[int], Ring]:
+    matrix: Matrix,
+    layout_class: type[Layout],
+    num_shards: int,
+    axis: str,
+    postprocess: Callable[[Layout], Layout] = lambda made: made,
+) -> Callable[[int], RingLayout]:
     """Host: what makes the ring's part of one device, from the matrix in the order of `order.balanced_order`.
 
-    All blocks get the capacity of the largest, so that their arrays have equal shapes on all devices; `finish` is
+    All blocks get the capacity of the largest, so that their arrays have equal shapes on all devices; `postprocess` is
     applied to each of them.
     """
-    size = matrix.shape[0] // shares
+    size = matrix.shape[0] // num_shards
 
     def block(row: int, column: int) -> Matrix:
         rows = matrix[row * size : (row + 1) * size]
         return rows[:, column * size : (column + 1) * size]
 
     padded_sizes = max_padded_sizes(
-        [kind.padded_sizes(block(row, column)) for row in range(shares) for column in range(shares)]
+        [layout_class.padded_sizes(block(row, column)) for row in range(num_shards) for column in range(num_shards)]
     )
 
-    def make(place: int) -> Ring:
-        blocks = (kind.prepare(block(place, (place + turn) % shares), padded_sizes) for turn in range(shares))
-        return Ring(tuple(map(finish, blocks)), size, axis)
+    def make(place: int) -> RingLayout:
+        blocks = (
+            layout_class.prepare(block(place, (place + turn) % num_shards), padded_sizes) for turn in range(num_shards)
+        )
+        return RingLayout(tuple(map(postprocess, blocks)), size, axis)
 
     return make

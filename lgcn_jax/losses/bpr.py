@@ -16,10 +16,10 @@ class BPR(Loss):
         return {"ranking": 1.0}
 
     def terms(self, batch: EmbeddedBatch) -> dict[str, jax.Array]:
-        return {"ranking": ranking(*scores(batch), margin=0.0)}
+        return {"ranking": ranking_loss(*scores(batch), margin=0.0)}
 
 
-def ranking(positive: jax.Array, negative: jax.Array, margin: float) -> jax.Array:
+def ranking_loss(positive: jax.Array, negative: jax.Array, margin: float) -> jax.Array:
     """softplus(s_neg - s_pos + margin), a mean over the negatives: float[B].
 
     From "Research on LightGCN Recommendation Algorithm with Enhanced Loss Function", section 3.1; at margin 0 it is

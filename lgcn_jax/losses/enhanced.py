@@ -8,7 +8,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from lgcn_jax.losses.bpr import ranking
+from lgcn_jax.losses.bpr import ranking_loss
 from lgcn_jax.losses.loss import EmbeddedBatch, Loss, scores
 from lgcn_jax.settings import real
 
@@ -33,12 +33,12 @@ class Enhanced(Loss):
     def terms(self, batch: EmbeddedBatch) -> dict[str, jax.Array]:
         positive, negative = scores(batch)
         return {
-            "ranking": ranking(positive, negative, self.margin),
-            "contrastive": contrastive(positive, negative, self.temperature),
+            "ranking": ranking_loss(positive, negative, self.margin),
+            "contrastive": contrastive_loss(positive, negative, self.temperature),
         }
 
 
-def contrastive(positive: jax.Array, negative: jax.Array, temperature: float) -> jax.Array:
+def contrastive_loss(positive: jax.Array, negative: jax.Array, temperature: float) -> jax.Array:
     """-log_softmax([s_pos, s_neg, ...] / temperature)[0], float[B] (section 3.2, two ways where there is one negative).
 
     Args:

@@ -108,7 +108,7 @@ def _in_batch_scores(batch: EmbeddedBatch) -> jax.Array:
     return jnp.where((item[:, None] == batch.item[None, :]) | (weight == 0)[:, None], -jnp.inf, every)
 
 
-def l2(batch: EmbeddedBatch) -> jax.Array:
+def l2_penalty(batch: EmbeddedBatch) -> jax.Array:
     """0.5 * the squared norms of an example's layer-0 rows, added up: float[B]; B examples share shared negatives."""
     user, positive, negative = batch.initial
     found = _squared(user) + _squared(positive)

@@ -29,7 +29,7 @@ class Encoder(nnx.Module):
         """The final embeddings of all nodes, [num_rows, d]; their dot products are the scores."""
         raise NotImplementedError
 
-    def rows(
+    def embeddings_at(
         self, layout: Layout, nodes: jax.Array, shared: jax.Array | None = None, axis: str | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """The final and the layer-0 embeddings of some rows, `self(layout)[rows]` and `table[rows]`, each [m, d].

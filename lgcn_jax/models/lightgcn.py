@@ -86,7 +86,7 @@ class LightGCN(Encoder):
             final = weight * table + propagate(layout, final)
         return final
 
-    def rows(
+    def embeddings_at(
         self, layout: Layout, nodes: jax.Array, shared: jax.Array | None = None, axis: str | None = None
     ) -> tuple[jax.Array, jax.Array]:
         """As for `Encoder`, but cheaper: the first and the last product are made for these rows alone."""

@@ -44,7 +44,7 @@ def from_folder(folder: Path, interactions: Interactions | None = None) -> Repor
         status=result.get("status", "unfinished"),
         error=result.get("error", ""),
         settings=settings(config),
-        environment=workdir.flattened(_json(folder / "environment.json")),
+        environment=workdir.flatten(_json(folder / "environment.json")),
         interactions=interactions,
         rows=workdir.logged_rows(folder),
         result=result,
@@ -72,7 +72,7 @@ def from_model(model: Model, interactions: Interactions) -> ReportData:
         status=model.status,
         error="",
         settings=settings(config),
-        environment=workdir.flattened(workdir.environment(config, interactions)),
+        environment=workdir.flatten(workdir.environment(config, interactions)),
         interactions=interactions,
         rows=list(model.history),
         result={"epochs": epochs, "best": best},
@@ -138,7 +138,7 @@ def _findings_of_folder(folder: Path, config: Config, interactions: Interactions
     if not integrity.steps(folder / "checkpoints"):
         return None
     one = config.replace(mesh=ONE_DEVICE)  # whatever the run was trained on
-    vectors, choice = scoring.embeddings(build_setup(one, interactions, trains=False), interactions, folder)
+    _, vectors, choice = scoring.tables(build_setup(one, interactions, trains=False), interactions, folder)
     epoch = checkpoint.read_metadata(folder / "checkpoints", choice.step)["progress"]["epoch"]
     notes = [*choice.notes, *filter(None, [choice.missing])]
     users, items = np.split(vectors, [interactions.num_users])

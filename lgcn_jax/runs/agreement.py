@@ -13,7 +13,7 @@ from lgcn_jax.devices import processes
 from lgcn_jax.devices.processes import is_primary
 from lgcn_jax.errors import InputError
 from lgcn_jax.runs import lock, workdir
-from lgcn_jax.runs.workdir import flattened
+from lgcn_jax.runs.workdir import flatten
 from lgcn_jax.training.setup import Setup
 
 # What has to be the same in all processes of a run, beside its settings and those of JAX: see `workdir.environment`.
@@ -43,7 +43,7 @@ def lock_across_processes(folder: Path) -> Iterator[None]:
 def require_agreement(config: Config, interactions: Interactions, setup: Setup) -> None:
     """Raises an InputError where the processes of a run would compute different numbers from the same data: other
     versions, settings of JAX, layouts, or another order of rows."""
-    now = flattened(workdir.environment(config, interactions))
+    now = flatten(workdir.environment(config, interactions))
     values = {name: now[name] for name in now if name in DECISIVE or name.startswith("jax")}
     values |= {"cpu": now["cpu"]} if now["device.platform"] == "cpu" else {}  # elsewhere it computes nothing
     rows = hashlib.sha256(setup.order.row.tobytes()).hexdigest()

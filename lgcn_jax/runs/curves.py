@@ -8,12 +8,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def compare(panels: dict[str, dict[str, dict[int, float]]], path: Path) -> None:
+def write_comparison(panels: dict[str, dict[str, dict[int, float]]], path: Path) -> None:
     """Writes panels side by side to `path` (PNG): {title: {label: {epoch: value}}}."""
-    path.write_bytes(_png(comparison(panels)))
+    path.write_bytes(_png(plot_comparison(panels)))
 
 
-def comparison(panels: dict[str, dict[str, dict[int, float]]]) -> "Figure":
+def plot_comparison(panels: dict[str, dict[str, dict[int, float]]]) -> "Figure":
     """The panels of `compare`; the first series of each is what the others are held against: open circles."""
     figure = _figure(7 * len(panels), 5)
     row = figure.subplots(1, len(panels), squeeze=False)
@@ -24,7 +24,7 @@ def comparison(panels: dict[str, dict[str, dict[int, float]]]) -> "Figure":
     return figure
 
 
-def logarithmic(panels: dict[str, dict[str, dict[float, float]]], xlabels: list[str]) -> bytes:
+def plot_log_log(panels: dict[str, dict[str, dict[float, float]]], xlabels: list[str]) -> bytes:
     """Panels side by side (PNG), both axes logarithmic: {title: {label: {x: value}}}, with what x is in each.
 
     Series of one measured and one expected thing, `label` and `label, formula`, have one colour; the latter is dashed.
@@ -44,10 +44,10 @@ def logarithmic(panels: dict[str, dict[str, dict[float, float]]], xlabels: list[
 
 def plot_run(rows: list[dict]) -> bytes:
     """The curves of a run (PNG) from the lines of its metrics.jsonl."""
-    return _png(progression(rows))
+    return _png(plot_progress(rows))
 
 
-def progression(rows: list[dict]) -> "Figure":
+def plot_progress(rows: list[dict]) -> "Figure":
     """Recall, ndcg and the loss's terms over epochs, from the lines of a run's metrics.jsonl."""
     train = [row for row in rows if row["split"] == "train"]
     evaluated = [row for row in rows if row["split"] != "train"]

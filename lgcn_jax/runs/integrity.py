@@ -81,7 +81,7 @@ def steps(folder: Path) -> list[int]:
     return sorted({int(name) for name in names if name.isascii() and name.isdigit() and str(int(name)) == name})
 
 
-def verified(folder: Path) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
+def verify_all(folder: Path) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
     """Verifies all checkpoints: what the good ones say of themselves, by step, and for the others the reason.
 
     Raises:

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import functools
 import json
 import os
@@ -11,18 +10,21 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import filelock
+
 from lgcn_jax.errors import InputError
 from lgcn_jax.system import ending, paths
+from lgcn_jax.system.files import write
 
-NAME = ".lock"
+NAME, OWNER = ".lock", ".owner"  # what is locked, which others cannot read everywhere, and who did so
 
 
 @contextlib.contextmanager
 def hold(folder: Path) -> Iterator[None]:
     """Holds the folder, making it where it is missing; a folder made here that stays empty is removed again.
 
-    The lock is the kernel's (`flock`), so that of a dead process is free at once; the file's content only tells
-    others who holds it.
+    The lock is the operating system's, so that of a dead process is free at once; beside it, a file tells others who
+    holds it.
 
     Raises:
       InputError: another process holds the folder, or it cannot be written.
@@ -32,24 +34,28 @@ def hold(folder: Path) -> Iterator[None]:
             folder.mkdir(parents=True, exist_ok=True)
             lock = _acquire(folder)
         except OSError as error:
-            found = f"a folder that cannot be written ({error.strerror})"
-            raise InputError(f"--workdir={folder}", found, "a writable folder") from None
+            raise _not_writable(folder, error) from None
+        release = functools.partial(_release, folder, lock)
         try:
-            with ending.cleanup(functools.partial(_release, folder)):
+            with ending.cleanup(release):
+                _sign(folder)
                 yield
         finally:
-            _release(folder)
-            os.close(lock)
+            release()
 
 
-def _release(folder: Path) -> None:
-    (folder / NAME).unlink(missing_ok=True)
+def _release(folder: Path, lock: filelock.BaseFileLock) -> None:
+    """Removes both files while the lock is still held: whoever takes it afterwards makes new ones."""
+    (folder / OWNER).unlink(missing_ok=True)
+    if isinstance(lock, filelock.UnixFileLock):  # the others remove their file themselves
+        (folder / NAME).unlink(missing_ok=True)
+    lock.release()
 
 
 def owner(folder: Path) -> str:
-    """What the file of the lock says of its owner, as text; empty where there is none."""
+    """What the owner of the lock wrote about itself, as text; empty where there is none."""
     try:
-        return (folder / NAME).read_text(encoding="utf-8", errors="replace")
+        return (folder / OWNER).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 
@@ -65,45 +71,38 @@ def _made(folder: Path) -> Iterator[None]:
         paths.remove_empty(missing)
 
 
-def _acquire(folder: Path) -> int:
-    """The file descriptor of the lock, held and signed."""
-    while True:
-        lock = _open(folder)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = _owner(lock)
-            os.close(lock)
-            raise InputError(f"--workdir={folder}", f"a folder in use by {owner}", "one that no run is using") from None
-        if _is_still(folder / NAME, lock):
-            break
-        os.close(lock)  # its owner let go, and removed the file, between our opening and locking it
-    os.ftruncate(lock, 0)
-    owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
-    os.write(lock, json.dumps(owner).encode())
-    return lock
-
-
-def _open(folder: Path) -> int:
-    """Opens the file of the lock, and never one elsewhere to which a link of its name leads."""
+def _acquire(folder: Path) -> filelock.BaseFileLock:
+    """The lock, held. Any thread may release it: the one that ends the process does."""
+    lock = filelock.FileLock(folder / NAME, blocking=False, thread_local=False, fallback_to_soft=False)
     try:
-        return os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        lock.acquire()
+    except filelock.Timeout:
+        found = f"a folder in use by {_told(folder)}"
+        raise InputError(f"--workdir={folder}", found, "one that no run is using") from None
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
         raise InputError(f"--workdir={folder}", f"a link named {NAME}", "a folder without one") from None
+    return lock
 
 
-def _is_still(path: Path, lock: int) -> bool:
+def _sign(folder: Path) -> None:
+    """Writes who holds the lock."""
+    signature = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
     try:
-        return os.path.samestat(os.lstat(path), os.fstat(lock))
-    except FileNotFoundError:
-        return False
+        write(folder / OWNER, json.dumps(signature).encode())
+    except OSError as error:
+        raise _not_writable(folder, error) from None
 
 
-def _owner(lock: int) -> str:
+def _told(folder: Path) -> str:
+    """Who holds the lock, as a user is told."""
     try:
-        owner = json.loads(os.read(lock, 1000))
-        return f"process {owner['pid']} on {owner['host']}"
+        signature = json.loads(owner(folder))
+        return f"process {signature['pid']} on {signature['host']}"
     except (ValueError, KeyError, TypeError):
         return "another process"
+
+
+def _not_writable(folder: Path, error: OSError) -> InputError:
+    return InputError(f"--workdir={folder}", f"a folder that cannot be written ({error.strerror})", "a writable folder")

@@ -24,14 +24,14 @@ class Reporter(loop.Listener):
         answers = [callback(dict(row)) for callback in self._callbacks]
         self._ended = self._ended or any(answer is True for answer in answers)
 
-    def steps(self, planned: int) -> int:
+    def limit_block(self, planned: int) -> int:
         self._shown.begin(planned)
         return planned
 
     def progress(self, epoch: int, step: int, steps: int, loss: float) -> None:
         self._shown.progress(epoch, step, steps, loss)
 
-    def stopped(self) -> bool:
+    def should_stop(self) -> bool:
         return self._ended or self._request.signal != 0
 
 

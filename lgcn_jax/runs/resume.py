@@ -12,7 +12,7 @@ from lgcn_jax.devices.processes import is_primary
 from lgcn_jax.errors import InputError
 from lgcn_jax.runs import checkpoint, integrity, workdir
 from lgcn_jax.runs.integrity import DamagedError
-from lgcn_jax.runs.workdir import flattened
+from lgcn_jax.runs.workdir import flatten
 from lgcn_jax.settings import text
 from lgcn_jax.training import loop
 from lgcn_jax.training.setup import Setup
@@ -20,7 +20,7 @@ from lgcn_jax.training.state import Progress, Snapshot
 
 # What may be stated anew when a run is continued: where things lie (data are compared by content), how often they are
 # saved, how long it goes on, and how the same product is computed.
-FREE = (
+CHANGEABLE = (
     *READING,
     *("epochs", "save_every", "early_stopping_patience"),
     *("propagation", "node_order", "mesh"),
@@ -50,7 +50,7 @@ def resolve_config(folder: Path, stored: Config, stated: dict[str, Any]) -> Conf
       InputError: a stated setting would change the run's mathematics; all such settings are listed.
     """
     kept = stored.to_dict()
-    changed = [name for name in stated if name not in FREE and name in kept and stated[name] != kept[name]]
+    changed = [name for name in stated if name not in CHANGEABLE and name in kept and stated[name] != kept[name]]
     if changed:
         found = ", ".join(f"--{name}={text(stated[name])}" for name in changed)
         expected = ", ".join(f"--{name}={text(kept[name])}" for name in changed)
@@ -74,7 +74,7 @@ def stored_settings(folder: Path) -> Config | None:
             with_checksum = _settings(folder / "checkpoints", number)
         except DamagedError:
             continue
-        free = {name: value for name, value in written.to_dict().items() if name in FREE} if written else {}
+        free = {name: value for name, value in written.to_dict().items() if name in CHANGEABLE} if written else {}
         return with_checksum.replace(**free)
     return written
 
@@ -107,7 +107,7 @@ class CheckpointInventory(NamedTuple):
 
 def _survey(checkpoints: Path, interactions: Interactions, watched: str) -> CheckpointInventory:
     require_same_dataset(checkpoints, interactions)
-    good, bad = integrity.verified(checkpoints)
+    good, bad = integrity.verify_all(checkpoints)
     if not (good or bad) and workdir.content_sha256(checkpoints.parent) not in (None, interactions.content_hash()):
         expected = "those that the run was begun on, or --overwrite"
         raise InputError(f"--workdir={checkpoints.parent}", "other data than the run's", expected)
@@ -155,7 +155,7 @@ def _continuation(folder: Path, setup: Setup, interactions: Interactions, found:
     now = workdir.environment(config, interactions, warm_start)
     require_same_prng(checkpoints / str(found.newest), meta["environment"], now)
     notes = [f"removed the damaged checkpoint {number} ({reason})" for number, reason in found.bad]
-    notes += _notes(progress, setup.steps_per_epoch, found.whole, changes(meta["environment"], now))
+    notes += _notes(progress, setup.steps_per_epoch, found.whole, describe_changes(meta["environment"], now))
     notes += [] if loop.is_finished(config, progress) else [_continues(progress, setup.steps_per_epoch)]
     with processes.waiting("at the reading of the checkpoint"):
         state, totals, _ = checkpoint.load(checkpoints, found.newest, meta, setup.abstract_state()).snapshot
@@ -202,16 +202,16 @@ def _beginning(folder: Path, bad: list[list[Any]]) -> ResumePoint:
     return ResumePoint(None, [], ["begins again: it was stopped before its first checkpoint"] if begun else [])
 
 
-def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def describe_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What differs between two environments, as 'name before -> now'."""
-    before, now = flattened(before), flattened(now)
+    before, now = flatten(before), flatten(now)
     names = sorted((before.keys() | now.keys()) - {"dataset.name"})  # the same data may lie elsewhere now
     return [f"{name} {before.get(name)} -> {now.get(name)}" for name in names if before.get(name) != now.get(name)]
 
 
 def require_same_prng(where: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Raises an InputError where JAX would draw other random numbers than it did before."""
-    before, now = flattened(before), flattened(now)
+    before, now = flatten(before), flatten(now)
     for name in GENERATOR:
         if before.get(name) != now.get(name):
             raise InputError(where, f"{name} {now.get(name)}", f"{before.get(name)}, as the run was begun with")

@@ -13,7 +13,7 @@ from lgcn_jax.runs import integrity, raw_ids, selection, workdir
 from lgcn_jax.runs.checkpoint import Checkpoints
 from lgcn_jax.runs.display import Display
 from lgcn_jax.runs.reporter import Reporter
-from lgcn_jax.runs.scoring import score
+from lgcn_jax.runs.scoring import score_checkpoint
 from lgcn_jax.system.signals import StopRequest
 from lgcn_jax.training import loop
 from lgcn_jax.training.loop import Callback, NonFiniteError
@@ -42,11 +42,11 @@ class Recorder(Reporter):
         self._folder.log(row)
         super().log(row)
 
-    def steps(self, planned: int) -> int:
-        return super().steps(self._profile.before(planned))
+    def limit_block(self, planned: int) -> int:
+        return super().limit_block(self._profile.begin_block(planned))
 
     def progress(self, epoch: int, step: int, steps: int, loss: float) -> None:
-        self._profile.after()
+        self._profile.end_block()
         super().progress(epoch, step, steps, loss)
 
     def save(self, snapshot: Snapshot, scheduled: bool) -> None:
@@ -61,7 +61,7 @@ class Recorder(Reporter):
             copies = Snapshot(*self._setup.to_node_order((snapshot.state, snapshot.totals)), snapshot.progress)
         self._checkpoints.save(copies, self._setup.steps_per_epoch, facts, scheduled)
 
-    def stopped(self) -> bool:
+    def should_stop(self) -> bool:
         told = processes.max_over_processes("at a signal", self._request.signal)  # one process's signal ends all
         self._request.signal = self._request.signal or told  # which may have come while we waited
         return told != 0 or processes.max_over_processes("at the callbacks", int(self._ended)) != 0
@@ -101,7 +101,7 @@ def run_training(
                 recorder = Recorder(run_folder, checkpoints, shown, profile, request, setup, callbacks)
                 result = loop.train(setup, ready, recorder).to_json()
         except NonFiniteError as error:
-            result = failure(run_folder.rows, config, error)
+            result = failed_result(run_folder.rows, config, error)
         if result["status"] == "completed" and config.evaluation.eval_split == "valid" and interactions.test.nnz:
             result |= _test_part(config, interactions, folder)
         elif result["status"] == "completed" and is_primary():
@@ -111,7 +111,7 @@ def run_training(
     return result
 
 
-def failure(rows: list[dict[str, Any]], config: Config, error: NonFiniteError) -> dict[str, Any]:
+def failed_result(rows: list[dict[str, Any]], config: Config, error: NonFiniteError) -> dict[str, Any]:
     """What result.json says of a run whose numbers went bad."""
     evaluated = [row for row in rows if row["split"] != "train"]
     return {
@@ -134,7 +134,7 @@ def _test_part(config: Config, interactions: Interactions, folder: Path) -> dict
     """What result.json says of the test part, scored from the best checkpoint; or from the best that is left, and then
     `missing` says so."""
     try:
-        scores, choice = score(config, interactions, folder, "best", "test")
+        scores, choice = score_checkpoint(config, interactions, folder, "best", "test")
     except InputError as error:
         return {"missing": f"the test part was not scored: {error}"}
     return {"test": scores} | ({"missing": choice.missing} if choice.missing else {})

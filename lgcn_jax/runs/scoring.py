@@ -21,7 +21,7 @@ from lgcn_jax.training.programs import make_evaluate
 from lgcn_jax.training.setup import Setup, build_setup
 
 
-def score(
+def score_checkpoint(
     config: Config, interactions: Interactions, folder: Path, which: str, split: str
 ) -> tuple[dict[str, Any], selection.CheckpointSelection]:
     """The metrics of a run's 'best' or 'latest' checkpoint on a part of its data set, with epoch and split; and which
@@ -41,7 +41,7 @@ def score_in_detail(
     users: np.ndarray | None = None,
     wanted: Sequence[str] = metrics.NAMES,
 ) -> tuple[EvaluationResult, int, selection.CheckpointSelection]:
-    """As `score`, with everything that `results.evaluate` finds, of which see `users` and `wanted`; and the epoch."""
+    """As `score_checkpoint`, with all that `results.evaluate` finds, which explains its arguments; and the epoch."""
     results.require_metrics(wanted, "metrics")
     results.require_users(interactions, split, users, "users")
     setup = build_setup(config.replace(eval_split=split), interactions, trains=False, users=users)
@@ -69,7 +69,7 @@ def tables(
     """Host: float32[num_nodes, d], layer 0 and the final embeddings of a run's checkpoint, and which that is."""
     choice, found = load(folder, which, setup, interactions)
     params = setup.to_row_order(found.snapshot.state.params)
-    return setup.table(params), setup.final(params), choice
+    return setup.table(params), setup.final_embeddings(params), choice
 
 
 def load(

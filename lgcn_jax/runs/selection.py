@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lgcn_jax.errors import InputError
-from lgcn_jax.runs.integrity import DamagedError, step_of, steps, verified, verify
+from lgcn_jax.runs.integrity import DamagedError, step_of, steps, verify, verify_all
 from lgcn_jax.training.state import Progress
 
-WHICH = ("best", "latest")
+CHOICES = ("best", "latest")
 
 
 class CheckpointSelection(NamedTuple):
@@ -45,7 +45,7 @@ def select_checkpoint(folder: Path, which: str, watched: str) -> CheckpointSelec
             break
     if choice:
         return choice
-    _, bad = verified(folder)
+    _, bad = verify_all(folder)
     what = "; ".join(f"{step}: {reason}" for step, reason in bad.items())
     raise InputError(
         folder, f"no whole checkpoint ({what})" if bad else "no checkpoint", "at least one, which train saves"

@@ -123,4 +123,4 @@ def train(
         rows, data = prepared.point.rows, prepared.interactions
         began = prepared.point.warm_start
         result = run_training(folder, prepared.setup, data, ready, rows, shown, trace, request, callbacks, began)
-    return result, trace.told() if profile else ""
+    return result, trace.summary() if profile else ""

@@ -235,7 +235,7 @@ def _cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def flattened(values: dict[str, Any]) -> dict[str, Any]:
+def flatten(values: dict[str, Any]) -> dict[str, Any]:
     """{'a': 1, 'b': {'c': 2}} -> {'a': 1, 'b.c': 2}."""
     flat = {}
     for name, value in values.items():

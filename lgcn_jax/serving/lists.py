@@ -1,5 +1,6 @@
 """Lists of recommended items for users by their raw ids, those whom the model does not know included."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,8 +42,16 @@ def recommend(
 
 def require_k(k: Any, most: int, of: str = "items") -> None:
     """Raises an InputError where `k` is no length of a list."""
-    if type(k) is not int or not 1 <= k <= most:
+    if not isinstance(k, int | np.integer) or isinstance(k, bool) or not 1 <= k <= most:
         raise InputError("k", repr(k), f"an integer from 1 to {most}, the number of {of}")
+
+
+def require_ks(k: Any, most: int) -> tuple[int, ...]:
+    """One list length or several as plain integers; raises an InputError where one of them is none."""
+    stated = list(k) if isinstance(k, Iterable) and not isinstance(k, str) else [k]
+    for each in stated or [stated]:
+        require_k(each, most)
+    return tuple(map(int, stated))
 
 
 def allowed_items(items: np.ndarray, candidates: Any = None, exclude: Any = None) -> np.ndarray:

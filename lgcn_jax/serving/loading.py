@@ -43,7 +43,7 @@ def load_model(
     Raises:
       InputError: there is no model, one of another version or data set, or one whose parts are not registered.
     """
-    folder = Path(folder).expanduser()
+    folder = paths.stated(folder, "folder")
     paths.exists(folder / storage.FACTS, folder)  # refused, if it can't be looked into
     stated = ({} if dataset is None else {"dataset": dataset}) | settings
     if storage.is_model(folder):
@@ -52,8 +52,8 @@ def load_model(
         return _saved(folder)
     for name in settings.keys() - set(RELOCATABLE):
         raise InputError(name, settings[name], f"one of {', '.join(RELOCATABLE)}")
-    if checkpoint not in selection.WHICH:
-        raise InputError("checkpoint", repr(checkpoint), f"one of {', '.join(selection.WHICH)}")
+    if checkpoint not in selection.CHOICES:
+        raise InputError("checkpoint", repr(checkpoint), f"one of {', '.join(selection.CHOICES)}")
     return _of_run(folder, stated, checkpoint)
 
 

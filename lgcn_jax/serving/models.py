@@ -15,7 +15,7 @@ from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.devices.mesh import require_devices
-from lgcn_jax.errors import InputError
+from lgcn_jax.errors import InputError, named_as_in_python
 from lgcn_jax.runs import agreement, resume, scoring, session
 from lgcn_jax.runs.display import Display
 from lgcn_jax.runs.raw_ids import RawIds
@@ -25,6 +25,7 @@ from lgcn_jax.serving.folding import FoldsIn
 from lgcn_jax.serving.recommender import require_interactions
 from lgcn_jax.serving.vectors import VectorModel
 from lgcn_jax.settings import fields, text
+from lgcn_jax.system import paths
 from lgcn_jax.system.signals import Stopped, StopRequest
 from lgcn_jax.training import estimate, loop
 from lgcn_jax.training.loop import Callback
@@ -61,6 +62,7 @@ class Model(FoldsIn, VectorModel):
       InputError: a setting is unknown, out of range, or not one of the chosen loss, model, sampler or schedule.
     """
 
+    @named_as_in_python()
     def __init__(self, model: str = "lightgcn", **settings: Any):
         for name in settings.keys() & fields(DataSettings).keys():
             raise InputError(name, text(settings[name]), "nothing here: it is stated where data are read")
@@ -74,6 +76,7 @@ class Model(FoldsIn, VectorModel):
         del deep
         return {name: value for name, value in self.config.to_dict().items() if name not in fields(DataSettings)}
 
+    @named_as_in_python()
     def fit(
         self,
         interactions: Interactions,
@@ -104,15 +107,17 @@ class Model(FoldsIn, VectorModel):
           FloatingPointError: the loss became infinite, not a number, or absurd.
         """
         require_interactions(interactions)
+        where = None if workdir is None else paths.stated(workdir, "workdir")
+        _require_functions(callbacks)
         require_devices()
         what = self._stated_for(interactions, warm_start), folding.source(warm_start)
         try:
             with _requests() as request:
                 how = request, tuple(callbacks), quiet, *what
-                if workdir is None:
+                if where is None:
                     fitted = self._fit_in_memory(interactions, *how)
                 else:
-                    fitted = self._fit_in_folder(interactions, *how, Path(workdir).expanduser(), overwrite)
+                    fitted = self._fit_in_folder(interactions, *how, where, overwrite)
         except Stopped:
             fitted = None
         if request.signal not in (0, signal.SIGINT):
@@ -150,7 +155,7 @@ class Model(FoldsIn, VectorModel):
             listener = MemoryReporter(shown, request, callbacks)
             result = loop.train(setup, ready, listener)
         best = listener.best if listener.best is not None else result.params
-        return setup.table(best), setup.final(best), config, listener.history, result.status
+        return setup.table(best), setup.final_embeddings(best), config, listener.history, result.status
 
     def _fit_in_folder(
         self,
@@ -206,6 +211,14 @@ class LightGCN(Model):
         if settings.pop("model", "lightgcn") != "lightgcn":
             raise InputError("model", "another model", "lgcn_jax.Model, which takes a name")
         super().__init__("lightgcn", **settings)
+
+
+def _require_functions(callbacks: Any) -> None:
+    if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
+        raise InputError("callbacks", f"a {type(callbacks).__name__}", "a sequence of functions")
+    for each in callbacks:
+        if not callable(each):
+            raise InputError("callbacks", f"{each!r} among them", "functions")
 
 
 def _requests():

@@ -22,6 +22,7 @@ from lgcn_jax.runs.raw_ids import RawIds
 from lgcn_jax.serving import lists, storage, topk
 from lgcn_jax.serving.recommendations import Recommendations
 from lgcn_jax.serving.uploads import Uploads
+from lgcn_jax.system import paths
 
 
 class Recommender:
@@ -160,9 +161,7 @@ class Recommender:
         """
         self._require_fitted()
         require_interactions(interactions)
-        ks = (k,) if isinstance(k, int) else tuple(k)
-        if not ks or any(type(each) is not int or not 1 <= each <= len(self.items) for each in ks):
-            raise InputError("k", repr(k), f"integers from 1 to {len(self.items)}, the number of items")
+        ks = lists.require_ks(k, len(self.items))
         if split not in ("test", "valid"):
             raise InputError("split", repr(split), "one of test, valid")
         same = np.array_equal(interactions.user_ids, self.users) and np.array_equal(interactions.item_ids, self.items)
@@ -183,7 +182,7 @@ class Recommender:
           InputError: the folder holds something else.
         """
         self._require_fitted()
-        storage.save(Path(folder), *self._state(), self._raw_ids())
+        storage.save(paths.stated(folder, "folder"), *self._state(), self._raw_ids())
 
     def _raw_ids(self) -> tuple[RawIds, RawIds]:
         return RawIds(self.users, self.user_titles), RawIds(self.items, self.item_titles)

@@ -7,7 +7,7 @@ import numpy as np
 from lgcn_jax.baselines import BASELINES, Baseline
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.devices.mesh import require_devices
-from lgcn_jax.errors import InputError
+from lgcn_jax.errors import InputError, named_as_in_python
 from lgcn_jax.evaluation.scorers import Scorer
 from lgcn_jax.runs.raw_ids import RawIds
 from lgcn_jax.serving.recommender import Recommender, require_interactions
@@ -40,6 +40,7 @@ class SolvedModel(Recommender):
     solution: dict[str, np.ndarray]
     _scorer: Scorer
 
+    @named_as_in_python()
     def __init__(self, model: str, **settings: Any):
         chosen = BASELINES[model]
         for name in settings.keys() - fields(chosen).keys():
@@ -52,6 +53,7 @@ class SolvedModel(Recommender):
         del deep
         return {name: getattr(self.baseline, name) for name in fields(type(self.baseline))}
 
+    @named_as_in_python()
     def fit(self, interactions: Interactions) -> "SolvedModel":
         """Solves for the train part. Returns self.
 

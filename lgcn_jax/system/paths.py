@@ -8,6 +8,17 @@ from pathlib import Path
 from lgcn_jax.errors import InputError
 
 
+def stated(path: object, where: str) -> Path:
+    """A path as a Python program states it, `~` expanded.
+
+    Raises:
+      InputError: it is no path; the message says that it was stated `where`.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(where, repr(path), "a path")
+    return Path(path).expanduser()
+
+
 def exists(path: Path, where: object) -> bool:
     """Whether something is there, as far as links lead.
 

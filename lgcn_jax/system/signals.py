@@ -73,7 +73,8 @@ class StopRequest:
             self._exits.callback(signal.signal, number, signal.signal(number, self._note))
         if self._ends_process:
             heard, tell = os.pipe()
-            os.set_blocking(tell, False)
+            if hasattr(os, "set_blocking"):  # where Python demands it; Windows got it with Python 3.12
+                os.set_blocking(tell, False)
             self._exits.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(tell, warn_on_full_buffer=False))
             threading.Thread(target=self._listen, args=(heard,), daemon=True, name="signals").start()
         return self

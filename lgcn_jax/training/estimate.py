@@ -10,13 +10,13 @@ from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.devices.mesh import mesh_shape
 from lgcn_jax.errors import InputError
 from lgcn_jax.system.memory import total_bytes
-from lgcn_jax.training.programs import Programs
+from lgcn_jax.training.programs import compile_block
 from lgcn_jax.training.setup import Setup
 
-TIMED = 8  # steps, after one that warms up
+TIMED_STEPS = 8  # steps, after one that warms up
 
 
-def memory(train: int, test: int, nodes: int, dim: int) -> dict[str, int]:
+def memory_bytes(train: int, test: int, nodes: int, dim: int) -> dict[str, int]:
     """Bytes of each thing that a run on one device holds within a step; measured on CPUs (`benchmarks/scale.py`).
 
     A_hat has E = 2 * train entries; a table has nodes * dim numbers of 4 bytes.
@@ -43,13 +43,13 @@ def memory(train: int, test: int, nodes: int, dim: int) -> dict[str, int]:
     return held | {"layer": table, "batch": 7 * 2 * train, "program": 300_000_000}
 
 
-def memory_of(config: Config, interactions: Interactions) -> dict[str, int]:
+def run_memory_bytes(config: Config, interactions: Interactions) -> dict[str, int]:
     """`memory` of a run in one memory: that of a device, or of a process whose devices are parts of its CPU."""
     train, part = interactions.train.nnz, interactions.part(config.evaluation.eval_split)
     nodes = interactions.num_users + interactions.num_items
     data, places = mesh_shape(config.devices.mesh)
     sharing = 1 if device_bytes() else data * places // jax.process_count()
-    terms = memory(train, part.nnz, nodes, config.model.embedding_dim)
+    terms = memory_bytes(train, part.nnz, nodes, config.model.embedding_dim)
     terms["interactions"] += 0 if interactions.weights is None else 4 * train
     whole = ("interactions", "index", "program")
     return {name: size if name in whole else size * sharing // places for name, size in terms.items()}
@@ -60,14 +60,14 @@ def device_bytes() -> int | None:
     return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
 
 
-def available() -> int:
+def available_bytes() -> int:
     """Bytes of the memory in which a device computes."""
     return device_bytes() or total_bytes()
 
 
 def require_memory(config: Config, interactions: Interactions) -> None:
     """Raises an InputError where a run would not fit, with the estimate."""
-    terms, limit = memory_of(config, interactions), available()
+    terms, limit = run_memory_bytes(config, interactions), available_bytes()
     if (needed := sum(terms.values())) <= limit:
         return
     largest = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in sorted(terms.items(), key=lambda t: -t[1])[:3])
@@ -78,14 +78,14 @@ def require_memory(config: Config, interactions: Interactions) -> None:
 
 def epoch_seconds(setup: Setup) -> float:
     """Seconds of an epoch, from some steps on a state that is thrown away; compilation is left out."""
-    here = setup.start()
-    programs = Programs.compile(setup, here)
+    here = setup.initial_snapshot()
+    block = compile_block(setup, here)
     key, state = setup.mesh.replicate(jax.random.key(0)), here.state
     times = []
-    for first, last in ((0, 1), (1, 1 + TIMED)):
+    for first, last in ((0, 1), (1, 1 + TIMED_STEPS)):
         bounds = setup.mesh.replicate((np.int32(first), np.int32(last)))
         begun = time.perf_counter()
-        state, _ = programs.block(state, setup.zeros(), setup.adjacency, setup.sampler, key, *bounds)
+        state, _ = block(state, setup.zero_totals(), setup.adjacency, setup.sampler, key, *bounds)
         jax.block_until_ready(state)
         times.append((time.perf_counter() - begun) / (last - first))
     return times[-1] * setup.steps_per_epoch

@@ -11,7 +11,7 @@ class Listener:
     def log(self, row: dict[str, Any]) -> None:
         """A line of metrics.jsonl."""
 
-    def steps(self, planned: int) -> int:
+    def limit_block(self, planned: int) -> int:
         """How many steps the next block shall have: `planned`, or fewer, at least 1; asked before every block."""
         return planned
 
@@ -22,6 +22,6 @@ class Listener:
         """A place worth keeping; copy its arrays before returning. One that is not `scheduled` is saved only because
         the run is stopped or over here."""
 
-    def stopped(self) -> bool:
+    def should_stop(self) -> bool:
         """Whether the run shall end here; asked after every block and evaluation."""
         return False

@@ -26,7 +26,7 @@ from lgcn_jax.training.listener import Listener
 from lgcn_jax.training.programs import Programs
 from lgcn_jax.training.setup import Setup
 from lgcn_jax.training.state import Progress, Snapshot, metric_names, table_sha256
-from lgcn_jax.training.step import stream
+from lgcn_jax.training.step import named_key
 
 BLOCK_SECONDS = 1.0  # how long the host waits for the device at a time
 
@@ -100,7 +100,9 @@ class CompiledRun(NamedTuple):
 def compile_run(setup: Setup, start: Snapshot | None = None) -> CompiledRun:
     """Compiles the programs of a run from `start`, or from its beginning."""
     snapshot = (
-        setup.start() if start is None else start._replace(progress=progress_for_resume(setup.config, start.progress))
+        setup.initial_snapshot()
+        if start is None
+        else start._replace(progress=progress_for_resume(setup.config, start.progress))
     )
     started = time.perf_counter()
     programs = Programs.compile(setup, snapshot)
@@ -137,12 +139,12 @@ def train(setup: Setup, ready: CompiledRun, listener: Listener) -> Result:
     config, (snapshot, programs, compile_seconds), pace = setup.config, ready, BlockTimer()
     if evaluation_due(config, snapshot.progress):  # settings were changed so that the run ends where it stands
         snapshot = evaluate_epoch(setup, programs, snapshot, listener)
-        save(snapshot, listener, save_scheduled(config, snapshot.progress))
+        save(snapshot, listener, save_due(config, snapshot.progress))
     while not is_finished(config, snapshot.progress):
         snapshot = train_epoch(setup, programs, snapshot, listener, pace)
         if evaluation_due(config, snapshot.progress):
             snapshot = evaluate_epoch(setup, programs, snapshot, listener)
-        stopped, scheduled = listener.stopped(), save_scheduled(config, snapshot.progress)
+        stopped, scheduled = listener.should_stop(), save_due(config, snapshot.progress)
         if stopped or scheduled or is_finished(config, snapshot.progress):
             save(snapshot, listener, scheduled)
         if stopped:
@@ -176,7 +178,7 @@ def evaluation_due(config: Config, progress: Progress) -> bool:
     return epoch % config.evaluation.eval_every == 0 or is_finished(config, progress)
 
 
-def save_scheduled(config: Config, progress: Progress) -> bool:
+def save_due(config: Config, progress: Progress) -> bool:
     """After every `save_every` epochs and at a new best of the scheduled evaluations; never within an epoch."""
     new_best = progress.best is not None and progress.best["epoch"] == progress.epoch
     return progress.step == 0 and (progress.epoch % config.training.save_every == 0 or new_best)
@@ -195,7 +197,7 @@ def save(snapshot: Snapshot, listener: Listener, scheduled: bool) -> None:
 @functools.partial(jax.jit, static_argnums=0)
 def epoch_key(seed: int, epoch: jax.Array) -> jax.Array:
     """The key of the data of `epoch` (from 1)."""
-    return jax.random.fold_in(stream(seed, "data"), epoch)
+    return jax.random.fold_in(named_key(seed, "data"), epoch)
 
 
 def train_epoch(
@@ -206,7 +208,7 @@ def train_epoch(
     key = setup.mesh.replicate(epoch_key(setup.config.training.seed, jax.device_put(np.uint32(epoch))))
     while snapshot.progress.step < steps:
         first = snapshot.progress.step
-        last = first + listener.steps(min(pace.steps, steps - first))
+        last = first + listener.limit_block(min(pace.steps, steps - first))
         last = processes.min_over_processes(f"at epoch {epoch}, step {first}", last)
         begun = time.perf_counter()
         indices = setup.mesh.replicate((np.int32(first), np.int32(last)))
@@ -220,11 +222,11 @@ def train_epoch(
         snapshot = Snapshot(state, totals, _worked(snapshot.progress, seconds, step=last))
         listener.progress(epoch, last, steps, float(told.sums["loss"]) / last)
         pace.took(last - first, seconds)
-        if last < steps and listener.stopped():
+        if last < steps and listener.should_stop():
             return snapshot
     listener.log(train_record(setup, snapshot))
     progress = dataclasses.replace(snapshot.progress, epoch=epoch, step=0, epoch_seconds=0.0)
-    return Snapshot(snapshot.state, setup.zeros(), progress)
+    return Snapshot(snapshot.state, setup.zero_totals(), progress)
 
 
 def train_record(setup: Setup, snapshot: Snapshot) -> dict[str, Any]:
@@ -260,11 +262,11 @@ def evaluate_epoch(setup: Setup, programs: Programs, snapshot: Snapshot, listene
         return snapshot._replace(progress=_worked(snapshot.progress, seconds, final=row, final_best=improved))
     changes = {"last": row, "stale": 0 if improved else snapshot.progress.stale + 1}
     changes |= {"best": row} if improved else {}
-    state = snapshot.state._replace(optimizer=observed(config, snapshot.state.optimizer, row))
+    state = snapshot.state._replace(optimizer=observe_metric(config, snapshot.state.optimizer, row))
     return Snapshot(state, snapshot.totals, _worked(snapshot.progress, seconds, **changes))
 
 
-def observed(config: Config, state: OptimizerState, row: dict[str, Any]) -> OptimizerState:
+def observe_metric(config: Config, state: OptimizerState, row: dict[str, Any]) -> OptimizerState:
     """The optimizer's state after an evaluation, which the schedule may watch."""
     metric = config.observed_metric
     return state if metric is None else config.build_optimizer().observe(state, row[metric])

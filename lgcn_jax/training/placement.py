@@ -16,7 +16,7 @@ from lgcn_jax.config import Config
 from lgcn_jax.devices.mesh import NODES, ROWS, WHOLE, Mesh, ring_gather
 from lgcn_jax.graph.order import Order
 from lgcn_jax.training import step
-from lgcn_jax.training.state import Progress, Snapshot, zeros
+from lgcn_jax.training.state import Progress, Snapshot, zero_totals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,9 @@ class Placement:
 
     def abstract_state(self) -> Snapshot:
         """A snapshot of the shapes, dtypes and shardings that `to_node_order` gives."""
-        start = jax.eval_shape(lambda: (step.init(self.config, jnp.zeros(1, jnp.int32))[1], zeros(self.config.loss)))
+        start = jax.eval_shape(
+            lambda: (step.init_train_state(self.config, jnp.zeros(1, jnp.int32))[1], zero_totals(self.config.loss))
+        )
         rows = self.mesh.nodes * self._share
 
         def described(leaf):

@@ -15,7 +15,7 @@ from lgcn_jax.evaluation.ranking import EvaluationTask
 from lgcn_jax.evaluation.scorers import EncoderScorer
 from lgcn_jax.graph.propagation import Adjacency
 from lgcn_jax.sampling import Batch
-from lgcn_jax.training.setup import Setup, require_equal_parts
+from lgcn_jax.training.setup import Setup, require_divisible_batch
 from lgcn_jax.training.state import Snapshot
 from lgcn_jax.training.step import make_gradient, make_update
 
@@ -36,15 +36,20 @@ class Programs(NamedTuple):
     @classmethod
     def compile(cls, setup: Setup, like: Snapshot) -> "Programs":
         """The programs for the setup and snapshots of the same shapes as `like`."""
-        graphdef = setup.graphdef()
-        key, place = setup.mesh.replicate((jax.random.key(0), np.int32(0)))
-        block = jax.jit(make_train_steps(setup, graphdef), donate_argnums=(0, 1), out_shardings=_shardings(setup, like))
-        arguments = like.state, like.totals, setup.adjacency, setup.sampler, key, place, place
-        compiled = block.lower(*arguments).compile()
+        block = compile_block(setup, like)
         if setup.task is None:
-            return cls(compiled, None)
-        evaluate = jax.jit(make_evaluate(setup, graphdef))
-        return cls(compiled, evaluate.lower(like.state.params, setup.adjacency, setup.task).compile())
+            return cls(block, None)
+        evaluate = jax.jit(make_evaluate(setup, setup.graphdef()))
+        return cls(block, evaluate.lower(like.state.params, setup.adjacency, setup.task).compile())
+
+
+def compile_block(setup: Setup, like: Snapshot) -> Callable:
+    """`Programs.block` alone."""
+    steps = make_train_steps(setup, setup.graphdef())
+    key, place = setup.mesh.replicate((jax.random.key(0), np.int32(0)))
+    arguments = like.state, like.totals, setup.adjacency, setup.sampler, key, place, place
+    block = jax.jit(steps, donate_argnums=(0, 1), out_shardings=_shardings(setup, like))
+    return block.lower(*arguments).compile()
 
 
 def _shardings(setup: Setup, like: Snapshot):
@@ -54,7 +59,7 @@ def _shardings(setup: Setup, like: Snapshot):
 def make_train_steps(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
     """The function of `Programs.block`, not compiled."""
     config, mesh = setup.config, setup.mesh
-    require_equal_parts(config, mesh)
+    require_divisible_batch(config, mesh)
     gradient_of = make_gradient(config, graphdef, setup.num_users, mesh.axis(DATA))
     update = make_update(config)
 

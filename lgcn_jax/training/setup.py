@@ -22,7 +22,7 @@ from lgcn_jax.graph.propagation import Adjacency
 from lgcn_jax.sampling import Sampler
 from lgcn_jax.training import step
 from lgcn_jax.training.placement import Placement
-from lgcn_jax.training.state import Progress, Snapshot, Totals, TrainState, zeros
+from lgcn_jax.training.state import Progress, Snapshot, Totals, TrainState, zero_totals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +48,12 @@ class Setup(Placement):
 
     def graphdef(self) -> nnx.GraphDef:
         """The model's definition."""
-        return step.init(self.config, jnp.zeros(1, jnp.int32))[0]
+        return step.init_train_state(self.config, jnp.zeros(1, jnp.int32))[0]
 
-    def fresh(self) -> TrainState:
+    def init_state(self) -> TrainState:
         """The state of epoch 0, each device's rows drawn on that device."""
         node = self.put_rows(self.order.node)
-        made = jax.jit(lambda node: step.init(self.config, node)[1])
+        made = jax.jit(lambda node: step.init_train_state(self.config, node)[1])
         shapes = jax.eval_shape(made, node)
         for shape in (leaf.shape for leaf in jax.tree.leaves(shapes.params)):
             if shape and shape[0] != self.order.num_rows:
@@ -61,15 +61,15 @@ class Setup(Placement):
                 raise InputError("--model", found, f"a row for each of the {self.order.num_rows} nodes, or a scalar")
         return jax.jit(made, out_shardings=self.mesh.shardings(shapes))(node)
 
-    def start(self) -> Snapshot:
+    def initial_snapshot(self) -> Snapshot:
         """The place before the first step."""
-        return Snapshot(self.fresh(), self.zeros(), Progress())
+        return Snapshot(self.init_state(), self.zero_totals(), Progress())
 
-    def zeros(self) -> Totals:
+    def zero_totals(self) -> Totals:
         """The totals before the first step of an epoch."""
-        return self.mesh.replicate(zeros(self.config.loss))
+        return self.mesh.replicate(zero_totals(self.config.loss))
 
-    def final(self, params: nnx.State) -> np.ndarray:
+    def final_embeddings(self, params: nnx.State) -> np.ndarray:
         """Host: float32[num_nodes, d], the final embeddings of the users, then of the items."""
         graphdef = self.graphdef()
         embed = self.mesh.shard_map(
@@ -96,7 +96,7 @@ def check_config(config: Config, interactions: Interactions) -> None:
         raise InputError("--eval_split", f"{split}, which is empty", f"a part with a pair{hint}")
 
 
-def require_equal_parts(config: Config, mesh: Mesh) -> None:
+def require_divisible_batch(config: Config, mesh: Mesh) -> None:
     """Raises an InputError where a batch cannot be cut into equal parts for the axis `data`."""
     if config.training.batch_size % mesh.data:
         expected = f"a multiple of {mesh.data}, the size of the axis data of --mesh"
@@ -117,7 +117,7 @@ def build_setup(
     check_config(config, interactions)
     mesh = Mesh.of(config.devices.mesh)
     if trains:
-        require_equal_parts(config, mesh)
+        require_divisible_batch(config, mesh)
     placed, adjacency = _graph(config, mesh, interactions)
     owners = None if mesh.nodes == 1 else placed.row // (placed.num_rows // mesh.nodes)
     return Setup(
@@ -150,7 +150,7 @@ def build_order(config: Config, mesh: Mesh, matrix: scipy.sparse.csr_matrix, num
 
 def _adjacency(config: Config, mesh: Mesh, matrix: scipy.sparse.csr_matrix, placed: Order) -> Adjacency:
     kind = propagation.LAYOUTS[propagation.resolve_layout_name(config.graph.propagation)]
-    finish = functools.partial(propagation.low_precision, dtype=config.graph.propagation_dtype)
+    finish = functools.partial(propagation.with_dtype, dtype=config.graph.propagation_dtype)
     if mesh.nodes == 1:
         return mesh.make_sharded(lambda data, nodes: Adjacency(finish(kind.prepare(matrix)), placed.row))
     make = ring.partition(matrix, kind, mesh.nodes, NODES, finish)

@@ -114,7 +114,7 @@ class Snapshot(NamedTuple):
     progress: Progress
 
 
-def zeros(loss: Loss) -> Totals:
+def zero_totals(loss: Loss) -> Totals:
     """Host: the totals before the first step of an epoch."""
     nothing = {name: np.float32(0) for name in metric_names(loss)}
     return Totals(nothing, np.int32(0), nothing)

@@ -18,13 +18,13 @@ from lgcn_jax.sampling import Batch
 from lgcn_jax.training.state import StepMetrics, TrainState
 
 
-def init(config: Config, node: jax.Array) -> tuple[nnx.GraphDef, TrainState]:
+def init_train_state(config: Config, node: jax.Array) -> tuple[nnx.GraphDef, TrainState]:
     """The model's definition and the state of epoch 0, drawn from the seed; `node` int32[num_rows] is each row's."""
-    graphdef, params = nnx.split(config.model.create(stream(config.training.seed, "init"), node))
+    graphdef, params = nnx.split(config.model.create(named_key(config.training.seed, "init"), node))
     return graphdef, TrainState(params, config.build_optimizer().init(params))
 
 
-def stream(seed: int, name: str) -> jax.Array:
+def named_key(seed: int, name: str) -> jax.Array:
     """The key of one of the two independent random streams of a run: 'init' or 'data'."""
     return jax.random.fold_in(jax.random.key(seed), ("init", "data").index(name))
 
@@ -40,12 +40,12 @@ def make_gradient(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_n
         the union of the batches, padded rows included.
     """
     # Each device of the axis computes the whole gradient; where its bits may differ, a mean keeps their tables equal.
-    differs = axis_name is not None and not propagation.deterministic(config.graph.propagation)
+    differs = axis_name is not None and not propagation.is_deterministic(config.graph.propagation)
 
     def loss(params, adjacency: Adjacency, batch: Batch):
         model = nnx.merge(graphdef, params)
-        embedded = embed(model, adjacency, batch, num_users, axis_name, tables=config.loss.NEEDS_TABLES)
-        terms = config.loss.terms(embedded) | {"l2": losses.l2(embedded)}
+        embedded = embed_batch(model, adjacency, batch, num_users, axis_name, tables=config.loss.NEEDS_TABLES)
+        terms = config.loss.terms(embedded) | {"l2": losses.l2_penalty(embedded)}
         means = {name: (embedded.weight * terms[name]).sum() for name in config.loss.names}
         return config.loss.total(means), means
 
@@ -58,7 +58,7 @@ def make_gradient(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_n
     return gradient
 
 
-def embed(
+def embed_batch(
     model: Encoder, adjacency: Adjacency, batch: Batch, num_users: int, axis: str | None = None, tables: bool = False
 ) -> EmbeddedBatch:
     """The embeddings of a batch as a loss sees them; with `tables` those of all users and items, too."""
@@ -67,7 +67,7 @@ def embed(
     nodes = jnp.stack([batch.user, num_users + batch.positive, *each])
     shared = [num_users + negative] if negative is not None and negative.ndim == 1 else []
     shared += [jnp.arange(len(adjacency.row), dtype=jnp.int32)] if tables else []
-    found = model.rows(
+    found = model.embeddings_at(
         adjacency.layout,
         adjacency.row[nodes],
         adjacency.row[jnp.concatenate(shared)] if shared else None,

@@ -291,3 +291,47 @@ def test_a_disk_that_is_full_ends_with_status_1(saved, tmp_path, capsys, monkeyp
 
 def test_pairs_know_their_lines():
     assert predict.pairs("user,item\n\n1,2\n3,4", "x") == [(3, ["1", "2"]), (4, ["3", "4"])]
+
+
+def test_users_of_a_table_are_folded_in(run, model, tmp_path, capsys):
+    table = tmp_path / "new.csv"
+    table.write_text("item,user\n3,1001\n4,1001\n5,11\n")
+    (heading, *rows), err = printed(capsys, "recommend", f"--workdir={run}", f"--fold_in={table}", "--k=3")
+    found = model.fold_in({11: [5], 1001: [3, 4]}, k=3).recommendations
+    assert heading == ["user", "rank", "item", "score"]
+    assert [row[:3] for row in rows] == [
+        [str(user), str(rank + 1), str(item)]
+        for user, items in zip(found.users.tolist(), found.ids.tolist(), strict=True)
+        for rank, item in enumerate(items)
+    ]
+    assert err == "columns user = user, item = item\n1 of 2 users are new, and folded in by their items\n"
+
+
+def test_ids_of_a_table_become_text_where_those_of_the_model_are(shop, tmp_path, capsys):
+    table = tmp_path / "new.csv"
+    table.write_text("user,item\n7,c\n8,c\n")
+    _, err = printed(capsys, "recommend", f"--workdir={shop}", f"--fold_in={table}", "--k=1")
+    assert err.endswith("1 of 2 users are new, and folded in by their items\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "text"),
+    [
+        (
+            "user,item\n1,999\n",
+            (),
+            "--fold_in={}: found 1 unknown ids, such as 999, expected items that the model knows",
+        ),
+        ("user,item\nx,3\n", (), "--fold_in={}: found 'x' of type str, expected ids that are integers"),
+        ("user,item\n1001,999\n", ("--on_unknown=skip",), "--fold_in={}: found no user whom the model knows"),
+        ("user,thing\n1,3\n", (), "item_col: found nothing, and no column with a usual name"),
+        ("user,item\n1,3\n", ("--mesh=data:2",), "--mesh: found data:2, expected nothing beside --fold_in"),
+        ("user,item\n1,3\n", ("--user=1",), "recommend: found --user and --fold_in, expected one of"),
+        (None, (), "--fold_in={}: found "),
+    ],
+)
+def test_bad_tables_to_fold_in_are_refused(run, tmp_path, capsys, content, more, text):
+    table = tmp_path / "new.csv"
+    if content:
+        table.write_text(content)
+    assert refused(capsys, "recommend", f"--workdir={run}", f"--fold_in={table}", *more).startswith(text.format(table))

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import pairs
+from events_of import pairs
 
 from lgcn_jax.config import Config
 from lgcn_jax.data import csr, datasets, files, named, preparation

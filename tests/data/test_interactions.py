@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from conftest import pairs
+from events_of import pairs
 
 from lgcn_jax.data import csr, interactions, preparation, synthetic
 from lgcn_jax.data.events import Events

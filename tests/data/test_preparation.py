@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import pairs
+from events_of import pairs
 
 import lgcn_jax as lg
 from lgcn_jax.data import csr, filters

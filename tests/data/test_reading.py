@@ -74,12 +74,12 @@ def test_a_path_is_read_as_on_the_command_line(tmp_path):
         ({"source": ([], [])}, "interactions: found no event that is left (no row)"),
         (
             {"source": (USERS, ITEMS), "split": "temporal"},
-            "--split=temporal: found no times, expected a column of them (--time_col)",
+            "split=temporal: found no times, expected a column of them (time_col)",
         ),
-        ({"source": (USERS, ITEMS), "test_fraction": 1.0}, "--test_fraction: found 1.0"),
+        ({"source": (USERS, ITEMS), "test_fraction": 1.0}, "test_fraction: found 1.0"),
         ({"source": "events.csv", "test": ([1], [2])}, "test: found a part beside a path"),
         ({"source": (USERS, ITEMS), "valid": ([1], [2])}, "valid: found a part without a test part"),
-        ({"source": "nowhere.csv"}, "--dataset: found"),
+        ({"source": "nowhere.csv"}, "dataset: found"),
     ],
 )
 def test_what_cannot_be_read_is_refused(arguments, text, tmp_path, monkeypatch):
@@ -96,5 +96,5 @@ def test_names_are_loaded_and_paths_are_not(tmp_path):
     for name, text in ((str(tmp_path), "files are read by lgcn_jax.read"), ("gowala", "did you mean gowalla")):
         with pytest.raises(lg.InputError, match=text):
             lg.load(name)
-    with pytest.raises(lg.InputError, match="colour: found 1, expected a setting that there is"):
+    with pytest.raises(lg.InputError, match=r"colour: found 1, expected a setting that there is$"):
         lg.load("synthetic", colour=1)

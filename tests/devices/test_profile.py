@@ -16,11 +16,11 @@ class Traced(loop.Listener):
     def __init__(self, profile):
         self.profile, self.ends = profile, []
 
-    def steps(self, planned):
-        return self.profile.before(planned)
+    def limit_block(self, planned):
+        return self.profile.begin_block(planned)
 
     def progress(self, epoch, step, steps, loss):
-        self.profile.after()
+        self.profile.end_block()
         self.ends.append((epoch, step))
 
 
@@ -47,42 +47,42 @@ def test_the_second_block_is_traced_and_no_bit_changes(setup, tmp_path):
     assert traced.steps == STEPS
     assert annotations(tmp_path / "profile") == [{"steps": str(STEPS)}]
     assert list((tmp_path / "profile").rglob("*.trace.json.gz"))
-    assert f"{STEPS} steps" in traced.told()
+    assert f"{STEPS} steps" in traced.summary()
     assert digest(found) == digest(loop.fit(setup))
 
 
 def test_without_a_folder_nothing_is_traced(tmp_path):
     with Profile(None) as profile:
-        assert [profile.before(100) for _ in range(3)] == [100, 100, 100]
+        assert [profile.begin_block(100) for _ in range(3)] == [100, 100, 100]
     assert profile.steps == 0
 
 
 def test_a_single_block_is_not_traced_and_told_so(tmp_path):
     with Profile(tmp_path / "profile") as profile:
-        assert profile.before(3) == 3
-        profile.after()
-    assert "nothing was traced" in profile.told()
+        assert profile.begin_block(3) == 3
+        profile.end_block()
+    assert "nothing was traced" in profile.summary()
     assert not (tmp_path / "profile").exists()
 
 
 def test_a_trace_that_is_cut_off_by_an_error_is_closed(tmp_path):
     def fail():
         with Profile(tmp_path / "profile") as profile:
-            profile.before(100)
-            profile.before(100)
+            profile.begin_block(100)
+            profile.begin_block(100)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
     with Profile(tmp_path / "again") as profile:  # JAX has one trace at a time
-        profile.before(1)
-        profile.before(1)
+        profile.begin_block(1)
+        profile.begin_block(1)
     assert annotations(tmp_path / "again") == [{"steps": "1"}]
 
 
 def test_a_trace_that_cannot_be_written_says_where(tmp_path):
     (tmp_path / "file").write_text("")
     with Profile(tmp_path / "file" / "profile") as profile:
-        profile.before(2)
+        profile.begin_block(2)
         with pytest.raises(WriteError, match=r"the trace in .*file/profile"):
-            profile.before(2)
+            profile.begin_block(2)

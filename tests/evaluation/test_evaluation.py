@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import pairs
+from events_of import pairs
 
 from lgcn_jax.baselines.popularity import Popularity
 from lgcn_jax.data import csr, datasets

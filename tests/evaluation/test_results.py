@@ -8,7 +8,7 @@ import pandas
 import polars
 import pyarrow.parquet
 import pytest
-from conftest import pairs
+from events_of import pairs
 from ir_measures import AP, RR, P, R, Success, nDCG
 from test_evaluation import Fixed
 

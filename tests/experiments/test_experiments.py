@@ -36,9 +36,11 @@ OTHERS = {
     "killed_inside": ("OUT", "save", "0", "data", *WORLD[:-1]),
 }
 LONG_OTHERS = {  # what they are made of has tests of its own
+    "fold_in": ("--dataset=lastfm", "--data_dir=DATA:lastfm", "--epochs=1"),
     "fuzz": ("--files=50", "--folders=1"),
     "kill_test": ("--dataset=lastfm", "--data_dir=DATA:lastfm", "--epochs=4", "--kills=1", "--out=OUT"),
     "replay_paper": ("--epochs=1", "--data_dir=DATA:lastfm", "--out=OUT"),
+    "warm_start": ("--epochs=1", "--data_dir=OUT"),
     "stop_test": ("--dataset=synthetic", "--signals=2", "--longest=8", "--limit=60", "--out=OUT"),
 }
 

@@ -74,7 +74,7 @@ def test_rows_and_spread_are_a_product_and_its_transpose(name, nodes, dtype):
     matrix, x, nodes = matrix_of(dtype), table(dtype), jnp.asarray(NODES[nodes], jnp.int32)
     layout, dense = propagation.make_layout(matrix, name), np.asarray(matrix.todense())
     assert layout.num_rows == USERS + ITEMS
-    found = jax.jit(lambda layout, x: layout.rows(x, nodes))(layout, x)
+    found = jax.jit(lambda layout, x: layout.product_at(x, nodes))(layout, x)
     np.testing.assert_allclose(found, (dense @ np.asarray(x))[nodes], rtol=0, atol=TOLERANCE[dtype])
     rows = np.asarray(x)[np.arange(len(nodes)) % len(x)]
     sparse_table = np.zeros_like(np.asarray(x))
@@ -156,7 +156,7 @@ def test_blocks_in_one_room_have_equal_shapes_and_add_up(name, dtype):
             found, nodes = jax.device_put(one).product(part), jnp.asarray([99, 0, 99])
             np.testing.assert_allclose(found, block @ np.asarray(part), rtol=0, atol=TOLERANCE[dtype])
             np.testing.assert_allclose(
-                jax.device_put(one).rows(part, nodes), found[nodes], rtol=0, atol=TOLERANCE[dtype]
+                jax.device_put(one).product_at(part, nodes), found[nodes], rtol=0, atol=TOLERANCE[dtype]
             )
 
 
@@ -178,7 +178,7 @@ def test_no_temporary_grows_with_edges_times_width(name):
     assert compiled.memory_analysis().temp_size_in_bytes < edges_times_width / 10
 
 
-def low_precision(x):
+def with_dtype(x):
     return np.asarray(jnp.asarray(x, jnp.bfloat16), x.dtype)
 
 
@@ -188,7 +188,7 @@ def test_bfloat16_rounds_what_a_product_reads_and_nothing_else(name, dtype):
     layout, dense = propagation.make_layout(matrix, name, "bfloat16"), matrix.toarray()
     found = jax.jit(propagation.propagate)(layout, x)
     assert found.dtype == dtype
-    np.testing.assert_allclose(found, dense @ low_precision(x), rtol=0, atol=TOLERANCE[dtype])
+    np.testing.assert_allclose(found, dense @ with_dtype(x), rtol=0, atol=TOLERANCE[dtype])
 
     @jax.jit
     def rows_and_gradient(x):
@@ -196,14 +196,14 @@ def test_bfloat16_rounds_what_a_product_reads_and_nothing_else(name, dtype):
         return found, pull(found)[0]
 
     found, gradient = rows_and_gradient(x)
-    inner = np.asarray(0.3, dtype) * x + np.asarray(0.2, dtype) * (dense @ low_precision(x))
-    expected = 0.5 * x + dense @ low_precision(inner)
+    inner = np.asarray(0.3, dtype) * x + np.asarray(0.2, dtype) * (dense @ with_dtype(x))
+    expected = 0.5 * x + dense @ with_dtype(inner)
     np.testing.assert_allclose(found, expected[np.asarray(nodes)], rtol=0, atol=2e-3)  # `inner` is rounded too
     # Backwards, the sums of equal nodes are rounded.
     summed = np.zeros_like(x)
     np.add.at(summed, np.asarray(nodes), np.asarray(found))
-    last = dense @ low_precision(np.asarray(0.2, dtype) * summed) + np.asarray(0.3, dtype) * summed
-    np.testing.assert_allclose(gradient, dense @ low_precision(last) + 0.5 * summed, rtol=0, atol=2e-3)
+    last = dense @ with_dtype(np.asarray(0.2, dtype) * summed) + np.asarray(0.3, dtype) * summed
+    np.testing.assert_allclose(gradient, dense @ with_dtype(last) + 0.5 * summed, rtol=0, atol=2e-3)
 
 
 def step_for(name, dtype, platform):

@@ -10,31 +10,31 @@ from jax.test_util import check_grads
 
 from lgcn_jax import losses
 from lgcn_jax.losses import BPR, EmbeddedBatch, Embeddings, Enhanced
-from lgcn_jax.losses.bpr import ranking
-from lgcn_jax.losses.enhanced import contrastive
+from lgcn_jax.losses.bpr import ranking_loss
+from lgcn_jax.losses.enhanced import contrastive_loss
 
 POSITIVE, NEGATIVE = jnp.asarray([1.0, 0.0, -2.0]), jnp.asarray([0.0, 3.0, -2.0])
 
 
 def test_ranking_is_softplus_of_the_difference_and_the_margin():
     expected = [math.log(1 + math.exp(d + 0.05)) for d in (-1.0, 3.0, 0.0)]
-    np.testing.assert_allclose(ranking(POSITIVE, NEGATIVE[None], 0.05), expected, rtol=1e-6)
+    np.testing.assert_allclose(ranking_loss(POSITIVE, NEGATIVE[None], 0.05), expected, rtol=1e-6)
 
 
 def test_without_a_margin_ranking_is_bpr():
     expected = [-math.log(1 / (1 + math.exp(d))) for d in (-1.0, 3.0, 0.0)]
-    np.testing.assert_allclose(ranking(POSITIVE, NEGATIVE[None], 0.0), expected, rtol=1e-6)
+    np.testing.assert_allclose(ranking_loss(POSITIVE, NEGATIVE[None], 0.0), expected, rtol=1e-6)
 
 
 def test_contrast_is_the_positives_share_of_two_exponentials():
     pairs = [(1.0, 0.0), (0.0, 3.0), (-2.0, -2.0)]
     expected = [-math.log(math.exp(p / 0.2) / (math.exp(p / 0.2) + math.exp(n / 0.2))) for p, n in pairs]
-    np.testing.assert_allclose(contrastive(POSITIVE, NEGATIVE[None], 0.2), expected, rtol=1e-5)
+    np.testing.assert_allclose(contrastive_loss(POSITIVE, NEGATIVE[None], 0.2), expected, rtol=1e-5)
 
 
 def test_contrast_with_one_negative_is_softplus_of_the_scaled_difference():
-    found = contrastive(POSITIVE, NEGATIVE[None], 0.7)
-    np.testing.assert_allclose(found, ranking(POSITIVE / 0.7, NEGATIVE[None] / 0.7, 0.0), rtol=1e-5)
+    found = contrastive_loss(POSITIVE, NEGATIVE[None], 0.7)
+    np.testing.assert_allclose(found, ranking_loss(POSITIVE / 0.7, NEGATIVE[None] / 0.7, 0.0), rtol=1e-5)
 
 
 def batch(user, positive, negative, item=(0, 1), axis=None) -> EmbeddedBatch:
@@ -72,12 +72,12 @@ def test_padding_is_nobody_s_negative():
 
 def test_l2_is_half_the_squared_rows_of_each_example():
     expected = [0.5 * ((1 + 4) + 9 + (1 + 0) + (4 + 4)), 0.5 * (1 + 4 + (1 + 1) + 16)]
-    np.testing.assert_allclose(losses.l2(batch(USER, OWN, EACH)), expected)
-    np.testing.assert_allclose(losses.l2(batch(USER, OWN, None)), [0.5 * (5 + 9), 0.5 * (1 + 4)])
+    np.testing.assert_allclose(losses.l2_penalty(batch(USER, OWN, EACH)), expected)
+    np.testing.assert_allclose(losses.l2_penalty(batch(USER, OWN, None)), [0.5 * (5 + 9), 0.5 * (1 + 4)])
 
 
 def test_l2_counts_shared_rows_once_a_batch():
-    found = losses.l2(batch(USER, OWN, [[1.0, 1.0], [0.0, 2.0]]))
+    found = losses.l2_penalty(batch(USER, OWN, [[1.0, 1.0], [0.0, 2.0]]))
     assert float(found.sum()) == pytest.approx(0.5 * (5 + 9 + 1 + 4 + 2 + 4))
 
 
@@ -109,12 +109,12 @@ def test_several_negatives_are_averaged_by_ranking_and_compete_in_contrast():
 @pytest.mark.parametrize("scale", [1e2, 1e4])
 def test_extreme_scores_stay_finite(scale):
     positive, negative = jnp.asarray([scale, -scale]), jnp.asarray([-scale, scale])
-    np.testing.assert_allclose(ranking(positive, negative[None], 0.05), [0, 2 * scale + 0.05], rtol=1e-6)
-    np.testing.assert_allclose(contrastive(positive, negative[None], 0.2), [0, 2 * scale / 0.2], rtol=1e-6)
+    np.testing.assert_allclose(ranking_loss(positive, negative[None], 0.05), [0, 2 * scale + 0.05], rtol=1e-6)
+    np.testing.assert_allclose(contrastive_loss(positive, negative[None], 0.2), [0, 2 * scale / 0.2], rtol=1e-6)
 
 
 def test_gradients_are_those_of_finite_differences():
     with jax.enable_x64(True):
         scores = jnp.asarray([0.3, -1.2, 2.0]), jnp.asarray([0.1, 0.4, -0.6])
-        check_grads(lambda p, n: ranking(p, n[None], 0.05), scores, order=2)
-        check_grads(lambda p, n: contrastive(p, n[None], 0.2), scores, order=2)
+        check_grads(lambda p, n: ranking_loss(p, n[None], 0.05), scores, order=2)
+        check_grads(lambda p, n: contrastive_loss(p, n[None], 0.2), scores, order=2)

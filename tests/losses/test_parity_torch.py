@@ -17,12 +17,12 @@ from lgcn_jax.evaluation import ranking
 from lgcn_jax.evaluation.task import EvaluationTask
 from lgcn_jax.graph import compressed, normalization, propagation
 from lgcn_jax.graph.propagation import Adjacency
-from lgcn_jax.losses.bpr import ranking as ranking_term
-from lgcn_jax.losses.enhanced import contrastive
+from lgcn_jax.losses.bpr import ranking_loss as ranking_term
+from lgcn_jax.losses.enhanced import contrastive_loss
 from lgcn_jax.sampling import Batch
 from lgcn_jax.training import programs
 from lgcn_jax.training.state import StepMetrics, TrainState, table
-from lgcn_jax.training.step import init, make_train_step
+from lgcn_jax.training.step import init_train_state, make_train_step
 
 USERS, ITEMS, PAIRS, DIM, BATCH = 400, 300, 6000, 8, 16  # batches so small that Bcsr looks at their rows alone
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
@@ -57,7 +57,7 @@ class Ours:
         matrix = normalization.normalized_adjacency(world.train, ITEMS, dtype=world.table.dtype)
         rows = jnp.arange(USERS + ITEMS, dtype=jnp.int32)
         self.adjacency = Adjacency(propagation.make_layout(matrix, config.graph.propagation), rows)
-        self.graphdef, state = init(config, rows)
+        self.graphdef, state = init_train_state(config, rows)
         params = jax.tree.map(lambda _: jnp.asarray(world.table), state.params)  # its only leaf is the table
         self.state = TrainState(params, config.build_optimizer().init(params))
         self.step = jax.jit(make_train_step(config, self.graphdef, USERS))
@@ -164,7 +164,7 @@ def test_terms_and_slopes_at_extreme_scores(dtype, extreme, margin, temperature)
     def ours(positive, negative):
         return {
             "ranking": ranking_term(positive, negative[None], margin).mean(),
-            "contrastive": contrastive(positive, negative[None], temperature).mean(),
+            "contrastive": contrastive_loss(positive, negative[None], temperature).mean(),
         }
 
     for name in ("ranking", "contrastive"):

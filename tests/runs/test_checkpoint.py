@@ -19,8 +19,8 @@ from lgcn_jax.runs.checkpoint import Checkpoints
 from lgcn_jax.runs.integrity import DamagedError
 from lgcn_jax.training import loop
 from lgcn_jax.training.setup import build_setup
-from lgcn_jax.training.state import Progress, Snapshot, zeros
-from lgcn_jax.training.step import init
+from lgcn_jax.training.state import Progress, Snapshot, zero_totals
+from lgcn_jax.training.step import init_train_state
 
 NUM_NODES = 24
 STEPS = 7  # steps of an epoch
@@ -33,13 +33,13 @@ def read(folder, step, like):
 
 def snapshot(config, epoch=1, metric=0.5, step=0, seed=0) -> Snapshot:
     """A place in a run whose arrays are random, so that no two of them are equal by chance."""
-    state = init(config, jnp.arange(NUM_NODES, dtype=jnp.int32))[1]
+    state = init_train_state(config, jnp.arange(NUM_NODES, dtype=jnp.int32))[1]
     leaves, structure = jax.tree.flatten(state)
     draw = np.random.Generator(np.random.PCG64(seed))
     leaves = [jnp.asarray(draw.normal(size=leaf.shape) * 100, leaf.dtype) for leaf in leaves]
     row = {"epoch": epoch, "split": "test", "recall@20": metric}
     progress = Progress(epoch=epoch, step=step, best=row, last=row)
-    return Snapshot(jax.tree.unflatten(structure, leaves), jax.device_put(zeros(Enhanced())), progress)
+    return Snapshot(jax.tree.unflatten(structure, leaves), jax.device_put(zero_totals(Enhanced())), progress)
 
 
 FACTS = {"config": {}, "content_sha256": "", "environment": {}, "log": []}

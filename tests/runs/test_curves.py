@@ -32,7 +32,7 @@ def rows():
 
 
 def test_a_runs_curves_are_what_it_logged(rows):
-    recall, ndcg, loss = curves.progression(rows).axes
+    recall, ndcg, loss = curves.plot_progress(rows).axes
     assert shown(recall) == {"recall@5": {2: 0.2, 4: 0.4}, "recall@9": {2: 0.6, 4: 1.2}}
     assert shown(ndcg) == {"ndcg@5": {2: 0.4, 4: 0.8}}
     terms = {"total": 0.5, "ranking": 0.4, "contrastive": 0.7}
@@ -46,7 +46,7 @@ def test_a_runs_curves_are_what_it_logged(rows):
 
 
 def test_what_others_are_held_against_is_drawn_as_open_circles():
-    left, right = curves.comparison({"a": {"x": {1: 0.1}}, "b": {"x": {1: 0.1}, "y": {1: 0.2, 2: 0.3}}}).axes
+    left, right = curves.plot_comparison({"a": {"x": {1: 0.1}}, "b": {"x": {1: 0.1}, "y": {1: 0.2, 2: 0.3}}}).axes
     assert (left.get_title(), right.get_title()) == ("a", "b")
     assert shown(left) == {"x": {1: 0.1}}
     assert shown(right) == {"x": {1: 0.1}, "y": {1: 0.2, 2: 0.3}}
@@ -63,12 +63,12 @@ def test_pictures_are_written(tmp_path, rows):
 
 def test_measured_and_expected_series_are_drawn_on_logarithmic_axes(tmp_path):
     lines = {"step": {10: 1.0, 1000: 90.0}, "step, formula": {10: 1.0, 1000: 100.0}, "other": {10: 2.0}}
-    (tmp_path / "scale.png").write_bytes(curves.logarithmic({"ms": lines, "MB": lines}, ["pairs", "pairs"]))
+    (tmp_path / "scale.png").write_bytes(curves.plot_log_log({"ms": lines, "MB": lines}, ["pairs", "pairs"]))
     height, width, _ = shape(tmp_path / "scale.png")
     assert width * 5 == height * 2 * 6
 
 
 def test_panels_stand_side_by_side(tmp_path):
-    curves.compare({"a": {"x": {1: 0.1}}, "b": {"x": {1: 0.1}}}, tmp_path / "panels.png")
+    curves.write_comparison({"a": {"x": {1: 0.1}}, "b": {"x": {1: 0.1}}}, tmp_path / "panels.png")
     height, width, _ = shape(tmp_path / "panels.png")
     assert width * 5 == height * 2 * 7

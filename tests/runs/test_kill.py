@@ -16,39 +16,38 @@ TRIAL = kill_test.Trial(
 
 
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory):
-    """Where the programs of TRIAL lie, once `two` has compiled them."""
-    return tmp_path_factory.mktemp("kill") / "programs"
+def trial(tmp_path_factory) -> kill_test.Trial:
+    """A run that keeps its programs, in a folder that no other test uses: a kill may cut off one of its files."""
+    kept = f"--compilation_cache={tmp_path_factory.mktemp('kill') / 'programs'}"
+    return dataclasses.replace(TRIAL, settings=(*TRIAL.settings, kept))
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory, programs) -> list[kill_test.Outcome]:
+def two(tmp_path_factory, trial) -> list[kill_test.Undisturbed]:
     """The outcomes of two processes with the same command; the second one takes its programs from the first."""
-    folders = [tmp_path_factory.mktemp(name) / "run" for name in ("one", "two")]
-    for folder in folders:
-        dataclasses.replace(TRIAL, settings=(*TRIAL.settings, f"--compilation_cache={programs}")).finish(folder)
-    return [kill_test.Outcome.of(folder) for folder in folders]
+    return [kill_test.leave_alone(trial, tmp_path_factory.mktemp(name) / "run") for name in ("one", "two")]
 
 
 def test_the_same_command_twice_gives_the_same_bits(two):
-    assert two[0].differences(two[1]) == []
+    assert two[0].outcome.differences(two[1].outcome) == []
 
 
 def test_a_difference_of_one_bit_is_seen(two):
-    name, content = next((name, content) for name, content in two[0].arrays.items() if "table" in name)
-    changed = dataclasses.replace(two[0], arrays=two[0].arrays | {name: bytes([content[0] ^ 1]) + content[1:]})
-    assert two[0].differences(changed) == ["arrays"]
+    whole = two[0].outcome
+    name, content = next((name, content) for name, content in whole.arrays.items() if "table" in name)
+    changed = dataclasses.replace(whole, arrays=whole.arrays | {name: bytes([content[0] ^ 1]) + content[1:]})
+    assert whole.differences(changed) == ["arrays"]
 
 
-@pytest.mark.usefixtures("two")
-def test_killed_runs_end_as_the_one_left_alone(tmp_path, programs):
-    same, moments = kill_test.survive(TRIAL, tmp_path / "kill", kills=2, seed=1, programs=programs)
-    assert same == moments.total() == 2
+@pytest.mark.parametrize("kills", [1, pytest.param(4, marks=pytest.mark.long)])
+def test_killed_runs_end_as_the_one_left_alone(tmp_path, trial, two, kills):
+    """The first one of them is killed again while it goes on."""
+    same, moments = kill_test.survive(trial, tmp_path / "kill", kills, seed=1, alone=two[1])
+    assert same == moments.total() == kills
 
 
-@pytest.mark.usefixtures("two")
-def test_runs_killed_inside_a_save_a_rename_and_a_removal_end_as_the_one_left_alone(tmp_path, programs):
-    same, moments = kill_test.survive(TRIAL, tmp_path / "kill", kills=3, seed=2, mode="inside", programs=programs)
+def test_runs_killed_inside_a_save_a_rename_and_a_removal_end_as_the_one_left_alone(tmp_path, trial, two):
+    same, moments = kill_test.survive(trial, tmp_path / "kill", kills=3, seed=2, mode="inside", alone=two[1])
     assert same == 3
     assert sorted(moment.split(",")[0] for moment in moments) == [
         "inside a removal",

@@ -10,7 +10,7 @@ import threading
 import numpy as np
 import oracle
 import pytest
-from conftest import pairs
+from events_of import pairs
 
 import lgcn_jax as lg
 from lgcn_jax.cli import main
@@ -66,7 +66,7 @@ def test_a_run_in_a_folder_is_continued(interactions, model, tmp_path):
     lg.LightGCN(**SETTINGS | {"epochs": 4}).fit(interactions, workdir=tmp_path / "run", quiet=True)
     fitted = lg.LightGCN(**SETTINGS).fit(interactions, workdir=tmp_path / "run", quiet=True)
     np.testing.assert_array_equal(fitted.user_embeddings, model.user_embeddings)
-    with pytest.raises(lg.InputError, match=r"--margin=0\.5 for a run with --margin=0\.05"):
+    with pytest.raises(lg.InputError, match=r"found margin=0\.5 for a run with margin=0\.05"):
         lg.LightGCN(**SETTINGS, margin=0.5).fit(interactions, workdir=tmp_path / "run", quiet=True)
     lg.LightGCN(**SETTINGS, margin=0.5).fit(interactions, workdir=tmp_path / "run", quiet=True, overwrite=True)
 
@@ -134,9 +134,10 @@ def test_settings_are_those_of_the_constructor_and_the_defaults():
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"colour": 1}, "--colour: found 1, expected a setting that there is"),
-        ({"epochs": 0}, "--epochs: found 0, expected an integer from 1"),
-        ({"loss": "bpr", "margin": 0.1}, "--margin: found 0.1, expected nothing with --loss=bpr"),
+        ({"colour": 1}, "colour: found 1, expected a setting that there is"),
+        ({"emb_dim": 8}, "emb_dim: found 8, expected a setting that there is (did you mean embedding_dim?)"),
+        ({"epochs": 0}, "epochs: found 0, expected an integer from 1"),
+        ({"loss": "bpr", "margin": 0.1}, "margin: found 0.1, expected nothing with loss=bpr, which has none (loss=enh"),
         ({"dataset": "gowalla"}, "dataset: found gowalla, expected nothing here"),
         ({"model": "ngcf"}, "model: found another model"),
     ],
@@ -149,7 +150,7 @@ def test_bad_settings_are_refused_at_once(settings, text):
 
 def test_a_data_set_without_a_test_part_is_refused():
     empty = assemble("x", pairs([(0, 0), (1, 1)]), pairs([]))
-    with pytest.raises(lg.InputError, match="--eval_split: found test, which is empty"):
+    with pytest.raises(lg.InputError, match=r"^eval_split: found test, which is empty"):
         lg.LightGCN(top_k=(1,)).fit(empty, quiet=True)
 
 
@@ -192,6 +193,27 @@ def test_what_is_no_data_set_is_refused(interactions):
             call("gowalla")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"workdir": 5}, "workdir: found 5, expected a path"),
+        ({"callbacks": print}, "callbacks: found a builtin_function_or_method, expected a sequence of functions"),
+        ({"callbacks": [print, "log"]}, "callbacks: found 'log' among them, expected functions"),
+        ({"callbacks": "log"}, "callbacks: found a str, expected a sequence of functions"),
+    ],
+)
+def test_bad_arguments_of_a_fit_are_refused(interactions, arguments, text):
+    with pytest.raises(lg.InputError) as error:
+        lg.LightGCN().fit(interactions, **arguments)
+    assert str(error.value) == text
+
+
+def test_folders_of_models_are_paths(model):
+    for call in (model.save, lg.load_model):
+        with pytest.raises(lg.InputError, match=r"^folder: found 5, expected a path$"):
+            call(5)
+
+
 def test_a_signal_that_is_not_ours_reaches_the_program(interactions, monkeypatch):
     """SIGTERM ends the training, and then does what it did before."""
     reached = []
@@ -204,7 +226,7 @@ def test_a_signal_that_is_not_ours_reaches_the_program(interactions, monkeypatch
     assert reached == [signal.SIGTERM]
 
 
-def test_other_settings_of_a_run_are_told_by_their_flags(interactions, tmp_path):
+def test_other_settings_of_a_run_are_told_by_name(interactions, tmp_path):
     lg.LightGCN(**SETTINGS | {"epochs": 2}).fit(interactions, workdir=tmp_path / "run", quiet=True)
-    with pytest.raises(lg.InputError, match=r"--top_k=10 for a run with --top_k=5"):
+    with pytest.raises(lg.InputError, match=r"found top_k=10 for a run with top_k=5"):
         lg.LightGCN(**SETTINGS | {"top_k": (10,)}).fit(interactions, workdir=tmp_path / "run", quiet=True)

@@ -51,6 +51,13 @@ def test_ids_come_in_any_sequence(model):
         assert model.recommend(user, k=2).ids.tolist() == expected_ids[:1]
 
 
+def test_list_lengths_may_be_numpys(model):
+    assert model.recommend(3, k=np.int64(2)).ids.tolist() == model.recommend(3, k=2).ids.tolist()
+    data = lg.read(np.array(TRAIN), test=np.array(TEST))
+    for k in (np.int64(2), [2], np.array([2])):
+        assert model.evaluate(data, k=k) == model.evaluate(data, k=2)
+
+
 def test_seen_items_may_stay(model):
     assert model.recommend(3, k=5, exclude_seen=False).ids.tolist() == [expected(model, 3, 5)]
 
@@ -171,7 +178,12 @@ def test_bad_arguments_are_refused(model, arguments, text):
     ("arguments", "text"),
     [
         ({"k": 0}, "k: found 0"),
-        ({"k": (1, 6)}, "k: found (1, 6)"),
+        ({"k": (1, 6)}, "k: found 6, expected an integer from 1 to 5"),
+        ({"k": ()}, "k: found []"),
+        ({"k": 2.5}, "k: found 2.5"),
+        ({"k": True}, "k: found True"),
+        ({"k": "2"}, "k: found '2'"),
+        ({"k": None}, "k: found None"),
         ({"split": "train"}, "split: found 'train', expected one of test, valid"),
         ({"split": "valid"}, "split: found valid, which is empty"),
     ],

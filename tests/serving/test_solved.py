@@ -60,10 +60,10 @@ def test_a_model_of_popularity_of_an_older_version_is_loaded(interactions, tmp_p
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: lg.EASE(l2=0), "--l2: found 0, expected a number above 0"),
-        (lambda: lg.EASE(rank=3), "--rank: found 3, expected a setting of ease: l2"),
-        (lambda: lg.Popularity(rank=3), "--rank: found 3, expected a setting of popularity: nothing"),
-        (lambda: lg.SolvedModel("lightgcn"), "--model: found 'lightgcn', expected one of popularity, itemknn"),
+        (lambda: lg.EASE(l2=0), "l2: found 0, expected a number above 0"),
+        (lambda: lg.EASE(rank=3), "rank: found 3, expected a setting of ease: l2"),
+        (lambda: lg.Popularity(rank=3), "rank: found 3, expected a setting of popularity: nothing"),
+        (lambda: lg.SolvedModel("lightgcn"), "model: found 'lightgcn', expected one of popularity, itemknn"),
     ],
 )
 def test_bad_settings_are_refused_at_once(make, text):

@@ -18,7 +18,7 @@ from lgcn_jax.runs import scoring, session
 from lgcn_jax.sampling import SAMPLERS
 from lgcn_jax.training import loop, setup
 from lgcn_jax.training.state import table
-from lgcn_jax.training.step import init, make_train_step, stream
+from lgcn_jax.training.step import init_train_state, make_train_step, named_key
 
 CONFIG = Config.of(
     **{"dataset": "synthetic", "num_users": 300, "num_items": 200, "num_interactions": 5000, "top_k": (5,)},
@@ -48,12 +48,12 @@ def by_hand(sampler: str = "user", propagation_dtype: str = "float32") -> np.nda
     rows = jnp.arange(data.num_users + data.num_items, dtype=jnp.int32)
     matrix = normalization.normalized_adjacency(data.train, data.num_items)
     adjacency = Adjacency(propagation.make_layout(matrix, "bcsr", propagation_dtype), rows)
-    graphdef, state = init(CONFIG, rows)
+    graphdef, state = init_train_state(CONFIG, rows)
     drawn = sampling.build(SAMPLERS[sampler](), data.train, data.num_items)
     step = jax.jit(make_train_step(CONFIG, graphdef, data.num_users))
     draw = jax.jit(lambda key, number: drawn.draw(key, number, CONFIG.training.batch_size))
     for epoch in (1, 2):
-        key = jax.random.fold_in(stream(CONFIG.training.seed, "data"), epoch)
+        key = jax.random.fold_in(named_key(CONFIG.training.seed, "data"), epoch)
         for number in range(math.ceil(drawn.num_examples / CONFIG.training.batch_size)):
             state, _ = step(state, adjacency, draw(key, jnp.int32(number)))
     return table(state.params)

@@ -15,7 +15,7 @@ RUN = [*WORLD, "--embedding_dim=8", "--batch_size=120", "--epochs=3"]
 
 
 def test_the_formula_counts_what_is_held():
-    terms = estimate.memory(train=1000, test=200, nodes=300, dim=8)
+    terms = estimate.memory_bytes(train=1000, test=200, nodes=300, dim=8)
     table = 4 * 300 * 8
     assert terms == {
         "interactions": 4 * 1200,
@@ -35,14 +35,16 @@ def test_tables_and_graph_are_cut_over_nodes_and_repeated_over_data(monkeypatch,
     """On devices with a memory of their own; the eight parts of a CPU hold all of it, in one memory."""
     monkeypatch.setattr(estimate, "device_bytes", lambda: own)
     interactions = datasets.load(DataSettings(dataset="synthetic", num_users=120, num_items=80, num_interactions=2500))
-    one, eight = (estimate.memory_of(Config.of(mesh=mesh), interactions) for mesh in ("data:1", "data:2,nodes:4"))
+    one, eight = (
+        estimate.run_memory_bytes(Config.of(mesh=mesh), interactions) for mesh in ("data:1", "data:2,nodes:4")
+    )
     assert eight["state"] == one["state"] * share
     assert eight["layout"] == one["layout"] * share
     assert eight["program"] == one["program"]
 
 
 def test_a_run_that_does_not_fit_is_refused_with_the_estimate(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(estimate, "available", lambda: 100_000_000)
+    monkeypatch.setattr(estimate, "available_bytes", lambda: 100_000_000)
     for more in ([], ["--dry_run"]):
         assert main.main(["train", *RUN, f"--workdir={tmp_path / 'run'}", *more]) == 2
         line = capsys.readouterr().err.splitlines()[-1]
@@ -57,7 +59,7 @@ def test_the_limit_is_that_of_the_device_where_it_has_one(monkeypatch):
             return {"bytes_limit": 7}
 
     monkeypatch.setattr(jax, "local_devices", lambda: [Device()])
-    assert estimate.available() == 7
+    assert estimate.available_bytes() == 7
 
 
 def test_a_dry_run_tells_and_writes_nothing(tmp_path, capsys):
@@ -86,7 +88,7 @@ def test_a_dry_run_of_a_run_that_is_there_changes_nothing(tmp_path, capsys):
 def test_the_time_of_an_epoch_is_that_of_its_steps(monkeypatch, small):
     from lgcn_jax.training.setup import build_setup
 
-    ticks = iter([0.0, 5.0, 10.0, 10.0 + 0.5 * estimate.TIMED])
+    ticks = iter([0.0, 5.0, 10.0, 10.0 + 0.5 * estimate.TIMED_STEPS])
     monkeypatch.setattr(estimate.time, "perf_counter", lambda: next(ticks))
     setup = build_setup(small, datasets.load(small.data))
     assert estimate.epoch_seconds(setup) == pytest.approx(0.5 * setup.steps_per_epoch)

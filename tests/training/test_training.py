@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
-from conftest import pairs
+from events_of import pairs
 
 from lgcn_jax.config import Config
 from lgcn_jax.data import datasets
@@ -20,8 +20,8 @@ from lgcn_jax.sampling import Batch
 from lgcn_jax.training import loop, programs
 from lgcn_jax.training.programs import Programs
 from lgcn_jax.training.setup import Setup, build_setup
-from lgcn_jax.training.state import table, table_sha256, zeros
-from lgcn_jax.training.step import make_train_step, stream
+from lgcn_jax.training.state import table, table_sha256, zero_totals
+from lgcn_jax.training.step import make_train_step, named_key
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def setup(small) -> Setup:
 
 
 def stepper(setup, **options):
-    return make_train_step(setup.config, setup.graphdef(), setup.num_users, **options), setup.fresh()
+    return make_train_step(setup.config, setup.graphdef(), setup.num_users, **options), setup.init_state()
 
 
 def batch(setup, step: int, size: int) -> Batch:
@@ -49,7 +49,7 @@ GOLDEN = [0.711790681, 0.717526138, 0.688727081, 0.243170708, 0.00634621503, 646
 
 def test_one_step_gives_the_golden_numbers(setup):
     step, state = stepper(setup)
-    key = jax.random.fold_in(stream(setup.config.training.seed, "data"), 1)
+    key = jax.random.fold_in(named_key(setup.config.training.seed, "data"), 1)
     drawn = setup.sampler.draw(key, jnp.int32(0), setup.config.training.batch_size)
     state, metrics = jax.jit(step)(state, setup.adjacency, drawn)
     names = ("loss", "loss_ranking", "loss_contrastive", "loss_l2", "grad_norm")
@@ -112,7 +112,7 @@ def test_where_blocks_end_changes_no_bit(small, sampler):
     key = jax.random.key(1)
     tables = []
     for cuts in ([0, 16], [0, 1, 2, 16], [0, 7, 16]):
-        state, totals, _ = start = setup.start()
+        state, totals, _ = start = setup.initial_snapshot()
         compiled = Programs.compile(setup, start)
         for first, last in itertools.pairwise(cuts):
             places = jnp.int32(first), jnp.int32(last)
@@ -123,7 +123,7 @@ def test_where_blocks_end_changes_no_bit(small, sampler):
 
 def test_every_epoch_draws_by_a_key_of_its_own(setup):
     """The same one in all of its blocks."""
-    keys, here = [], setup.start()
+    keys, here = [], setup.initial_snapshot()
     compiled = Programs.compile(setup, here)
 
     def block(*arguments):
@@ -131,7 +131,7 @@ def test_every_epoch_draws_by_a_key_of_its_own(setup):
         return compiled.block(*arguments)
 
     class Halves(loop.Listener):
-        def steps(self, planned):
+        def limit_block(self, planned):
             return -(-planned // 2)
 
     per_epoch = []
@@ -242,7 +242,7 @@ def test_epochs_and_evaluations_move_nothing_that_is_not_named(setup, monkeypatc
 
 
 def test_a_transfer_that_is_not_named_is_noticed(setup):
-    state, totals, _ = start = setup.start()
+    state, totals, _ = start = setup.initial_snapshot()
     compiled = Programs.compile(setup, start)
     data = state, totals, setup.adjacency, setup.sampler, jax.random.key(0)
     with jax.transfer_guard("disallow"), pytest.raises(jax.errors.JaxRuntimeError, match="host-to-device"):
@@ -250,7 +250,7 @@ def test_a_transfer_that_is_not_named_is_noticed(setup):
 
 
 def test_a_block_is_given_the_memory_of_the_state_it_starts_from(setup):
-    start = setup.start()
+    start = setup.initial_snapshot()
     compiled, before = Programs.compile(setup, start), start[:2]
     given = sum(leaf.nbytes for leaf in jax.tree.leaves(before))
     places = jnp.int32(0), jnp.int32(2)
@@ -301,7 +301,7 @@ def test_users_and_items_without_train_pairs_do_no_harm():
     data = assemble("gaps", pairs(train, listed=[20]), pairs([(0, 1), (3, 30), (21, 30), (21, 0)]))
     config = Config.of(dataset="gaps", num_layers=2, embedding_dim=4, batch_size=8, epochs=3, top_k=(1, 3))
     setup = build_setup(config.replace(learning_rate=0.1), data)
-    initial, result = setup.table(setup.fresh().params), loop.fit(setup)
+    initial, result = setup.table(setup.init_state().params), loop.fit(setup)
     moved = np.abs(result.table - initial).max(1) > 0
     assert moved[: data.num_users].tolist() == [True] * 10 + [False] * 2  # users 20 and 21
     expected = oracle.metrics(oracle.trained(result.table, data, 2), data, "test", (1, 3))
@@ -336,14 +336,14 @@ def test_data_without_a_possible_triple_is_refused():
 
 
 def test_a_sum_of_finite_losses_that_is_too_large_is_named():
-    totals = zeros(BPR())._replace(sums=zeros(BPR()).sums | {"loss": np.float32(np.inf)})
+    totals = zero_totals(BPR())._replace(sums=zero_totals(BPR()).sums | {"loss": np.float32(np.inf)})
     with pytest.raises(loop.NonFiniteError, match="the sum of loss is inf at epoch 3, step 7"):
         loop.require_finite(totals, BPR(), 3, 7)
 
 
 def test_a_run_that_goes_on_draws_no_fresh_tables(setup, monkeypatch):
     half = loop.fit(dataclasses.replace(setup, config=setup.config.replace(epochs=2)))
-    monkeypatch.setattr(Setup, "fresh", lambda self: pytest.fail("a second state beside the one that goes on"))
+    monkeypatch.setattr(Setup, "init_state", lambda self: pytest.fail("a second state beside the one that goes on"))
     assert loop.fit(setup, start=half.snapshot).snapshot.progress.epoch == 4
 
 

@@ -82,7 +82,7 @@ def expected_table(data: Interactions, source: WarmStart, fresh: np.ndarray) -> 
 @pytest.mark.parametrize("how", [{}, {"node_order": "natural", "propagation": "bucket"}, {"mesh": "data:2,nodes:2"}])
 def test_known_rows_are_carried_over_and_new_ones_folded_in(data, earlier, how):
     setup, start, line = begun(data, source_of(earlier), **how)
-    fresh = setup.table(setup.fresh().params)
+    fresh = setup.table(setup.init_state().params)
     found = setup.table(start.state.params)
     np.testing.assert_allclose(found, expected_table(data, source_of(earlier), fresh), rtol=1e-5, atol=1e-7)
     np.testing.assert_array_equal(found[10:100], earlier._trained.table[:90])  # bit for bit
@@ -108,7 +108,7 @@ def test_nodes_that_nothing_joins_to_known_ones_are_initialised_as_usual(data, e
     ids = {"user_ids": np.arange(122, dtype=np.int32), "item_ids": np.arange(61, dtype=np.int32)}
     more = dataclasses.replace(data, train=train, valid=none, test=test, source=None, **ids)
     setup, start, _ = begun(more, source_of(earlier))
-    found, fresh = setup.table(start.state.params), setup.table(setup.fresh().params)
+    found, fresh = setup.table(start.state.params), setup.table(setup.init_state().params)
     lonely = [120, 121, 182]
     np.testing.assert_array_equal(found[lonely], fresh[lonely])
     assert not (found[:10] == fresh[:10]).any()

@@ -44,9 +44,9 @@ CASES = [
 @pytest.mark.parametrize("how", CASES, ids=lambda how: "-".join(how.values()))
 def test_final_embeddings_are_those_of_the_weighted_matrix(small, weighted, how):
     setup = build_setup(small.replace(**how), weighted, trains=False)
-    params = setup.fresh().params
+    params = setup.init_state().params
     expected = final(setup.table(params), weighted, small.model.num_layers)
-    np.testing.assert_allclose(setup.final(params), expected, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(setup.final_embeddings(params), expected, rtol=0, atol=1e-7)
     alike = final(setup.table(params), dataclasses.replace(weighted, weights=np.ones(weighted.train.nnz)), 2)
     assert np.abs(alike - expected).max() > 1e-3  # which the weights make
 
@@ -78,5 +78,5 @@ def test_bad_weights_are_one_line(small, weighted):
 
 def test_weights_count_in_the_estimate_of_memory(small, weighted):
     plain = dataclasses.replace(weighted, weights=None)
-    more, less = (sum(estimate.memory_of(small, data).values()) for data in (weighted, plain))
+    more, less = (sum(estimate.run_memory_bytes(small, data).values()) for data in (weighted, plain))
     assert more - less == 4 * weighted.train.nnz

@@ -53,7 +53,8 @@ def _having(name: str) -> str:
 
 def _flags_of(model: str) -> contextlib.AbstractContextManager:
     """While entered, an InputError names settings by their flags."""
-    return flags_for(**{name: f"--{name}" for name in fields(BASELINES[model])}, model=f"--model={model}")
+    named = (*fields(BASELINES[model]), f"model={model}")
+    return flags_for(**{name: f"--{name}" for name in named})
 
 
 def data_of(values: flags.FlagValues, quiet: bool = False) -> tuple[Interactions, tuple[int, ...], str]:

@@ -74,7 +74,7 @@ def test_bad_settings_are_refused_at_once(make, text):
 
 def test_memory_that_would_not_fit_is_refused_with_what_is_needed(interactions, monkeypatch):
     monkeypatch.setattr(baseline, "total_bytes", lambda: 20_000)
-    with pytest.raises(lg.InputError, match=r"--model=ease: found 0\.0 GB needed for 60 x 60 weights, twice, expected"):
+    with pytest.raises(lg.InputError, match=r"model=ease: found 0\.0 GB needed for 60 x 60 weights, twice, expected"):
         lg.EASE().fit(interactions)
 
 

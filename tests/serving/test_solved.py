@@ -105,6 +105,16 @@ def test_train_solves_a_baseline_into_a_folder(interactions, tmp_path, capsys):
     assert f"{model.evaluate(interactions, k=5)['recall@5']:.4f}" in capsys.readouterr().out
     assert main.main(["recommend", f"--workdir={tmp_path / 'model'}", "--user=3", "--k=2"]) == 0
     assert str(model.recommend(3, k=2).ids[0, 0]) in capsys.readouterr().out
+    saved = ["evaluate", f"--workdir={tmp_path / 'model'}"]
+    assert main.main([*saved, *FLAGS]) == 0
+    assert f"{model.evaluate(interactions, k=5)['recall@5']:.4f}" in capsys.readouterr().out
+    for flags, text in (
+        ([], "--dataset: found nothing, expected the data set on which"),
+        ([*FLAGS, "--rank=3"], "--rank: found 3, expected nothing beside a saved model"),
+        ([*FLAGS, "--num_users=90"], "found 90 users and 60 items, expected the 80 and 60 of the model"),
+    ):
+        assert main.main([*saved, *flags]) == 2
+        assert text in capsys.readouterr().err
     assert main.main(command) == 2
     assert "found a model, expected a new folder, or --overwrite" in capsys.readouterr().err
     assert main.main([*command, "--overwrite", "--quiet"]) == 0
@@ -128,6 +138,17 @@ def test_flags_that_do_not_go_together_end_in_one_line(tmp_path, capsys, flags, 
     assert found.startswith(text)
     assert found.count("\n") == 1
     assert not (tmp_path / "model").exists()
+
+
+def test_vectors_are_exported_and_have_neighbors(interactions, tmp_path):
+    model = lg.IALS(width=8, sweeps=3).fit(interactions)
+    model.save(tmp_path / "model")
+    loaded = lg.load_model(tmp_path / "model")
+    loaded.export(tmp_path / "vectors")
+    with np.load(tmp_path / "vectors" / "vectors.npz") as file:
+        scores = file["user_embeddings"] @ file["item_embeddings"].T
+    np.testing.assert_allclose(scores, model.scorer.scores(np.arange(80)), atol=1e-5)
+    np.testing.assert_array_equal(loaded.similar_items(3, k=4).ids, model.similar_items(3, k=4).ids)
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path, capsys):

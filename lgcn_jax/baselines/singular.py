@@ -12,7 +12,7 @@ from lgcn_jax.graph.propagation import make_layout
 
 SMALL = 2048  # rows of a Gram matrix that is decomposed as it is
 WIDTH = 32  # vectors of a block; wider ones multiply faster, and need a larger basis
-FIRST, STEP = 4, 0.5  # bases of so many times the rank are tried, and longer ones
+FIRST, STEP = 4.5, 0.5  # bases of so many times the rank are tried, and longer ones
 TOLERANCE = 1e-3  # of a residual, relative to the largest eigenvalue
 DEPENDENT = 1e-3  # of the diagonal of R: below, its condition may be too much for a Gram matrix
 SEED = 2020

@@ -44,8 +44,11 @@ def _name(kind: type) -> str:
 
 
 def _help(name: str, field, kind: Registry | type) -> str:
-    default = "" if field.default in (None, (), "") else f"default: {text(field.default)}"
     having = [each for each in kind if name in fields(kind[each])] if isinstance(kind, Registry) else []
+    defaults = {each: text(fields(kind[each])[name].default) for each in having}
+    default = "" if field.default in (None, (), "") else f"default: {text(field.default)}"
+    if len(set(defaults.values())) > 1:
+        default = f"default: {', '.join(f'{value} of {each}' for each, value in defaults.items())}"
     only = f"of --{kind.kind}={' or '.join(having)}" if having and len(having) < len(kind) else ""
     told = "; ".join(filter(None, (default, only)))
     return f"{field.metadata['help']} ({told})" if told else field.metadata["help"]

@@ -20,18 +20,41 @@ if TYPE_CHECKING:
     from lgcn_jax.evaluation.results import EvaluationResult
     from lgcn_jax.reporting.report import report
     from lgcn_jax.serving.loading import load_model
-    from lgcn_jax.serving.models import LightGCN, Model, Popularity
+    from lgcn_jax.serving.models import LightGCN, Model
     from lgcn_jax.serving.recommendations import Neighbors, Recommendations
+    from lgcn_jax.serving.solved import (
+        BSPM,
+        EASE,
+        GFCF,
+        IALS,
+        SGFCF,
+        SLIM,
+        ChebyCF,
+        ItemKNN,
+        Popularity,
+        SolvedModel,
+        UserKNN,
+    )
 
 __all__ = [
+    "BSPM",
+    "EASE",
+    "GFCF",
+    "IALS",
+    "SGFCF",
+    "SLIM",
+    "ChebyCF",
     "EvaluationResult",
     "InputError",
     "Interactions",
+    "ItemKNN",
     "LightGCN",
     "Model",
     "Neighbors",
     "Popularity",
     "Recommendations",
+    "SolvedModel",
+    "UserKNN",
     "WriteError",
     "__version__",
     "load",
@@ -47,7 +70,17 @@ _HOMES = {
     "EvaluationResult": "evaluation.results",
     "LightGCN": "serving.models",
     "Model": "serving.models",
-    "Popularity": "serving.models",
+    "BSPM": "serving.solved",
+    "EASE": "serving.solved",
+    "GFCF": "serving.solved",
+    "IALS": "serving.solved",
+    "SGFCF": "serving.solved",
+    "SLIM": "serving.solved",
+    "ChebyCF": "serving.solved",
+    "ItemKNN": "serving.solved",
+    "Popularity": "serving.solved",
+    "SolvedModel": "serving.solved",
+    "UserKNN": "serving.solved",
     "load_model": "serving.loading",
     "Neighbors": "serving.recommendations",
     "Recommendations": "serving.recommendations",

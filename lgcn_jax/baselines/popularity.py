@@ -1,12 +1,13 @@
 """The most popular items, for everybody."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lgcn_jax.baselines.baseline import Baseline
+from lgcn_jax.baselines.baseline import Baseline, Solution
 from lgcn_jax.data import csr
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.devices.pytree import pytree
@@ -16,9 +17,11 @@ from lgcn_jax.devices.pytree import pytree
 class Popularity(Baseline):
     """Every user gets the items' train degrees as scores; ties go to the lowest id."""
 
-    def fit(self, interactions: Interactions) -> "ItemScores":
-        counts = csr.column_counts(interactions.train, interactions.num_items)
-        return ItemScores(jnp.asarray(counts, jnp.float32))
+    def solve(self, interactions: Interactions, dtype: Any = np.float32) -> dict[str, np.ndarray]:
+        return {"item_scores": csr.column_counts(interactions.train, interactions.num_items).astype(dtype)}
+
+    def scorer(self, solution: Solution) -> "ItemScores":
+        return ItemScores(solution["item_scores"])  # type: ignore[arg-type]
 
 
 @pytree

@@ -1,17 +1,18 @@
 """`evaluate`: scores a run's checkpoint, or a baseline."""
 
 import sys
+from pathlib import Path
 
 from absl import flags
 
 from lgcn_jax.baselines import BASELINES
+from lgcn_jax.cli import solve
 from lgcn_jax.cli.command import (
     COMPILATION_CACHE,
     DATA,
     PLUGIN,
     Command,
     absolute,
-    config_from_flags,
     say,
     warn,
     workdir_of,
@@ -21,10 +22,12 @@ from lgcn_jax.cli.details import Details
 from lgcn_jax.cli.flags import given
 from lgcn_jax.config import PARTS
 from lgcn_jax.data import datasets
+from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.settings import READING
 from lgcn_jax.devices import mesh
 from lgcn_jax.errors import InputError
-from lgcn_jax.settings import Registry, fields
+from lgcn_jax.evaluation.scorers import Scorer
+from lgcn_jax.settings import Registry
 from lgcn_jax.system.signals import StopRequest
 
 ONE_DEVICE = "data:1,nodes:1"
@@ -45,40 +48,56 @@ def evaluate(values: flags.FlagValues, request: StopRequest) -> int:
 
 
 def _baseline(values: flags.FlagValues, model: str, split: str, details: Details | None) -> int:
-    from lgcn_jax.evaluation import ranking, results
-    from lgcn_jax.evaluation.task import EvaluationTask
-    from lgcn_jax.runs import display
-    from lgcn_jax.training.setup import check_config
-
     chosen = BASELINES[model]
     for name in ("checkpoint", "propagation", "mesh"):
         if values[name].present:
             raise InputError(f"--{name}", "a flag without effect on --model", "--workdir")
-    own = given(values, _baseline_settings())
-    for name in own:
-        if name not in fields(chosen):
-            raise InputError(f"--{name}", own[name], f"nothing with --model={model}, which has none")
-    config = config_from_flags(given(values, (*DATA, "top_k", "eval_split")))
-    interactions = datasets.load(config.data, progress=sys.stderr.isatty())
-    check_config(config, interactions)
-    scorer, ks = chosen(**own).fit(interactions), config.evaluation.top_k
+    made = chosen(**solve.own_settings(values, model))
+    interactions, ks, _ = solve.data_of(values)
+    return _show(model, made.fit(interactions), interactions, split, ks, details)
+
+
+def _saved(values: flags.FlagValues, folder: Path, split: str, details: Details | None) -> int:
+    from lgcn_jax.serving.loading import load_model
+
+    for name in ("checkpoint", "propagation", "mesh", *solve.settings_of_baselines()):
+        if values[name].present:
+            raise InputError(f"--{name}", values[name].value, "nothing beside a saved model, which is whole")
+    if not values["dataset"].present:
+        raise InputError("--dataset", "nothing", "the data set on which a saved model is evaluated")
+    interactions, ks, _ = solve.data_of(values)
+    model = load_model(folder)
+    model.require_same(interactions)
+    return _show(type(model).__name__, model.scorer, interactions, split, ks, details)
+
+
+def _show(
+    label: str, scorer: Scorer, interactions: Interactions, split: str, ks: tuple[int, ...], details: Details | None
+) -> int:
+    from lgcn_jax.evaluation import ranking, results
+    from lgcn_jax.evaluation.task import EvaluationTask
+    from lgcn_jax.runs import display
+
     if details is not None:
         users = details.users(interactions, split)
-        details.show(model, results.evaluate(scorer, interactions, split, ks, users, details.metrics), interactions)
+        details.show(label, results.evaluate(scorer, interactions, split, ks, users, details.metrics), interactions)
         return 0
     scores = ranking.evaluate(scorer, EvaluationTask.of(interactions, split), ks)
-    say(display.format_table({f"{interactions.name}, {split} part": {}, model: scores}))
+    say(display.format_table({f"{interactions.name}, {split} part": {}, label: scores}))
     return 0
 
 
 def _run(values: flags.FlagValues, split: str, details: Details | None) -> int:
     from lgcn_jax.runs import display, resume, scoring, selection
+    from lgcn_jax.serving import storage
     from lgcn_jax.training.setup import check_config
 
     folder, which = workdir_of(values), values["checkpoint"].value
+    if storage.is_model(folder):
+        return _saved(values, folder, split, details)
     if which not in selection.CHOICES:
         raise InputError("--checkpoint", repr(which), f"one of {', '.join(selection.CHOICES)}")
-    for name in (*(name for name in DATA if name not in OF_A_RUN), *_baseline_settings()):
+    for name in (*(name for name in DATA if name not in OF_A_RUN), *solve.settings_of_baselines()):
         if values[name].present:
             raise InputError(f"--{name}", values[name].value, "nothing beside --workdir, which has its own")
     config = resume.stored_settings(folder)
@@ -104,16 +123,12 @@ def _run(values: flags.FlagValues, split: str, details: Details | None) -> int:
     return 0
 
 
-def _baseline_settings() -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for model in BASELINES for name in fields(BASELINES[model])))
-
-
 COMMAND = Command(
     evaluate,
     "scores a run's checkpoint, or a baseline",
-    lambda: (*DATA, "top_k", "eval_split", "propagation", "mesh", *_baseline_settings()),
+    lambda: (*DATA, "top_k", "eval_split", "propagation", "mesh", *solve.settings_of_baselines()),
     {
-        "workdir": ("", "the folder of the run"),
+        "workdir": ("", "the folder of the run, or of a model that was saved, which needs --dataset"),
         "checkpoint": ("best", "which checkpoint of the run: best, latest (default: best)"),
         "model": ("", f"a baseline in place of a run: {', '.join(BASELINES)}"),
         **DETAILS,

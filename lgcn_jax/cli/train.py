@@ -8,7 +8,8 @@ from typing import Any
 
 from absl import flags
 
-from lgcn_jax.baselines import Popularity
+from lgcn_jax.baselines import BASELINES, Popularity
+from lgcn_jax.cli import solve
 from lgcn_jax.cli.command import (
     COMPILATION_CACHE,
     PLUGIN,
@@ -21,7 +22,7 @@ from lgcn_jax.cli.command import (
     workdir_of,
 )
 from lgcn_jax.cli.flags import given
-from lgcn_jax.config import Config
+from lgcn_jax.config import PARTS, Config
 from lgcn_jax.data import datasets
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.devices import mesh, processes
@@ -40,6 +41,9 @@ def train(values: flags.FlagValues, request: StopRequest) -> int:
     """Trains or continues a run, fills its folder, and prints the metrics beside the popularity baseline's."""
     request.line = "interrupted before training began"
     folder = workdir_of(values)
+    if values["model"].value in BASELINES:
+        return solve.solve(values, folder)
+    solve.require_none(values, settings_of_runs(), values["model"].value or PARTS["model"].default)
     _join(values, request)
     with processes.fail_together(request):
         with processes.waiting("at the look for devices"):
@@ -196,8 +200,8 @@ def _continuable(folder: Path) -> Iterator[None]:
 
 COMMAND = Command(
     train,
-    "trains a model in a run folder, or continues the run that it holds",
-    settings_of_runs,
+    "trains a model in a run folder, or continues the run that it holds; or solves a baseline into a folder",
+    lambda: (*settings_of_runs(), *(set(solve.settings_of_baselines()) - set(settings_of_runs()))),
     {
         "workdir": ("", "the folder of the run"),
         "overwrite": (False, "begin anew in a folder that holds a run"),
@@ -208,4 +212,5 @@ COMMAND = Command(
         **COMPILATION_CACHE,
         **PROCESSES,
     },
+    PARTS | {"baseline": BASELINES},
 )

@@ -15,14 +15,15 @@ from lgcn_jax.devices.mesh import ONE_DEVICE
 from lgcn_jax.errors import InputError
 from lgcn_jax.runs import raw_ids, resume, scoring, selection, workdir
 from lgcn_jax.serving import storage
-from lgcn_jax.serving.models import Model, Popularity
+from lgcn_jax.serving.models import Model
+from lgcn_jax.serving.solved import KINDS, SolvedModel
 from lgcn_jax.system import paths
 from lgcn_jax.training.setup import build_setup
 
 
 def load_model(
     folder: str | Path, dataset: Interactions | str | Path | None = None, *, checkpoint: str = "best", **settings: Any
-) -> Model | Popularity:
+) -> Model | SolvedModel:
     """The model that `save` wrote into a folder, or that a run folder holds: then its vectors are those that the `fit`
     or `train` of the run returned, to the bit, on the same machine.
 
@@ -56,9 +57,9 @@ def load_model(
     return _of_run(folder, stated, checkpoint)
 
 
-def _saved(folder: Path) -> Model | Popularity:
+def _saved(folder: Path) -> Model | SolvedModel:
     facts, arrays, ids = storage.load(folder)
-    kinds: dict[str, type[Model] | type[Popularity]] = {"Model": Model, "Popularity": Popularity}
+    kinds: dict[str, type[Model] | type[SolvedModel]] = {"Model": Model} | KINDS
     if not isinstance(facts.get("kind"), str) or facts["kind"] not in kinds:
         raise InputError(folder, f"a model of kind {facts.get('kind')!r}", f"one of {', '.join(kinds)}")
     try:

@@ -11,20 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from lgcn_jax.baselines import popularity
 from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.devices.mesh import require_devices
 from lgcn_jax.errors import InputError, named_as_in_python
-from lgcn_jax.evaluation.scorers import Scorer
 from lgcn_jax.runs import agreement, resume, scoring, session
 from lgcn_jax.runs.display import Display
 from lgcn_jax.runs.raw_ids import RawIds
 from lgcn_jax.runs.reporter import MemoryReporter
 from lgcn_jax.serving import folding
 from lgcn_jax.serving.folding import FoldsIn
-from lgcn_jax.serving.recommender import Recommender, require_interactions
+from lgcn_jax.serving.recommender import require_interactions
 from lgcn_jax.serving.vectors import VectorModel
 from lgcn_jax.settings import fields, text
 from lgcn_jax.system import paths
@@ -213,44 +211,6 @@ class LightGCN(Model):
         if settings.pop("model", "lightgcn") != "lightgcn":
             raise InputError("model", "another model", "lgcn_jax.Model, which takes a name")
         super().__init__("lightgcn", **settings)
-
-
-class Popularity(Recommender):
-    """The most popular items for everybody, by the number of train pairs; ties go to the lowest id.
-
-    >>> import lgcn_jax as lg
-    >>> popular = lg.Popularity().fit(lg.read(([1, 2, 3, 3], [7, 7, 7, 8]), test_fraction=0.5))
-    >>> popular.recommend(2, k=1, exclude_seen=False).ids.tolist()
-    [[7]]
-    """
-
-    item_scores: np.ndarray
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """It has no settings."""
-        del deep
-        return {}
-
-    def fit(self, interactions: Interactions) -> "Popularity":
-        """Counts the train pairs of each item. Returns self."""
-        self.item_scores = np.asarray(popularity.Popularity().fit(interactions).items)
-        self._remember(interactions)
-        return self
-
-    def _host_scorer(self) -> Scorer:
-        return popularity.ItemScores(self.item_scores)  # type: ignore[arg-type]
-
-    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        facts, arrays = super()._state()
-        return facts, arrays | {"item_scores": self.item_scores}
-
-    @classmethod
-    def _loaded(cls, facts: dict[str, Any], arrays: dict[str, np.ndarray], ids: tuple[RawIds, RawIds]) -> "Popularity":
-        del facts
-        made = cls()
-        made.item_scores = arrays["item_scores"]
-        made._restore(arrays, ids)
-        return made
 
 
 def _require_functions(callbacks: Any) -> None:

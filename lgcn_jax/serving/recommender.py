@@ -164,16 +164,20 @@ class Recommender:
         ks = lists.require_ks(k, len(self.items))
         if split not in ("test", "valid"):
             raise InputError("split", repr(split), "one of test, valid")
-        same = np.array_equal(interactions.user_ids, self.users) and np.array_equal(interactions.item_ids, self.items)
-        if not same:
-            found = f"{interactions.num_users} users and {interactions.num_items} items"
-            raise InputError("interactions", found, f"the {len(self.users)} and {len(self.items)} of the model")
+        self.require_same(interactions)
         if not interactions.part(split).nnz:
             raise InputError("split", f"{split}, which is empty", "a part with a pair")
         numbers = None if users is None else positions(users, self.users, "users")
         if per_user:
             return results.evaluate(self.scorer, interactions, split, ks, numbers, metrics)
         return results.means(self.scorer, interactions, split, ks, numbers, metrics)
+
+    def require_same(self, interactions: Interactions) -> None:
+        """Raises an InputError where a data set has other users or items than the one that the model was fitted on."""
+        same = np.array_equal(interactions.user_ids, self.users) and np.array_equal(interactions.item_ids, self.items)
+        if not same:
+            found = f"{interactions.num_users} users and {interactions.num_items} items"
+            raise InputError("interactions", found, f"the {len(self.users)} and {len(self.items)} of the model")
 
     def save(self, folder: str | Path) -> None:
         """Writes the model into a folder that does not exist yet, or holds a model; see `load_model`.

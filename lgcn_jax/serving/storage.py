@@ -37,11 +37,23 @@ def save(folder: Path, facts: dict[str, Any], arrays: dict[str, np.ndarray], ids
         raw_ids.write(made / raw_ids.FOLDER, *ids)
 
     try:
-        if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= NAMES):
-            raise InputError(folder, "something that is no model", "a new folder, or that of a model")
+        _require_ours(folder)
         files.write_folder(folder, fill)
     except OSError as error:
         raise WriteError(folder, error.strerror or error) from None
+
+
+def require_free(folder: Path, overwrite: bool) -> None:
+    """Raises an InputError where the folder holds something else than a model, or a model that may not be replaced."""
+    folder = folder.expanduser()
+    if is_model(folder) and not overwrite:
+        raise InputError(f"--workdir={folder}", "a model", "a new folder, or --overwrite")
+    _require_ours(folder)
+
+
+def _require_ours(folder: Path) -> None:
+    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= NAMES):
+        raise InputError(folder, "something that is no model", "a new folder, or that of a model")
 
 
 def is_model(folder: Path) -> bool:

@@ -5,6 +5,7 @@ import re
 import pytest
 from absl import flags
 
+from lgcn_jax.baselines import BASELINES
 from lgcn_jax.cli import main
 from lgcn_jax.cli.flags import all_flags, define, given
 from lgcn_jax.config import PARTS
@@ -28,6 +29,11 @@ def test_the_help_of_a_flag_ends_with_its_default_and_the_parts_that_have_it():
     ends |= {"loss": "directau (default: enhanced)", "beta": "(default: 0.75; of --negatives=popularity)"}
     for name, end in ends.items():
         assert all_flags()[name].help.endswith(end)
+
+
+def test_defaults_that_differ_are_told_with_the_part_of_each():
+    found = all_flags({"baseline": BASELINES})["rank"].help
+    assert "(default: 256 for gf-cf, 512 for chebycf, 448 for bspm, 650 for sgfcf; of --model=gf-cf or" in found
 
 
 def test_flags_have_the_types_of_their_settings():

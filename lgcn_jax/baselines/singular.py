@@ -1,0 +1,104 @@
+"""The largest singular values of a sparse matrix, with their right singular vectors, to the precision of its dtype."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import scipy.linalg
+
+from lgcn_jax.baselines.matrices import Matrix
+from lgcn_jax.errors import InputError
+from lgcn_jax.graph.propagation import make_layout
+
+SMALL = 2048  # rows of a Gram matrix that is decomposed as it is
+WIDTH = 32  # vectors of a block; wider ones multiply faster, and need a larger basis
+FIRST, STEP = 4.5, 0.5  # bases of so many times the rank are tried, and longer ones
+TOLERANCE = 1e-3  # of a residual, relative to the largest eigenvalue
+DEPENDENT = 1e-3  # of the diagonal of R: below, its condition may be too much for a Gram matrix
+SEED = 2020
+
+
+def right_singular_vectors(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """Host: the `rank` largest singular values [rank], descending, and their right singular vectors [columns, rank].
+
+    Raises:
+      InputError: the matrix has fewer that are not zero.
+    """
+    least = min(matrix.shape)
+    if rank > least:
+        raise InputError("--rank", rank, f"at most {least}, the smaller of the numbers of users and items")
+    wide = matrix.shape[0] < matrix.shape[1]
+    decompose = _dense if least <= max(SMALL, 4 * rank) else _lanczos
+    square, vectors = decompose(matrix if wide else matrix.T.tocsr(), rank)
+    values = np.sqrt(np.maximum(square, 0))
+    found = int((values > 10 * np.sqrt(np.finfo(matrix.dtype).eps) * values[0]).sum())
+    if found < rank:
+        raise InputError("--rank", rank, f"at most {found}, the rank of the matrix of train pairs")
+    if wide:
+        vectors = (matrix.T @ vectors) / values
+    return values.astype(matrix.dtype), np.ascontiguousarray(vectors, matrix.dtype)
+
+
+def _dense(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """The largest eigenvalues of matrix @ matrix.T, descending, and their vectors, by way of all of them."""
+    values, vectors = np.linalg.eigh((matrix.astype(np.float64) @ matrix.T.astype(np.float64)).toarray())
+    return values[::-1][:rank], vectors[:, ::-1][:, :rank]
+
+
+def _lanczos(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same by a block Lanczos iteration with full orthogonalization, which is stopped when residuals are small.
+
+    The basis Q of the Krylov space grows by a block at a time (Golub and Underwood 1977); the matrix within it, T, is
+    decomposed where it may have become large enough. The residual of a Ritz vector Q s is the next block's part of it.
+    """
+    product, size = _gram_product(matrix), matrix.shape[0]
+    block = np.linalg.qr(np.random.default_rng(SEED).standard_normal((size, WIDTH)))[0].astype(matrix.dtype)
+    basis, inner, count = np.empty((WIDTH, size), matrix.dtype), np.zeros((0, 0)), 0
+    check = FIRST * rank
+    while True:
+        basis, count = _with_room(basis, count), count + WIDTH
+        basis[count - WIDTH : count] = block.T
+        block, part = _orthogonalized(product(block), basis[:count])
+        inner = np.pad(inner, ((0, WIDTH), (0, WIDTH)))
+        inner[-WIDTH:, :] = part.T
+        block, rest = _orthonormal(block)
+        full = count + 2 * WIDTH > size
+        if count >= check or full:
+            values, vectors = scipy.linalg.eigh(inner, lower=True, subset_by_index=(count - rank, count - 1))
+            residuals = np.linalg.norm(rest @ vectors[-WIDTH:], axis=0)
+            if residuals.max() <= TOLERANCE * values[-1] or full:
+                return values[::-1], basis[:count].T @ vectors[:, ::-1].astype(matrix.dtype)
+            check = count + STEP * rank
+
+
+def _orthogonalized(block: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A block without what it has of a basis (the rows), and what that was.
+
+    Once is enough: such a block keeps a good part of its length, and so no more than rounding is left.
+    """
+    part = basis @ block
+    return block - basis.T @ part, part
+
+
+def _orthonormal(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A QR decomposition, by way of the Gram matrix in float64 where the columns are far from dependent."""
+    wide = block.astype(np.float64)
+    try:
+        rest = np.linalg.cholesky(wide.T @ wide).T
+    except np.linalg.LinAlgError:
+        return np.linalg.qr(block)
+    if rest.diagonal().min() < DEPENDENT * rest.diagonal().max():
+        return np.linalg.qr(block)
+    return scipy.linalg.solve_triangular(rest, wide.T, trans="T").T.astype(block.dtype), rest
+
+
+def _with_room(basis: np.ndarray, count: int) -> np.ndarray:
+    """The basis, or where it is full one of double the size."""
+    return basis if count < len(basis) else np.concatenate([basis, np.empty_like(basis)])
+
+
+def _gram_product(matrix: Matrix) -> Callable[[np.ndarray], np.ndarray]:
+    """x -> matrix @ (matrix.T @ x), on the device."""
+    layouts = make_layout(matrix), make_layout(matrix.T.tocsr())
+    multiply = jax.jit(lambda layouts, x: layouts[0].product(layouts[1].product(x)))
+    return lambda x: np.asarray(multiply(layouts, x))

@@ -1,0 +1,97 @@
+"""What `train` and `evaluate` do of a baseline: its settings by flags, and its solution in a folder."""
+
+import contextlib
+import sys
+from collections.abc import Container
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from lgcn_jax.baselines import BASELINES
+from lgcn_jax.cli.command import DATA, config_from_flags, flags_for, say
+from lgcn_jax.cli.flags import given
+from lgcn_jax.data import datasets
+from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.errors import InputError
+from lgcn_jax.settings import fields
+
+EVALUATED = ("top_k", "eval_split")
+HOW = ("workdir", "overwrite", "quiet", "plugin", "compilation_cache")  # flags of `train` that a baseline knows
+
+
+def settings_of_baselines() -> tuple[str, ...]:
+    """The names of all settings of baselines."""
+    return tuple(dict.fromkeys(name for model in BASELINES for name in fields(BASELINES[model])))
+
+
+def own_settings(values: flags.FlagValues, model: str) -> dict[str, Any]:
+    """The settings of a baseline that are stated.
+
+    Raises:
+      InputError: one is stated that it does not have.
+    """
+    own = given(values, settings_of_baselines())
+    for name in own.keys() - fields(BASELINES[model]).keys():
+        expected = f"nothing with --model={model}, which has none ({_having(name)})"
+        raise InputError(f"--{name}", values[name].value, expected)
+    return own
+
+
+def require_none(values: flags.FlagValues, of_runs: Container[str], model: str) -> None:
+    """Raises an InputError where a setting is stated that baselines have, and no run."""
+    for name in settings_of_baselines():
+        if name not in of_runs and values[name].present:
+            expected = f"nothing with --model={model}, which has none ({_having(name)})"
+            raise InputError(f"--{name}", values[name].value, expected)
+
+
+def _having(name: str) -> str:
+    """Which baselines have a setting."""
+    return f"--model={' or '.join(each for each in BASELINES if name in fields(BASELINES[each]))} has"
+
+
+def _flags_of(model: str) -> contextlib.AbstractContextManager:
+    """While entered, an InputError names settings by their flags."""
+    named = (*fields(BASELINES[model]), f"model={model}")
+    return flags_for(**{name: f"--{name}" for name in named})
+
+
+def data_of(values: flags.FlagValues, quiet: bool = False) -> tuple[Interactions, tuple[int, ...], str]:
+    """The data set that flags name, the list lengths, and the part that is evaluated."""
+    from lgcn_jax.training.setup import check_config
+
+    config = config_from_flags(given(values, (*DATA, *EVALUATED)))
+    interactions = datasets.load(config.data, progress=not quiet and sys.stderr.isatty())
+    check_config(config, interactions)
+    return interactions, config.evaluation.top_k, config.evaluation.eval_split
+
+
+def solve(values: flags.FlagValues, folder: Path) -> int:
+    """Solves the baseline --model, prints its metrics beside popularity's, and saves it in the folder."""
+    from lgcn_jax.runs import display
+    from lgcn_jax.serving import solved, storage
+
+    model, quiet = values["model"].value, values["quiet"].value
+    known = {*DATA, *EVALUATED, *HOW, "model"}
+    own = own_settings(values, model)
+    for name in values:
+        if values[name].present and name not in known | own.keys():
+            raise InputError(f"--{name}", values[name].value, f"nothing with --model={model}, which is not trained")
+    storage.require_free(folder, values["overwrite"].value)
+    with _flags_of(model):
+        fitted = solved.of_name(model, **own)
+    interactions, ks, split = data_of(values, quiet)
+    if not quiet:
+        say("\n".join([interactions.headline(), *interactions.remarks, interactions.noticed(split)]))
+    with _flags_of(model):
+        fitted.fit(interactions)
+    if split != "none":
+        rows = {f"{interactions.name}, {split} part": {}}
+        popular = {} if model == "popularity" else {"popularity": solved.Popularity().fit(interactions)}
+        for name, each in (popular | {model: fitted}).items():
+            rows[name] = each.evaluate(interactions, split, ks)
+        say(display.format_table(rows))
+    fitted.save(folder)
+    say(f"wrote {folder}")
+    return 0

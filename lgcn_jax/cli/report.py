@@ -18,6 +18,7 @@ def report(values: flags.FlagValues, request: StopRequest) -> int:
     """Writes the page, and says where."""
     from lgcn_jax.reporting import collect
     from lgcn_jax.reporting import report as page
+    from lgcn_jax.runs import raw_ids
 
     del request
     mesh.require_devices()
@@ -25,7 +26,7 @@ def report(values: flags.FlagValues, request: StopRequest) -> int:
     if values["out"].value:
         tables.require_writable(Path(values["out"].value).expanduser(), "--out=", (".html", ".htm"))
     config = collect.settings_of(folder).replace(**absolute(given(values, READING)))
-    interactions = datasets.load(config.data, progress=sys.stderr.isatty())
+    interactions = raw_ids.with_kept_titles(datasets.load(config.data, progress=sys.stderr.isatty()), folder)
     say(f"wrote {page.report(folder, interactions, values['out'].value or None)}")
     return 0
 

@@ -16,7 +16,7 @@ from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation.scorers import DotProduct
 from lgcn_jax.reporting import measures, quality
 from lgcn_jax.reporting.contents import LISTED, Findings, ReportData, SettingRow, UserLists
-from lgcn_jax.runs import checkpoint, integrity, scoring, workdir
+from lgcn_jax.runs import checkpoint, integrity, raw_ids, scoring, workdir
 from lgcn_jax.runs.resume import stored_settings
 from lgcn_jax.serving import topk
 from lgcn_jax.serving.models import Model
@@ -35,7 +35,7 @@ def from_folder(folder: Path, interactions: Interactions | None = None) -> Repor
       InputError: there is no run, its data cannot be had, or they are others than it was trained on.
     """
     config = settings_of(folder)
-    interactions = interactions or datasets.load(config.data)
+    interactions = interactions or raw_ids.with_kept_titles(datasets.load(config.data), folder)
     if workdir.content_sha256(folder) not in (None, interactions.content_hash()):
         raise InputError(f"--workdir={folder}", "other data than the run's", "those that it was trained on")
     result = _json(folder / "result.json")

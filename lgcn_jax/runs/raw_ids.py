@@ -5,6 +5,7 @@
 No pickle is involved, and whatever reads Arrow reads them.
 """
 
+import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +50,22 @@ def read(folder: Path) -> tuple[RawIds, RawIds]:
       InputError: a file is missing, or none of ours.
     """
     return _read(folder / USERS), _read(folder / ITEMS)
+
+
+def with_kept_titles(interactions: Interactions, folder: Path) -> Interactions:
+    """The data set with the titles that a run in `folder` has kept, where it brings none of its own."""
+    try:
+        users, items = read(folder / FOLDER)
+    except InputError:  # none is kept, or what was kept is damaged: they are but titles
+        return interactions
+    found = {}
+    for name, kept, known in (
+        ("user_titles", users, interactions.user_ids),
+        ("item_titles", items, interactions.item_ids),
+    ):
+        if getattr(interactions, name) is None and kept.titles is not None and np.array_equal(kept.ids, known):
+            found[name] = kept.titles
+    return dataclasses.replace(interactions, **found)
 
 
 def column(values: np.ndarray) -> Any:

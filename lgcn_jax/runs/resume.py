@@ -14,6 +14,7 @@ from lgcn_jax.runs import checkpoint, integrity, workdir
 from lgcn_jax.runs.integrity import DamagedError
 from lgcn_jax.runs.workdir import flatten
 from lgcn_jax.settings import text
+from lgcn_jax.system import paths
 from lgcn_jax.training import loop
 from lgcn_jax.training.setup import Setup
 from lgcn_jax.training.state import Progress, Snapshot
@@ -75,8 +76,17 @@ def stored_settings(folder: Path) -> Config | None:
         except DamagedError:
             continue
         free = {name: value for name, value in written.to_dict().items() if name in CHANGEABLE} if written else {}
-        return with_checksum.replace(**free)
-    return written
+        return _without_lost_tables(with_checksum.replace(**free))
+    return None if written is None else _without_lost_tables(written)
+
+
+def _without_lost_tables(config: Config) -> Config:
+    """Without tables of titles that are gone: the run has kept the titles beside its raw ids."""
+    for kind in ("user", "item"):
+        table = getattr(config.data, f"{kind}_table")
+        if table and not paths.exists(Path(table), f"--{kind}_table={table}"):
+            config = config.replace(**{f"{kind}_table": "", f"{kind}_title_col": ""})
+    return config
 
 
 def _settings(checkpoints: Path, number: int) -> Config:

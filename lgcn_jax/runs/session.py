@@ -9,7 +9,7 @@ from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.devices import processes
 from lgcn_jax.devices.profile import Profile
 from lgcn_jax.errors import InputError
-from lgcn_jax.runs import agreement, integrity, resume, warm_start, workdir
+from lgcn_jax.runs import agreement, integrity, raw_ids, resume, warm_start, workdir
 from lgcn_jax.runs.display import Display
 from lgcn_jax.runs.resume import ResumePoint
 from lgcn_jax.runs.run import run_training
@@ -60,6 +60,8 @@ def prepare(
     processes.require_same("before data are read", alike)
     request.check()
     interactions = load(config)
+    if not overwrite:
+        interactions = raw_ids.with_kept_titles(interactions, folder)
     request.check()
     processes.require_same("after data are read", {"--dataset": interactions.content_hash()})
     estimate.require_memory(config, interactions)

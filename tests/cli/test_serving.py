@@ -335,3 +335,21 @@ def test_bad_tables_to_fold_in_are_refused(run, tmp_path, capsys, content, more,
     if content:
         table.write_text(content)
     assert refused(capsys, "recommend", f"--workdir={run}", f"--fold_in={table}", *more).startswith(text.format(table))
+
+
+def test_a_run_outlives_its_table_of_titles(tmp_path, capsys):
+    events, films = tmp_path / "events.csv", tmp_path / "films.csv"
+    events.write_text("user,item\n" + "".join(f"{n % 7},{n % 11}\n" for n in range(77)))
+    films.write_text("item,title\n" + "".join(f"{n},Film {n}\n" for n in range(11)))
+    run = f"--workdir={tmp_path / 'run'}"
+    train = ["train", run, "--quiet"]
+    flags = [f"--dataset={events}", f"--item_table={films}", "--epochs=1", "--top_k=2", "--embedding_dim=4"]
+    assert main.main([*train, *flags]) == 0
+    films.unlink()
+    assert main.main([*train, "--epochs=2"]) == 0
+    capsys.readouterr()
+    (heading, *rows), err = printed(capsys, "recommend", run, "--user=3", "--k=2", "--noexclude_seen")
+    assert (heading[-1], err) == ("title", "")
+    assert all(row[-1] == f"Film {row[2]}" for row in rows)
+    assert main.main(["report", run]) == 0
+    assert "Film 3" in (tmp_path / "run" / "report.html").read_text()

@@ -4,6 +4,7 @@ Text (`user,item,...`; csv, tsv, RecBole's `.inter`, MovieLens' `::`), jsonl, pa
 Text is parsed in blocks by pyarrow; ids are read as text, so that they stay as they are written.
 """
 
+import codecs
 import dataclasses
 import io
 import re
@@ -64,7 +65,6 @@ class _TextReader:
             column_names=names,
             skip_rows=self._found.skipped + self._found.headed,
             block_size=_BLOCK,
-            encoding=self._settings.encoding,
         )
         convert = pyarrow.csv.ConvertOptions(
             include_columns=list(dict.fromkeys(map(str, places.values()))),
@@ -76,7 +76,8 @@ class _TextReader:
         lines = _LineCounter()
         try:
             with self._source.open(progress=True) as file:
-                stream = _separated(lines.watch(file) if self._found.quoted else file, self._found.delimiter)
+                text = _utf8(file, self._settings.encoding)
+                stream = _separated(lines.watch(text) if self._found.quoted else text, self._found.delimiter)
                 table = pyarrow.csv.open_csv(stream, read, self._parse(), convert).read_all()
         except pa.ArrowInvalid as error:
             inferred = _FALLBACK.keys() & places.keys()
@@ -133,7 +134,8 @@ class _TextReader:
     def _line_of(self, wanted: Callable[[str], bool]) -> int:
         """The number of the first line for which `wanted` holds."""
         with self._source.open() as file:
-            stream = io.TextIOWrapper(_separated(file, self._found.delimiter), self._settings.encoding, "replace")
+            text = _utf8(file, self._settings.encoding)
+            stream = io.TextIOWrapper(_separated(text, self._found.delimiter), "utf-8", "replace")
             start = self._found.skipped + self._found.headed
             for number, line in enumerate(stream, 1):
                 if number > start and wanted(line.rstrip("\r\n")):
@@ -192,6 +194,15 @@ class _Rewritten(io.RawIOBase):
         size = min(len(buffer), len(self._rest))
         buffer[:size], self._rest = self._rest[:size], self._rest[size:]
         return size
+
+
+def _utf8(file: BinaryIO, encoding: str) -> BinaryIO:
+    """The file in UTF-8."""
+    if codecs.lookup(encoding).name == "utf-8":
+        return file
+    decoder = codecs.getincrementaldecoder(encoding)()
+    decoded = _Rewritten(file, lambda block: decoder.decode(block, final=not block).encode())
+    return io.BufferedReader(decoded, _BLOCK)
 
 
 def _separated(file: BinaryIO, delimiter: str) -> BinaryIO:

@@ -79,7 +79,11 @@ def test_another_encoding_is_stated(tmp_path):
     message = refusal(tmp_path, content)
     assert message == "/file:6: found bytes that are no utf-8, expected text, or its --encoding, such as latin-1"
     assert pairs(read(tmp_path, content, encoding="latin-1")) == EVENTS
-    assert pairs(read(tmp_path, written(EVENTS).encode("utf-16"), encoding="utf-16")) == EVENTS
+    for delimiter in (",", "\t"):
+        found = read(tmp_path, written(EVENTS, delimiter).encode("utf-16"), encoding="utf-16")
+        assert (pairs(found), found.remarks[0]) == (EVENTS, "columns user = user_id, item = item_id")
+    found = read(tmp_path, "user::item::n\n1::2::3\n".encode("utf-16-le"), encoding="utf-16-le")
+    assert pairs(found) == [(1, 2)]
 
 
 def test_bytes_that_are_no_text_are_named_by_line_beyond_the_first_lines_too(tmp_path):

@@ -133,9 +133,9 @@ def test_which_keys_are_drawn_from_does_not_change(train, name, step, expected):
     """A run that goes on in another version draws what it would have drawn."""
     sampler = sampling.build(SAMPLERS[name](), train, ITEMS)
     batch = jax.jit(lambda step: sampler.draw(jax.random.key(5), step, 6))(jnp.int32(step))
-    for column, values in zip(batch, expected, strict=True):
+    for column, values in zip(batch[:4], expected, strict=True):
         np.testing.assert_array_equal(np.ravel(column), values)
-    assert [column.dtype for column in batch] == ["int32", "int32", "int32", "float32"]
+    assert [column.dtype for column in batch[:4]] == ["int32", "int32", "int32", "float32"]
 
 
 LAST = 2**31 - 1

@@ -212,7 +212,7 @@ def test_a_run_goes_on_only_with_the_table_that_it_began_with(data, earlier, run
 
 def test_folders_without_a_run_are_refused(data, tmp_path):
     for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(InputError, match=r"--warm_start=.*: found no run, expected the folder of a run"):
+        with pytest.raises(InputError, match=r"warm_start=.*: found no run, expected the folder of a run"):
             lg.LightGCN(**SETTINGS).fit(data, warm_start=folder, quiet=True)
 
 

@@ -79,7 +79,11 @@ def _chosen(sample: _Sample, settings: DataSettings) -> Dialect:
 
 def _sample(source: Source, settings: DataSettings) -> tuple[_Sample, int, int]:
     """The first lines, and how many lines and comments stand before the table."""
-    text, _ = source.sample(settings.encoding)
+    text = source.sample(settings.encoding)
+    if "\r" in text and "\n" not in text:
+        raise InputError(
+            source.path, "lines that end in carriage returns alone", "line feeds, as Unix and Windows have"
+        )
     lines = text.replace("\r\n", "\n").split("\n")
     _require_text(source, lines)
     skipped = next((n for n, line in enumerate(lines) if line.strip() and not _is_comment(line)), len(lines))

@@ -230,6 +230,6 @@ def _gaps(values: np.ndarray) -> int:
 
 def _bytes(array: np.ndarray) -> bytes:
     """The bytes of an array for a hash, the same on every machine."""
-    if ids.is_text(array) and array.dtype.kind != "f":
+    if array.dtype.kind == "O":
         return b"".join(len(each.encode()).to_bytes(4, "little") + each.encode() for each in array)
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()

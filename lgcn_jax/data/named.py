@@ -24,12 +24,12 @@ _LIGHTGCN = "https://raw.githubusercontent.com/gusye1234/LightGCN-PyTorch/947ca2
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class PublishedFile:
     """A file of a named set: its name, the digest that it must have (`sha256:...` or `git:...`) and how it is had."""
 
     file: str
     digest: str
-    fetch: Callable[["Source", Path, bool], None]
+    fetch: Callable[["PublishedFile", Path, bool], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +43,12 @@ class NamedDataset:
     """
 
     format: str
-    train: Source
-    test: Source | None = None
-    items: Source | None = None
+    train: PublishedFile
+    test: PublishedFile | None = None
+    items: PublishedFile | None = None
 
 
-def find_or_fetch(settings: DataSettings, source: Source, progress: bool) -> Path:
+def find_or_fetch(settings: DataSettings, source: PublishedFile, progress: bool) -> Path:
     """The verified file: under --data_dir, under the environment's folder, or fetched into --data_dir."""
     for where, folder in ("--data_dir", settings.data_dir), (ENVIRONMENT, os.environ.get(ENVIRONMENT)):
         path = Path(folder or "") / settings.dataset / source.file
@@ -60,7 +60,7 @@ def find_or_fetch(settings: DataSettings, source: Source, progress: bool) -> Pat
     return path
 
 
-def _download(settings: DataSettings, source: Source, path: Path, progress: bool) -> None:
+def _download(settings: DataSettings, source: PublishedFile, path: Path, progress: bool) -> None:
     """Fetches to a folder beside the target, verifies there, then renames: a failure leaves nothing behind.
 
     Others may fetch the same at the same time: each renames what it has, and all of it is the same.
@@ -100,7 +100,7 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[-1].strip()}" if lines else type(error).__name__
 
 
-def _verify(path: Path, source: Source, described_as: str = "") -> None:
+def _verify(path: Path, source: PublishedFile, described_as: str = "") -> None:
     kind, _, expected = source.digest.partition(":")
     try:
         data = path.read_bytes()
@@ -122,7 +122,7 @@ _DIGESTS = {
 
 
 def _from_url(name: str):
-    def fetch(source: Source, target: Path, progress: bool) -> None:
+    def fetch(source: PublishedFile, target: Path, progress: bool) -> None:
         pooch.get_logger().setLevel("ERROR")
         url = f"{_LIGHTGCN}/{name}/{source.file}"
         pooch.HTTPDownloader(progressbar=progress)(url, str(target), None)
@@ -135,7 +135,7 @@ _RECBOLE_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a
 _RECBOLE_FOLDER = "recbole/dataset_example/ml-100k"
 
 
-def _from_wheel(source: Source, target: Path, progress: bool) -> None:
+def _from_wheel(source: PublishedFile, target: Path, progress: bool) -> None:
     """Takes the file out of RecBole's wheel, which pip brings from wherever it is set up to find packages."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--disable-pip-version-check", "--progress-bar", "on" if progress else "off"]
@@ -145,7 +145,7 @@ def _from_wheel(source: Source, target: Path, progress: bool) -> None:
     wheel = next(target.parent.glob("*.whl"), None)
     if wheel is None:
         raise FileNotFoundError(f"pip brought no wheel of {_RECBOLE}")
-    pinned = Source(wheel.name, f"sha256:{_RECBOLE_SHA256}", _from_wheel)
+    pinned = PublishedFile(wheel.name, f"sha256:{_RECBOLE_SHA256}", _from_wheel)
     _verify(wheel, pinned, described_as=f"the wheel of {_RECBOLE}")
     with zipfile.ZipFile(wheel) as archive:
         target.write_bytes(archive.read(f"{_RECBOLE_FOLDER}/{source.file}"))
@@ -153,7 +153,7 @@ def _from_wheel(source: Source, target: Path, progress: bool) -> None:
 
 def _lightgcn(name: str, file_format: str, train: tuple[str, str], test: tuple[str, str]) -> NamedDataset:
     fetch = _from_url(name)
-    return NamedDataset(file_format, Source(*train, fetch), Source(*test, fetch))
+    return NamedDataset(file_format, PublishedFile(*train, fetch), PublishedFile(*test, fetch))
 
 
 NAMED = {
@@ -183,12 +183,12 @@ NAMED = {
     ),
     "ml-100k": NamedDataset(
         "pairs",
-        Source(
+        PublishedFile(
             "ml-100k.inter",
             "sha256:4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
             _from_wheel,
         ),
-        items=Source(
+        items=PublishedFile(
             "ml-100k.item",
             "sha256:51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532",
             _from_wheel,

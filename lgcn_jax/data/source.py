@@ -16,6 +16,7 @@ from lgcn_jax.errors import InputError
 SAMPLE = 1 << 18  # bytes that are looked at to tell what a file is
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError)
 _BLOCK = 1 << 22
+_OTHER_KINDS = {b"PK\x03\x04": "a zip or Excel file", b"SQLite": "an SQLite data base", b"%PDF": "a PDF file"}
 
 
 class Source:
@@ -52,14 +53,17 @@ class Source:
             found = f"a file that cannot be read ({error.strerror or error})"
             raise InputError(self.path, found, "a readable file") from None
 
-    def sample(self, encoding: str = "utf-8") -> tuple[str, bool]:
-        """The first lines as text, and whether they are the whole file."""
+    def sample(self, encoding: str = "utf-8") -> str:
+        """The first lines as text."""
         with self.open() as file:
             data = _read(file, SAMPLE)
             whole = len(data) < SAMPLE
         if not whole:
             data = data[: data.rfind(b"\n") + 1] or data
-        return self.decoded(data, encoding, final=whole), whole
+        for start, kind in _OTHER_KINDS.items():
+            if data.startswith(start):
+                raise InputError(self.path, kind, "text, parquet or Arrow")
+        return self.decoded(data, encoding, final=whole)
 
     def is_compressed(self) -> bool:
         """Whether what is stored is not what is read."""
@@ -87,9 +91,9 @@ class Source:
     def undecodable(self, line: int, encoding: str) -> InputError:
         """The error of a line that is no text."""
         name = encoding.removesuffix("-sig")
-        return InputError(
-            f"{self.path}:{line}", f"bytes that are no {name}", "text, or its --encoding, such as latin-1"
-        )
+        likely = "utf-16" if self.magic()[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "latin-1"
+        expected = f"text, or its --encoding, such as {likely}"
+        return InputError(f"{self.path}:{line}", f"bytes that are no {name}", expected)
 
 
 def _decompressed(file: BinaryIO) -> BinaryIO:

@@ -91,7 +91,17 @@ def _columns(
     if len(who) != len(listed):
         raise InputError("histories", f"{len(who)} {kinds[0]} and {len(listed)} {kinds[1]}", "one for each")
     names, row = np.unique(who, return_inverse=True)
-    return names, row, listed, None if len(source) == 2 or source[2] is None else np.asarray(source[2], np.float64)
+    return names, row, listed, None if len(source) == 2 or source[2] is None else _weights(source[2])
+
+
+def _weights(source: Any) -> np.ndarray:
+    """float64, or an InputError where they are no numbers."""
+    try:
+        return np.asarray(source, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(
+            "weights", f"a {type(source).__name__} of what is no number", "a number for each event"
+        ) from None
 
 
 def _of_interactions(source: Interactions, kinds: tuple[str, str]) -> tuple[np.ndarray, np.ndarray, Any]:

@@ -120,16 +120,16 @@ def test_a_file_that_lies_there_with_another_hash_is_refused_and_kept(tiny, tmp_
 def test_git_blob_ids_pin_files_too(tmp_path):
     (tmp_path / "file").write_bytes(b"hello\n")
     # `printf 'hello\n' | git hash-object --stdin`
-    source = named.Source("file", "git:ce013625030ba8dba906f756967f9e9ca394464a", None)
+    source = named.PublishedFile("file", "git:ce013625030ba8dba906f756967f9e9ca394464a", None)
     named._verify(tmp_path / "file", source)
     with pytest.raises(InputError, match="git ce0136"):
-        named._verify(tmp_path / "file", named.Source("file", "git:" + "0" * 40, None))
+        named._verify(tmp_path / "file", named.PublishedFile("file", "git:" + "0" * 40, None))
 
 
 def test_a_file_that_differs_by_its_line_ends_alone_is_told_so(tmp_path):
     (tmp_path / "file").write_bytes(b"1 2\r\n3 4\r\n")
     with pytest.raises(InputError, match="the published file but for its line ends, which are CRLF here"):
-        named._verify(tmp_path / "file", named.Source("file", sha256(b"1 2\n3 4\n"), None))
+        named._verify(tmp_path / "file", named.PublishedFile("file", sha256(b"1 2\n3 4\n"), None))
 
 
 def wheel(content: bytes, titles: bytes = b"") -> bytes:
@@ -155,7 +155,7 @@ INTER = b"user_id:token\titem_id:token\trating:float\n" + b"".join(b"%d\t%d\t3\n
 def test_a_member_is_taken_out_of_a_wheel(tmp_path, monkeypatch):
     pip_brings(monkeypatch, wheel(INTER))
     monkeypatch.setattr(named, "_RECBOLE_SHA256", hashlib.sha256(wheel(INTER)).hexdigest())
-    source = named.Source("ml-100k.inter", sha256(INTER), named._from_wheel)
+    source = named.PublishedFile("ml-100k.inter", sha256(INTER), named._from_wheel)
     monkeypatch.setitem(named.NAMED, "ml-100k", named.NamedDataset("pairs", source))
     found = datasets.load(DataSettings(dataset="ml-100k", data_dir=str(tmp_path)))
     assert (found.train.nnz, found.test.nnz) == (40, 10)
@@ -167,7 +167,7 @@ def test_titles_come_beside_the_data_where_they_can_be_had(tmp_path, monkeypatch
     pip_brings(monkeypatch, wheel(INTER, films))
     monkeypatch.setattr(named, "_RECBOLE_SHA256", hashlib.sha256(wheel(INTER, films)).hexdigest())
     sources = [
-        named.Source(f"ml-100k.{kind}", sha256(content), named._from_wheel)
+        named.PublishedFile(f"ml-100k.{kind}", sha256(content), named._from_wheel)
         for kind, content in (("inter", INTER), ("item", films))
     ]
     monkeypatch.setitem(named.NAMED, "ml-100k", named.NamedDataset("pairs", sources[0], items=sources[1]))
@@ -281,7 +281,10 @@ def test_two_that_fetch_one_set_into_one_folder_at_the_same_time_both_have_it(tm
         target.write_bytes(TRAIN if source.file == "train.txt" else TEST)
         both.wait()
 
-    sources = (named.Source("train.txt", sha256(TRAIN), fetch), named.Source("test.txt", sha256(TEST), fetch))
+    sources = (
+        named.PublishedFile("train.txt", sha256(TRAIN), fetch),
+        named.PublishedFile("test.txt", sha256(TEST), fetch),
+    )
     monkeypatch.setitem(named.NAMED, "tiny", named.NamedDataset("adjacency", *sources))
     monkeypatch.delenv(named.ENVIRONMENT, raising=False)
     found = []

@@ -200,6 +200,24 @@ def test_what_encodes_no_text_is_no_encoding(read, encoding):
         read("user,item\n1,2\n", encoding=encoding)
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"PK\x03\x04abc", "found a zip or Excel file, expected text, parquet or Arrow"),
+        (b"1,2\r3,4\r", "found lines that end in carriage returns alone, expected line feeds"),
+        (
+            "user,item\n1,2\n".encode("utf-16"),
+            "found bytes that are no utf-8, expected text, or its encoding, such as utf-16",
+        ),
+    ],
+)
+def test_files_of_other_kinds_are_named(tmp_path, content, expected):
+    (tmp_path / "events").write_bytes(content)
+    with pytest.raises(InputError) as error:
+        lg.read(tmp_path / "events")
+    assert expected in str(error.value)
+
+
 def test_nothing_and_missing_files(tmp_path):
     with pytest.raises(InputError, match="source: found nothing, expected a path"):
         lg.read(None)

@@ -9,6 +9,7 @@ from lgcn_jax.data.csr import CSR
 from lgcn_jax.data.events import Events, nothing
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.settings import DataSettings
+from lgcn_jax.errors import InputError
 
 
 def of_table(where: str, found: Events, settings: DataSettings) -> Interactions:
@@ -92,6 +93,8 @@ def _merged(kept: Events, settings: DataSettings) -> Events:
 
 
 def _split_by_column(where: str, kept: Events, settings: DataSettings) -> Interactions:
+    if "split" not in kept.values:
+        raise InputError("--split=column", "no column that says so", "a table with one (--split_col)")
     train, valid, test = (kept.take(kept.values["split"] == part) for part in range(3))
     filters.require_some(train, f"{where}, train part")
     bare = [dataclasses.replace(part, notes={}, remarks=()) for part in (test, valid)]

@@ -219,6 +219,8 @@ def test_files_of_other_kinds_are_named(tmp_path, content, expected):
 
 
 def test_nothing_and_missing_files(tmp_path):
+    with pytest.raises(InputError, match="split=column: found no column that says so, expected a table with one"):
+        lg.read(([1, 2], [3, 4]), split="column")
     with pytest.raises(InputError, match="source: found nothing, expected a path"):
         lg.read(None)
     (tmp_path / "a.csv").write_text("user,item\n1,2\n")

@@ -3,7 +3,8 @@
 import dataclasses
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError
@@ -39,6 +40,8 @@ USUAL_NAMES = {
         ("movie", "film", "item", "product", "artist", "book", "track", "song", "user", "customer"),
     ),
 }
+# Chooses columns: (the table for messages, names, whether they are its own) -> those that are read.
+Chooser = Callable[[Any, tuple[str, ...], bool], "Columns"]
 ROLES = ("user", "item", "rating", "time", "label", "weight", "split")
 
 

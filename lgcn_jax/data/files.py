@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lgcn_jax.data import adjacency, conversion, dialect, events, ids, tables
+from lgcn_jax.data import adjacency, conversion, dialect, events, ids, tables, text_tables
 from lgcn_jax.data.columns import ROLES
 from lgcn_jax.data.events import Events
 from lgcn_jax.data.settings import DataSettings
@@ -40,7 +40,7 @@ def read(path: str | os.PathLike, settings: DataSettings, progress: bool = False
         return _remarking(made, *found.remarks)
     if found.format == "jsonl":
         return _of_table(*tables.read_jsonl(source, tables.chooser_of(settings)), source, settings)
-    table, columns = tables.read_text(source, settings, found, tables.chooser_of(settings))
+    table, columns = text_tables.read_text(source, settings, found, tables.chooser_of(settings))
     return _remarking(_of_table(table, columns, source, settings), *found.remarks)
 
 

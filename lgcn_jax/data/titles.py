@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from lgcn_jax.data import conversion, dialect, ids, tables
+from lgcn_jax.data import conversion, dialect, ids, tables, text_tables
 from lgcn_jax.data.columns import Columns, find, usual
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.data.source import Source
@@ -61,4 +61,4 @@ def _table(source: Source, settings: DataSettings, choose):
     found = dialect.of(source, settings)
     if found.format == "jsonl":
         return tables.read_jsonl(source, choose)[0]
-    return tables.read_text(source, settings, found, choose)[0]
+    return text_tables.read_text(source, settings, found, choose)[0]

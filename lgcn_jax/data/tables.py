@@ -24,11 +24,22 @@ def read_jsonl(source: Source, chooser: Chooser) -> tuple[pa.Table, Columns]:
     """
     try:
         with source.open(progress=True) as file:
-            table = pyarrow.json.read_json(file, pyarrow.json.ReadOptions(block_size=1 << 26))
+            table = _json(file)
+        columns = chooser(source.path, tuple(table.column_names), True)
+        names = [table.column_names[columns.places[role]] for role in ("user", "item", "id") if role in columns.places]
+        if dated := [name for name in names if pa.types.is_timestamp(table.schema.field(name).type)]:
+            with source.open() as file:  # ids that look like dates stay as they are written
+                table = _json(file, pa.schema([(name, pa.string()) for name in dated]))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         expected = "a JSON object on each line, with the same columns"
         raise InputError(source.path, str(error).replace("\n", " ")[:200], expected) from None
-    return _selected(table, chooser(source.path, tuple(table.column_names), True))
+    return _selected(table.select(list(columns.names)), columns)
+
+
+def _json(file: Any, schema: pa.Schema | None = None) -> pa.Table:
+    """The columns of lines of JSON, of the stated types and else of those that they seem to have."""
+    parse = pyarrow.json.ParseOptions(explicit_schema=schema)
+    return pyarrow.json.read_json(file, pyarrow.json.ReadOptions(block_size=1 << 26), parse)
 
 
 def read_columnar(source: Source, chooser: Chooser) -> tuple[pa.Table, Columns]:

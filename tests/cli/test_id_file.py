@@ -129,3 +129,15 @@ def test_a_parquet_file_with_a_changed_byte_is_read_or_refused(tmp_path):
         changed[random.integers(len(changed))] = random.integers(256)
         path.write_bytes(changed)
         attempted(path, INTEGERS)
+
+
+def test_a_first_id_that_begins_like_a_heading_is_an_id(tmp_path):
+    (tmp_path / "ids.txt").write_text("user999\nc-007\n")
+    known = np.array(["c-007"], object)
+    assert read_ids(tmp_path / "ids.txt", known, "--users_file").tolist() == ["user999", "c-007"]
+
+
+def test_leading_zeros_make_no_integer(tmp_path):
+    (tmp_path / "ids.txt").write_text("01\n2\n")
+    with pytest.raises(InputError, match=r"ids\.txt:1: found '01', expected an integer"):
+        read_ids(tmp_path / "ids.txt", np.array([1, 2]), "--users_file")

@@ -353,3 +353,10 @@ def test_a_run_outlives_its_table_of_titles(tmp_path, capsys):
     assert all(row[-1] == f"Film {row[2]}" for row in rows)
     assert main.main(["report", run]) == 0
     assert "Film 3" in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("out", ["precious.csv", "nowhere/report.html"])
+def test_a_report_overwrites_nothing_else(run, tmp_path, capsys, out):
+    (tmp_path / "precious.csv").write_text("1,2\n")
+    assert refused(capsys, "report", f"--workdir={run}", f"--out={tmp_path / out}").startswith("--out=")
+    assert (tmp_path / "precious.csv").read_text() == "1,2\n"

@@ -250,3 +250,9 @@ def test_one_odd_id_of_a_table_of_titles_changes_none_of_the_others(read, tmp_pa
     (tmp_path / "films.csv").write_text("item_id,title\n10,Tea\ntt5,Bad\n9,Rye\n")
     found = read("user,item\n1,9\n1,10\n", item_table=str(tmp_path / "films.csv"))
     assert found.item_titles.tolist() == ["Rye", "Tea"]
+
+
+def test_ids_of_json_that_look_like_dates_stay(read):
+    found = read('{"n": 1, "user": "2020-01-01", "item": "a"}\n{"n": 2, "user": "2021-01-01", "item": "b"}\n')
+    assert found.user_ids.tolist() == ["2020-01-01", "2021-01-01"]
+    assert found.remarks[0] == "columns user = user, item = item; not used: n"

@@ -93,8 +93,8 @@ def _groups(found: EvaluationResult) -> str:
     items = "items by users in the train part, groups of about equal train pairs; recall@k: their part of the whole,"
     return "\n".join(
         [
-            *(users, tables.format_columns(found.user_groups()), ""),
-            *(f"{items} found@k: of their own relevant pairs", tables.format_columns(found.item_groups())),
+            *(users, tables.format_groups(found.user_groups()), ""),
+            *(f"{items} found@k: of their own relevant pairs", tables.format_groups(found.item_groups())),
         ]
     )
 

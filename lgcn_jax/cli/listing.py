@@ -16,9 +16,15 @@ def terminal_width() -> int | None:
         return None
 
 
-def format_columns(columns: dict[str, np.ndarray], width: int | None) -> str:
-    """A heading and a line for each row: numbers at the right, texts at the left, scores to four digits."""
-    shown = {name: [name, *map(_cell, column.tolist())] for name, column in columns.items()}
+def format_columns(columns: dict[str, np.ndarray], width: int | None, grouping: str = "") -> str:
+    """A heading and a line for each row: numbers at the right, texts at the left, scores to four digits.
+
+    Args:
+      columns: by their headings, all equally long.
+      width: where lines are cut; None: nowhere.
+      grouping: what stands between thousands; of ids nothing.
+    """
+    shown = {name: [name, *(_cell(each, grouping) for each in column.tolist())] for name, column in columns.items()}
     aligned = [_aligned(cells, columns[name].dtype.kind in "iuf") for name, cells in shown.items()]
     return "\n".join(cut("  ".join(row).rstrip(), width) for row in zip(*aligned, strict=True))
 
@@ -43,9 +49,11 @@ def display_width(text: str) -> int:
     return sum(0 if unicodedata.combining(each) else 1 + (unicodedata.east_asian_width(each) in "WF") for each in text)
 
 
-def _cell(value) -> str:
+def _cell(value, grouping: str) -> str:
     if isinstance(value, float):
-        return f"{value:.4f}"
+        return f"{value:{grouping}.4f}"
+    if isinstance(value, int):
+        return f"{value:{grouping}d}"
     text = "" if value is None else str(value)
     return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 

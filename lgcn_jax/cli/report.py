@@ -1,7 +1,6 @@
 """`report`: writes one page about a run."""
 
 import sys
-from pathlib import Path
 
 from absl import flags
 
@@ -10,7 +9,6 @@ from lgcn_jax.cli.flags import given
 from lgcn_jax.data import datasets
 from lgcn_jax.data.settings import READING, DataSettings
 from lgcn_jax.devices import mesh
-from lgcn_jax.serving import tables
 from lgcn_jax.system.signals import StopRequest
 
 
@@ -23,8 +21,6 @@ def report(values: flags.FlagValues, request: StopRequest) -> int:
     del request
     mesh.require_devices()
     folder = workdir_of(values)
-    if values["out"].value:
-        tables.require_writable(Path(values["out"].value).expanduser(), "--out=", (".html", ".htm"))
     config = collect.settings_of(folder).replace(**absolute(given(values, READING)))
     interactions = raw_ids.with_kept_titles(datasets.load(config.data, progress=sys.stderr.isatty()), folder)
     say(f"wrote {page.report(folder, interactions, values['out'].value or None)}")

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lgcn_jax.data import ids
-from lgcn_jax.data.events import Events
+from lgcn_jax.data.events import PART_NAMES, PARTS, Events
 from lgcn_jax.data.ids import IdColumn
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError
@@ -14,7 +14,6 @@ from lgcn_jax.errors import InputError
 _INTEGER = r"^(0|-?[1-9][0-9]{0,17})$"
 _NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
 _SUSPICIOUS = ("nan", "null", "none", "na", "n/a", "undefined")
-_PARTS = {"train": 0, "training": 0, "valid": 1, "validation": 1, "val": 1, "dev": 1, "test": 2, "testing": 2}
 
 
 def events(table: pa.Table, where, settings: DataSettings) -> Events:
@@ -217,14 +216,16 @@ def _weights(column: pa.ChunkedArray, where) -> np.ndarray:
 
 
 def _splits(column: pa.ChunkedArray, where) -> np.ndarray:
-    """int8: 0 train, 1 valid, 2 test."""
+    """int8, places in PARTS."""
     coded = column.cast(pa.string()).dictionary_encode().unify_dictionaries().combine_chunks()
     names = [str(name).strip().lower() for name in coded.dictionary.to_pylist()]
-    if unknown := sorted(set(names) - set(_PARTS)):
+    if unknown := sorted(set(names) - set(PART_NAMES)):
         raise InputError(f"{where}: --split_col", repr(unknown[0]), "train, valid or test in each row")
     if coded.null_count:
         raise InputError(f"{where}: --split_col", f"{coded.null_count} rows without a part", "train, valid or test")
-    return np.array([_PARTS[name] for name in names], np.int8)[coded.indices.to_numpy(zero_copy_only=False)]
+    return np.array([PARTS.index(PART_NAMES[name]) for name in names], np.int8)[
+        coded.indices.to_numpy(zero_copy_only=False)
+    ]
 
 
 _VALUES = {

@@ -6,6 +6,11 @@ import numpy as np
 
 from lgcn_jax.data.ids import IdColumn
 
+PARTS = ("train", "valid", "test")
+# What a part is called, in the names of files and in columns.
+PART_NAMES = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+PART_NAMES |= dict.fromkeys(("valid", "val", "validation", "dev"), "valid")
+
 
 @dataclasses.dataclass(frozen=True)
 class Events:
@@ -14,7 +19,7 @@ class Events:
     Attributes:
       users, items: their raw ids; ids without a row are those of users or items that are listed without an event.
       values: other columns of n rows by what they hold: 'time' int64 or float64, 'weight' float64, 'rating' float64,
-        'label' bool, 'split' int8 (0 train, 1 valid, 2 test).
+        'label' bool, 'split' int8, a place in PARTS.
       notes: counts of what was met and handled on the way (empty lines, Windows line ends, ...).
       remarks: sentences about how it was read.
       format: how it was read.

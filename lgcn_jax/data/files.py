@@ -12,15 +12,13 @@ import numpy as np
 
 from lgcn_jax.data import adjacency, conversion, dialect, events, ids, tables, text_tables
 from lgcn_jax.data.columns import ROLES
-from lgcn_jax.data.events import Events
+from lgcn_jax.data.events import PART_NAMES, Events
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.data.source import Source
 from lgcn_jax.errors import InputError
 
 # Names of a part's file, as `train.txt`, `shop.train.inter` or `test.csv.gz`; the first group is the part.
-_PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-_PARTS |= dict.fromkeys(("valid", "val", "validation", "dev"), "valid")
-_NAME = re.compile(r"(?:.*[._-])?(" + "|".join(_PARTS) + r")(?:\.[A-Za-z0-9]+){0,2}", re.IGNORECASE)
+_NAME = re.compile(r"(?:.*[._-])?(" + "|".join(PART_NAMES) + r")(?:\.[A-Za-z0-9]+){0,2}", re.IGNORECASE)
 
 
 def read(path: str | os.PathLike, settings: DataSettings, progress: bool = False) -> Events:
@@ -149,7 +147,7 @@ def parts_of(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     for path in names:
         if not (named := _NAME.fullmatch(path.name)) or path.is_dir():
             continue
-        part = _PARTS[named[1].lower()]
+        part = PART_NAMES[named[1].lower()]
         if part in found:
             raise InputError(folder, f"{found[part].name} and {path.name}", f"one file of the {part} part")
         found[part] = path

@@ -6,7 +6,7 @@ import numpy as np
 
 from lgcn_jax.data import csr, filters, hindsight, ids, interactions, splits
 from lgcn_jax.data.csr import CSR
-from lgcn_jax.data.events import Events, nothing
+from lgcn_jax.data.events import PARTS, Events, nothing
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError
@@ -23,20 +23,20 @@ def of_table(where: str, found: Events, settings: DataSettings) -> Interactions:
     Raises:
       InputError: no event is left, or it cannot be split so.
     """
-    kept, unwanted = filters.positives(found, settings)
-    filters.require_some(kept, where)
-    wanted = kept
-    if kept.values or settings.repeats == "count":
-        kept = _merged(kept, settings)
-    if settings.min_user_interactions > 1 or settings.min_item_interactions > 1:
-        kept = filters.merge_repeats(kept, "merge") if not kept.values else kept
-        kept = filters.k_core(kept, settings.min_user_interactions, settings.min_item_interactions)
+    wanted, unwanted = filters.positives(found, settings)
+    filters.require_some(wanted, where)
+    core = settings.min_user_interactions, settings.min_item_interactions
+    kept = wanted
+    if kept.values or settings.repeats == "count" or max(core) > 1:
+        kept = filters.merge_repeats(kept, settings.repeats)
+    if max(core) > 1:
+        kept = filters.k_core(kept, *core)
         filters.require_some(kept, where)
+    if max(core) > 1 or kept.format not in ("adjacency", "counts"):  # users may be listed without an item
         kept = filters.compacted(kept)
-    kept = kept if kept.format in ("adjacency", "counts") else filters.compacted(kept)
     if settings.split == "column":
         made = _split_by_column(where, kept, settings)
-        return _with_disliked(made, unwanted and unwanted.take(unwanted.values["split"] == 0))
+        return _with_disliked(made, unwanted and unwanted.take(unwanted.values["split"] == PARTS.index("train")))
     whole = interactions.assemble(where, kept, nothing())
     time = kept.values.get("time")
     made = splits.split(whole, time, kept.dated, settings)
@@ -55,11 +55,9 @@ def of_parts(where: str, parts: dict[str, Events], settings: DataSettings) -> In
       InputError: no train event is left.
     """
     chosen = {part: filters.positives(found, settings) for part, found in parts.items()}
-    kept = {
-        part: _merged(wanted, settings) if wanted.weight is not None else wanted for part, (wanted, _) in chosen.items()
-    }
-    if settings.repeats == "count":
-        kept["train"] = filters.merge_repeats(kept["train"], "count")
+    kept = {part: wanted for part, (wanted, _) in chosen.items()}
+    if settings.repeats == "count" or kept["train"].weight is not None:
+        kept["train"] = filters.merge_repeats(kept["train"], settings.repeats)
     filters.require_some(kept["train"], where)
     whole = interactions.assemble(where, kept["train"], kept.get("test", nothing()), kept.get("valid"))
     if settings.validation_fraction:
@@ -88,14 +86,10 @@ def titled(found: Interactions, settings: DataSettings) -> Interactions:
     return found
 
 
-def _merged(kept: Events, settings: DataSettings) -> Events:
-    return filters.merge_repeats(kept, settings.repeats)
-
-
 def _split_by_column(where: str, kept: Events, settings: DataSettings) -> Interactions:
     if "split" not in kept.values:
         raise InputError("--split=column", "no column that says so", "a table with one (--split_col)")
-    train, valid, test = (kept.take(kept.values["split"] == part) for part in range(3))
+    train, valid, test = (kept.take(kept.values["split"] == part) for part in range(len(PARTS)))
     filters.require_some(train, f"{where}, train part")
     bare = [dataclasses.replace(part, notes={}, remarks=()) for part in (test, valid)]
     found = interactions.assemble(where, train, bare[0], bare[1] if len(valid) else None)

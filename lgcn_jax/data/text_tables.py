@@ -105,7 +105,8 @@ class _TextReader:
     def _refusal(self, text: str, names: list[str]) -> InputError:
         """The error that Arrow describes as `text`, with the number of the line."""
         if self._broken is not None:
-            number = self._line_of(lambda line: line.startswith(self._broken.text.split("\n")[0]))
+            first_line = self._broken.text.partition("\n")[0].rstrip("\r")
+            number = self._line_of(lambda line: line == first_line)
             found = f"{self._broken.actual_columns} columns"
             if "\n" in self._broken.text:
                 found += ", where a quoted field does not end on its line"

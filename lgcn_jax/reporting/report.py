@@ -6,6 +6,7 @@ from pathlib import Path
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.reporting import collect, page
+from lgcn_jax.serving import tables
 from lgcn_jax.serving.models import Model
 from lgcn_jax.system import files
 
@@ -30,7 +31,8 @@ def report(run: str | Path | Model, interactions: Interactions | None = None, ou
       The file, which is written whole or not at all.
 
     Raises:
-      InputError: there is no run and no trained model, its data cannot be had or are others, or `out` is a folder.
+      InputError: there is no run and no trained model, its data cannot be had or are others, or `out` is no name of a
+        page that can be written.
       WriteError: the disk does not take the file.
     """
     if isinstance(run, Model):
@@ -42,7 +44,7 @@ def report(run: str | Path | Model, interactions: Interactions | None = None, ou
         raise InputError("report", f"a {type(run).__name__}", "a run folder, or a trained model")
     else:
         folder = Path(run).expanduser()
-        target = _file(folder / NAME if out is None else out)
+        target = folder / NAME if out is None else _file(out)
         data = collect.from_folder(folder, interactions)
     try:
         files.write(target, page.render(data).encode())
@@ -52,9 +54,7 @@ def report(run: str | Path | Model, interactions: Interactions | None = None, ou
 
 
 def _file(out: str | Path) -> Path:
+    """The path of a page, which can be written."""
     path = Path(out).expanduser()
-    if path.is_dir():
-        raise InputError("--out", f"{path}, which is a folder", "a file, such as report.html")
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise InputError("--out", f"{path}", "a name that ends in .html, such as report.html")
+    tables.require_writable(path, "--out=", (".html", ".htm"))
     return path

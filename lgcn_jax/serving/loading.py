@@ -85,8 +85,7 @@ def _of_run(folder: Path, stated: dict[str, Any], checkpoint: str) -> Model:
     made.user_embeddings, made.item_embeddings = np.split(final, [interactions.num_users])
     made._remember_graph(config, table, interactions)
     made.history, made.status = workdir.logged_rows(folder), _status(folder)
-    made._remember(interactions)
-    _take_titles(made, folder)
+    made._remember(raw_ids.with_kept_titles(interactions, folder))
     return made
 
 
@@ -121,12 +120,3 @@ def _status(folder: Path) -> str:
         return json.loads((folder / "result.json").read_text(encoding="utf-8"))["status"]
     except (OSError, ValueError, KeyError, TypeError):
         return "interrupted"
-
-
-def _take_titles(model: Model, folder: Path) -> None:
-    """Titles that the run has kept, where the data set brings none; a run of an older version has no raw ids."""
-    kept = folder / raw_ids.FOLDER
-    if (model.user_titles is None or model.item_titles is None) and kept.is_dir():
-        users, items = raw_ids.read(kept)
-        model.user_titles = users.titles if model.user_titles is None else model.user_titles
-        model.item_titles = items.titles if model.item_titles is None else model.item_titles

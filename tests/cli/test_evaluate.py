@@ -136,7 +136,7 @@ def test_a_mistake_is_refused_in_one_line(flags, parts, capsys, tmp_path, monkey
 
 def test_columns_are_aligned():
     columns = {"name": ["a", "longer"], "count": np.array([7, 12345]), "share": np.array([0.5, np.nan])}
-    assert tables.format_columns(columns).splitlines() == [
+    assert tables.format_groups(columns).splitlines() == [
         "name     count   share",
         "a            7  0.5000",
         "longer  12,345     nan",

@@ -215,6 +215,8 @@ def test_whether_a_first_line_names_columns(tmp_path):
     ("content", "expected"),
     [
         ("user,item,n\n1,2,3\n4,5\n", "/file:3: found 2 columns, expected 3, as in the header"),
+        ("user,item,n\n4,5,6\n4,5\n", "/file:3: found 2 columns, expected 3, as in the header"),
+        ("user,item,n\r\n4,5,6\r\n4,5\r\n", "/file:3: found 2 columns, expected 3, as in the header"),
         ("user,item,n\n1,2,3\n\n4,5,6,7\n", "/file:4: found 4 columns, expected 3, as in the header"),
         ("user::item::n\n1::2::3\n4::5\n", "/file:3: found 2 columns, expected 3, as in the header"),
         ("user item n\n1 2 3\n4  5\n", "/file:3: found 2 columns, expected 3, as in the header"),

@@ -331,8 +331,9 @@ def test_the_file_is_written_whole_or_not_at_all(run, tmp_path, monkeypatch):
     with pytest.raises(WriteError, match="No space left"):
         lg.report(run, out=target)
     assert target.read_text() == "before"
-    with pytest.raises(InputError, match="which is a folder"):
-        lg.report(run, out=tmp_path)
+    (tmp_path / "folder.html").mkdir()
+    with pytest.raises(InputError, match=r"out=.*: found a folder, expected a file, or nothing"):
+        lg.report(run, out=tmp_path / "folder.html")
 
 
 def test_a_data_set_with_nothing_to_evaluate_on(data):

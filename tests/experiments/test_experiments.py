@@ -21,6 +21,7 @@ BENCHMARKS = {
     "evaluation": (*WORLD, *ONCE, "--num_layers=1"),
     "operations": (*WORLD,),
     "order": (*WORLD, *ONCE),
+    "reading": ("--rows=2000", "--out=OUT"),
     "topk": (*WORLD, *ONCE, "--top_k=5", "--block=8"),
 }
 LONG_BENCHMARKS = {  # each compiles several train steps

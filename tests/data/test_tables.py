@@ -74,6 +74,11 @@ def test_a_table_may_come_in_any_dress(tmp_path, dress):
     assert pairs(read(tmp_path, dress(written(EVENTS)))) == EVENTS
 
 
+@pytest.mark.parametrize("kind", ["gzip", "bz2", "zstd"])
+def test_the_last_byte_of_a_compressed_file_is_read(tmp_path, kind):
+    assert pairs(read(tmp_path, compressed(kind, b"user,item\n1,23"))) == [(1, 23)]
+
+
 def test_another_encoding_is_stated(tmp_path):
     content = written(EVENTS).encode("latin-1")
     message = refusal(tmp_path, content)

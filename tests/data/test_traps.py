@@ -133,7 +133,10 @@ def test_a_json_array_is_no_table(read):
             read(text)
 
 
-EVENTS = "user,item,time,n,label\n1,10,1,1,1\n1,11,2,1,1\n2,10,3,1,1\n1,10,75,5,1\n2,12,70,1,1\n1,10,70,9,1\n2,11,80,1,0\n1,12,1,1,0\n"
+EVENTS = (
+    "user,item,time,n,label\n1,10,1,1,1\n1,11,2,1,1\n2,10,3,1,1\n1,10,75,5,1\n2,12,70,1,1\n"
+    "1,10,70,9,1\n2,11,80,1,0\n1,12,1,1,0\n"
+)
 
 
 def test_nothing_after_the_cut_is_known_in_training(read):

@@ -206,6 +206,7 @@ def train_epoch(
     """The rest of the epoch in hand, or the part of it until the listener stops the run. Donates `snapshot`."""
     steps, epoch, pace = setup.steps_per_epoch, snapshot.progress.epoch + 1, pace or BlockTimer()
     key = setup.mesh.replicate(epoch_key(setup.config.training.seed, jax.device_put(np.uint32(epoch))))
+    snapshot = begin_epoch(setup, snapshot)
     while snapshot.progress.step < steps:
         first = snapshot.progress.step
         last = first + listener.limit_block(min(pace.steps, steps - first))
@@ -227,6 +228,12 @@ def train_epoch(
     listener.log(train_record(setup, snapshot))
     progress = dataclasses.replace(snapshot.progress, epoch=epoch, step=0, epoch_seconds=0.0)
     return Snapshot(snapshot.state, setup.zero_totals(), progress)
+
+
+def begin_epoch(setup: Setup, snapshot: Snapshot) -> Snapshot:
+    """The place from which the steps of the epoch in hand are taken: the same wherever in the epoch it is asked for."""
+    optimizer = setup.config.build_optimizer().begin_epoch(snapshot.state.optimizer, snapshot.progress.epoch + 1)
+    return snapshot._replace(state=snapshot.state._replace(optimizer=optimizer))
 
 
 def train_record(setup: Setup, snapshot: Snapshot) -> dict[str, Any]:

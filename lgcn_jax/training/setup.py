@@ -11,6 +11,7 @@ from flax import nnx
 
 from lgcn_jax import sampling
 from lgcn_jax.config import Config
+from lgcn_jax.data import csr
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.devices.mesh import DATA, NODES, PER_DEVICE, ROWS, Mesh
 from lgcn_jax.errors import InputError
@@ -24,6 +25,7 @@ from lgcn_jax.sampling import Sampler
 from lgcn_jax.training import step
 from lgcn_jax.training.placement import Placement
 from lgcn_jax.training.state import Progress, Snapshot, Totals, TrainState, zero_totals
+from lgcn_jax.training.statistics import Counts, count, has_statistics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Setup(Placement):
       adjacency: A_hat, as placed on the devices.
       sampler: of the train pairs, likewise; None where it is built for evaluation alone.
       task: of the part evaluated, likewise.
+      counts: what the loss' statistics need of the train pairs; None where it has none, or nothing trains.
     """
 
     num_users: int
@@ -42,6 +45,7 @@ class Setup(Placement):
     adjacency: Adjacency
     sampler: Sampler | None
     task: EvaluationTask | None
+    counts: Counts | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -88,6 +92,7 @@ def check_config(config: Config, interactions: Interactions) -> None:
         raise InputError(
             "--top_k", max(config.evaluation.top_k), f"at most {interactions.num_items}, the number of items"
         )
+    config.loss.validate(csr.degrees(interactions.train), interactions.num_items)
     split = config.evaluation.eval_split
     if split != "none" and not interactions.part(split).nnz:
         flag = {"valid": "--validation_fraction", "test": "--test_fraction"}[split]
@@ -130,6 +135,7 @@ def build_setup(
         adjacency=adjacency,
         sampler=_sampler(config, mesh, interactions, owners) if trains else None,
         task=_task(config, mesh, interactions, owners, users),
+        counts=mesh.replicate(count(config, interactions)) if trains and has_statistics(config.loss) else None,
     )
 
 

@@ -5,6 +5,7 @@ report.html
 """
 
 import contextlib
+import functools
 import importlib.metadata
 import json
 import os
@@ -250,6 +251,7 @@ def versions() -> dict[str, str]:
     return {"lgcn_jax": __version__, "python": platform.python_version(), **installed}
 
 
+@functools.cache  # what this process runs does not change with the tree
 def _commit() -> str | None:
     """The commit of the source tree that this package runs from, `-dirty` with changes; None for an installed one."""
     here = Path(__file__)

@@ -49,7 +49,7 @@ BY_MAKE = ("mutation",)  # `make mutants` loads it into pytest
 
 
 @pytest.fixture
-def said(tmp_path, published):
+def said(tmp_path, published, kept_by_jax):
     """Runs a program with its flags, to the end; returns what it printed."""
 
     def filled(flag: str) -> str:
@@ -61,7 +61,7 @@ def said(tmp_path, published):
         return flag.replace("OUT", str(tmp_path / "out"))
 
     def run(name: str, flags: tuple[str, ...]) -> str:
-        environment = os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+        environment = os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)} | kept_by_jax
         command = [sys.executable, str(PROGRAMS[name]), *map(filled, flags)]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -6,13 +6,13 @@ from typing import Any
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.runs import workdir
 from lgcn_jax.serving import storage
-from lgcn_jax.serving.solved import SolvedModel
+from lgcn_jax.serving.recommender import Recommender
 from lgcn_jax.serving.vectors import VectorModel
 from lgcn_jax.system import paths
 
 
 def of_solved(
-    model: SolvedModel,
+    model: Recommender,
     interactions: Interactions,
     settings: dict[str, Any],
     scores: dict[str, dict[str, float]],
@@ -59,7 +59,7 @@ def of_solved(
     }
 
 
-def save(model: SolvedModel, folder: str | Path, record: dict[str, Any]) -> None:
+def save(model: Recommender, folder: str | Path, record: dict[str, Any]) -> None:
     """As the model's own `save`, with its record beside it.
 
     Raises:

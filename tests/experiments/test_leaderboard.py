@@ -109,6 +109,16 @@ def test_time_to_a_recall_has_all_from_the_start_of_the_command_evaluations_incl
     assert row.runs[0].at[-1] <= used["wall_seconds"] - used["startup_seconds"] + 0.02
 
 
+def test_seconds_of_training_and_of_evaluations_add_up(runs):
+    """By hand: 10 + 1 and then 20 + 2."""
+    path = runs / "tiny-3" / "metrics.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    seconds = zip(lines, (10.0, 1.0, 20.0, 2.0), strict=True)
+    path.write_text("".join(json.dumps(line | {"seconds": took}) + "\n" for line, took in seconds))
+    (run,) = leaderboard_rows.of_folder(runs / "tiny-3").runs
+    assert (run.epochs, run.at) == ([1, 2], [11.0, 33.0])
+
+
 def measured(**values) -> Measured:
     usual = {"seed": 1, "chosen": "test", "epoch": 3, "recall": 0.19, "ndcg": 0.16, "seconds": 30.0}
     usual |= {"compile_seconds": 2.0, "wall_seconds": 50.0, "startup_seconds": 8.0, "peak_bytes": 10**9}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -76,11 +77,17 @@ class Setup(Placement):
 
     def final_embeddings(self, params: nnx.State) -> np.ndarray:
         """Host: float32[num_nodes, d], the final embeddings of the users, then of the items."""
+        return self._on_host(jax.jit(self._embed())(params, self.adjacency))
+
+    def vector_width(self, params: nnx.State) -> int:
+        """The width d of the final embeddings; nothing is computed."""
+        return jax.eval_shape(self._embed(), params, self.adjacency).shape[1]
+
+    def _embed(self) -> Callable[[nnx.State, Adjacency], jax.Array]:
         graphdef = self.graphdef()
-        embed = self.mesh.shard_map(
+        return self.mesh.shard_map(
             lambda params, adjacency: nnx.merge(graphdef, params)(adjacency.layout), (ROWS, PER_DEVICE), ROWS
         )
-        return self._on_host(jax.jit(embed)(params, self.adjacency))
 
 
 def check_config(config: Config, interactions: Interactions) -> None:

@@ -79,9 +79,13 @@ class Settings:
                 raise InputError(f"--{field.name}", text(value), field.metadata["expected"] or "another type")
 
 
-@functools.cache  # each command asks for those of all parts, some thousand times
 def fields(cls: type[Settings]) -> Mapping[str, dataclasses.Field]:
     """The settings of a part by name, in the order in which they are written; `type` is the resolved type."""
+    return _fields(cls)  # type: ignore[arg-type]  # mypy takes a class for unhashable whose objects have no __hash__
+
+
+@functools.cache  # each command asks for those of all parts, some thousand times
+def _fields(cls: type[Settings]) -> Mapping[str, dataclasses.Field]:
     kinds, found = typing.get_type_hints(cls), {}
     for field in dataclasses.fields(cls):
         field.type = kinds[field.name]

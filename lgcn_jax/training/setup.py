@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +58,7 @@ class Setup(Placement):
 
     def init_state(self) -> TrainState:
         """The state of epoch 0, each device's rows drawn on that device."""
-        node = self.put_rows(self.order.node)
+        node = self.put_rows(self.order.node_of_row)
         made = jax.jit(lambda node: step.init_train_state(self.config, Nodes(node, self.num_users, self.num_items))[1])
         shapes = jax.eval_shape(made, node)
         for shape in (leaf.shape for leaf in jax.tree.leaves(shapes.params)):
@@ -76,11 +77,17 @@ class Setup(Placement):
 
     def final_embeddings(self, params: nnx.State) -> np.ndarray:
         """Host: float32[num_nodes, d], the final embeddings of the users, then of the items."""
+        return self._on_host(jax.jit(self._embed())(params, self.adjacency))
+
+    def vector_width(self, params: nnx.State) -> int:
+        """The width d of the final embeddings; nothing is computed."""
+        return jax.eval_shape(self._embed(), params, self.adjacency).shape[1]
+
+    def _embed(self) -> Callable[[nnx.State, Adjacency], jax.Array]:
         graphdef = self.graphdef()
-        embed = self.mesh.shard_map(
+        return self.mesh.shard_map(
             lambda params, adjacency: nnx.merge(graphdef, params)(adjacency.layout), (ROWS, PER_DEVICE), ROWS
         )
-        return self._on_host(jax.jit(embed)(params, self.adjacency))
 
 
 def check_config(config: Config, interactions: Interactions) -> None:
@@ -125,7 +132,7 @@ def build_setup(
     if trains:
         require_divisible_batch(config, mesh)
     placed, adjacency = _graph(config, mesh, interactions)
-    owners = None if mesh.nodes == 1 else placed.row // (placed.num_rows // mesh.nodes)
+    owners = None if mesh.nodes == 1 else placed.row_of_node // (placed.num_rows // mesh.nodes)
     return Setup(
         config=config,
         num_users=interactions.num_users,
@@ -159,9 +166,9 @@ def _adjacency(config: Config, mesh: Mesh, matrix: scipy.sparse.csr_matrix, plac
     kind = propagation.LAYOUTS[propagation.resolve_layout_name(config.graph.propagation)]
     finish = functools.partial(propagation.with_dtype, dtype=config.graph.propagation_dtype)
     if mesh.nodes == 1:
-        return mesh.make_sharded(lambda data, nodes: Adjacency(finish(kind.prepare(matrix)), placed.row))
+        return mesh.make_sharded(lambda data, nodes: Adjacency(finish(kind.prepare(matrix)), placed.row_of_node))
     make = ring.partition(matrix, kind, mesh.nodes, NODES, finish)
-    return mesh.make_sharded(lambda data, nodes: Adjacency(make(nodes), placed.row))
+    return mesh.make_sharded(lambda data, nodes: Adjacency(make(nodes), placed.row_of_node))
 
 
 def _sampler(config: Config, mesh: Mesh, interactions: Interactions, owners: np.ndarray | None) -> Sampler:

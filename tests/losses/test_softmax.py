@@ -64,6 +64,7 @@ def test_in_batch_value_and_gradient_are_the_published_code_s(loss, ratio):
     expected = published_loss(published(*theirs), ratio)
     expected.backward()
 
+    @jax.jit
     def ours(user, positive):
         return loss.terms(embedded((user, positive, None)))["softmax"].mean()
 
@@ -110,7 +111,7 @@ def test_gradients_are_those_of_finite_differences(kind):
     def value(user, positive, negative=None):
         return loss.terms(embedded((user, positive, negative)))["softmax"].mean()
 
-    check_grads(value, rows, order=1, modes=["rev"])
+    check_grads(jax.jit(value), rows, order=1, modes=["rev"])
 
 
 @pytest.mark.parametrize("block", [1, 3 * 20, 10**6])
@@ -127,6 +128,7 @@ def test_blocks_change_no_value_and_no_gradient(block, monkeypatch):
     expected = torch.logsumexp(every, 1)
     (expected * torch.tensor(weight)).sum().backward()
 
+    @jax.jit
     def ours(rows, columns):
         found = logsumexp_of_products(rows, columns, jnp.asarray(offset), jnp.asarray(own), jnp.asarray(label))
         return (found * weight).sum(), found
@@ -235,7 +237,7 @@ def test_a_batch_on_four_devices_is_that_of_one():
         out_specs=(spec,) * 3,
         check_vma=False,
     )
-    for found, expected in zip(cut(*arguments), sloped(*arguments), strict=True):
+    for found, expected in zip(jax.jit(cut)(*arguments), jax.jit(sloped)(*arguments), strict=True):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 

@@ -5,7 +5,6 @@ A part that can be exchanged for another (a loss, a model, a sampler) stands in 
 
 import dataclasses
 import difflib
-import functools
 import os
 import types
 import typing
@@ -79,14 +78,18 @@ class Settings:
                 raise InputError(f"--{field.name}", text(value), field.metadata["expected"] or "another type")
 
 
-@functools.cache  # each command asks for those of all parts, some thousand times
+_fields: dict[type, Mapping[str, dataclasses.Field]] = {}  # each command asks for those of all parts, often
+
+
 def fields(cls: type[Settings]) -> Mapping[str, dataclasses.Field]:
     """The settings of a part by name, in the order in which they are written; `type` is the resolved type."""
-    kinds, found = typing.get_type_hints(cls), {}
-    for field in dataclasses.fields(cls):
-        field.type = kinds[field.name]
-        found[field.name] = field
-    return types.MappingProxyType(found)
+    if cls not in _fields:
+        kinds, found = typing.get_type_hints(cls), {}
+        for field in dataclasses.fields(cls):
+            field.type = kinds[field.name]
+            found[field.name] = field
+        _fields[cls] = types.MappingProxyType(found)
+    return _fields[cls]
 
 
 def unknown(name: str, known: Iterable[str]) -> str:

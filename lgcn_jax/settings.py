@@ -5,6 +5,7 @@ A part that can be exchanged for another (a loss, a model, a sampler) stands in 
 
 import dataclasses
 import difflib
+import functools
 import os
 import types
 import typing
@@ -78,18 +79,18 @@ class Settings:
                 raise InputError(f"--{field.name}", text(value), field.metadata["expected"] or "another type")
 
 
-_fields: dict[type, Mapping[str, dataclasses.Field]] = {}  # each command asks for those of all parts, often
-
-
 def fields(cls: type[Settings]) -> Mapping[str, dataclasses.Field]:
     """The settings of a part by name, in the order in which they are written; `type` is the resolved type."""
-    if cls not in _fields:
-        kinds, found = typing.get_type_hints(cls), {}
-        for field in dataclasses.fields(cls):
-            field.type = kinds[field.name]
-            found[field.name] = field
-        _fields[cls] = types.MappingProxyType(found)
-    return _fields[cls]
+    return _fields(cls)  # type: ignore[arg-type]  # mypy takes a class for unhashable whose objects have no __hash__
+
+
+@functools.cache  # each command asks for those of all parts, some thousand times
+def _fields(cls: type[Settings]) -> Mapping[str, dataclasses.Field]:
+    kinds, found = typing.get_type_hints(cls), {}
+    for field in dataclasses.fields(cls):
+        field.type = kinds[field.name]
+        found[field.name] = field
+    return types.MappingProxyType(found)
 
 
 def unknown(name: str, known: Iterable[str]) -> str:

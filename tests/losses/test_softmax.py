@@ -13,7 +13,7 @@ from jax.test_util import check_grads
 from lgcn_jax.errors import InputError
 from lgcn_jax.losses import BSL, SSM, EmbeddedBatch, Embeddings, logsumexp
 from lgcn_jax.losses.logsumexp import logsumexp_of_products
-from lgcn_jax.losses.softmax import normalized, with_angular_margin
+from lgcn_jax.losses.scored import normalized, with_angular_margin
 
 SIZE, DIM, DRAWN, T = 13, 5, 7, 0.3
 ITEM = np.array([0, 1, 2, 0, 3, 4, 0, 5, 6, 7, 1, 8, 9], np.int32)  # 0 three times, 1 twice
@@ -199,7 +199,7 @@ def test_logq_makes_the_sum_of_what_is_drawn_that_over_all_items():
             rows = Embeddings(jnp.repeat(jnp.asarray(user), size, 0), jnp.asarray(items)[drawn], negative)
             shares = {"share": jnp.asarray(share)[drawn], "negative_share": jnp.full(len(more), 1 / 6)}
             batch = EmbeddedBatch(rows, rows, jnp.full(size, 1 / size), drawn, None, None, **shares)
-            return jnp.exp(loss.contrast(batch).negative).mean()
+            return jnp.exp(loss.contrast(batch, loss.temperature).negative).mean()
 
         value = jax.jit(value)
         for _ in range(900):

@@ -34,11 +34,11 @@ def train(folder, *more) -> int:
 
 
 def untimed(rows):
-    return [{name: value for name, value in row.items() if "seconds" not in name} for row in rows]
+    return [{name: value for name, value in row.items() if "seconds" not in name and name != "usage"} for row in rows]
 
 
 def outcome(folder):
-    """metrics.jsonl and result.json without times, and which checkpoints were kept."""
+    """metrics.jsonl and result.json without times and memory, and which checkpoints were kept."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     result = json.loads((folder / "result.json").read_text())
     result["best"], result["last"] = untimed([result["best"], result["last"]])

@@ -66,4 +66,4 @@ def save(model: Recommender, folder: str | Path, record: dict[str, Any]) -> None
       InputError: the folder holds something else, or the model was not fitted.
     """
     model._require_fitted()
-    storage.save(paths.stated(folder, "folder"), *model._state(), model._raw_ids(), record)
+    storage.save(paths.as_path(folder, "folder"), *model._state(), model._raw_ids(), record)

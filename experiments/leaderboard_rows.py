@@ -18,6 +18,7 @@ from lgcn_jax.errors import InputError
 from lgcn_jax.runs import workdir
 
 RECALL, NDCG = "recall@20", "ndcg@20"
+GROUPS = ".cold_start.json"  # after the name of a folder
 GOALS = {"gowalla": 0.1830, "yelp2018": 0.0649}  # recall@20 of the LightGCN paper
 
 # What tells two configurations apart is every setting but these: what is of the data is in their hashes.
@@ -119,6 +120,8 @@ def read(paths: list[Path]) -> tuple[list[Row], list[str]]:
     rows: dict[str, Row] = {}
     problems = []
     for path in paths:
+        if path.name.endswith(GROUPS):  # they are read with the folder beside them
+            continue
         try:
             row = fact(path) if path.suffix == ".json" else of_folder(path)
             _add(rows, row, path)
@@ -179,7 +182,7 @@ def of_folder(folder: Path, groups: bool = True) -> Row:
 
 def cold_start_file(folder: Path) -> Path:
     """Where `cold_start.py` puts what it finds of a folder: beside it."""
-    return folder.resolve().with_name(f"{folder.resolve().name}.cold_start.json")
+    return folder.resolve().with_name(folder.resolve().name + GROUPS)
 
 
 def _cold_start(folder: Path, tested: dict[str, Any]) -> dict[str, Any] | None:

@@ -35,6 +35,7 @@ class Setup(Placement):
       adjacency: A_hat, as placed on the devices.
       sampler: of the train pairs, likewise; None where it is built for evaluation alone.
       task: of the part evaluated, likewise.
+      popularity: float32[num_items], log(1 + n) of items with n train pairs (the sum of their weights).
     """
 
     num_users: int
@@ -42,6 +43,7 @@ class Setup(Placement):
     adjacency: Adjacency
     sampler: Sampler | None
     task: EvaluationTask | None
+    popularity: np.ndarray
 
     @property
     def steps_per_epoch(self) -> int:
@@ -71,12 +73,17 @@ class Setup(Placement):
         return self.mesh.replicate(zero_totals(self.config.loss))
 
     def final_embeddings(self, params: nnx.State) -> np.ndarray:
-        """Host: float32[num_nodes, d], the final embeddings of the users, then of the items."""
-        graphdef = self.graphdef()
+        """Host: float32[num_nodes, d], the final embeddings of the users, then of the items, as items are ranked."""
+        graphdef, inference = self.graphdef(), self.config.inference.stated()
         embed = self.mesh.shard_map(
-            lambda params, adjacency: nnx.merge(graphdef, params)(adjacency.layout), (ROWS, PER_DEVICE), ROWS
+            lambda params, adjacency: inference.embeddings(nnx.merge(graphdef, params), adjacency.layout),
+            (ROWS, PER_DEVICE),
+            ROWS,
         )
-        return self._on_host(jax.jit(embed)(params, self.adjacency))
+        found = self._on_host(jax.jit(embed)(params, self.adjacency))
+        users, items = np.split(found, [self.num_users])
+        scaled = inference.scaled(items, self.popularity)
+        return found if scaled is items else np.concatenate([users, scaled])
 
 
 def check_config(config: Config, interactions: Interactions) -> None:
@@ -121,6 +128,8 @@ def build_setup(
         require_divisible_batch(config, mesh)
     placed, adjacency = _graph(config, mesh, interactions)
     owners = None if mesh.nodes == 1 else placed.row // (placed.num_rows // mesh.nodes)
+    pairs = normalization.weighted_degrees(interactions.train, interactions.num_items, interactions.weights)
+    popularity = np.log1p(pairs[interactions.num_users :]).astype(np.float32)
     return Setup(
         config=config,
         num_users=interactions.num_users,
@@ -129,7 +138,8 @@ def build_setup(
         order=placed,
         adjacency=adjacency,
         sampler=_sampler(config, mesh, interactions, owners) if trains else None,
-        task=_task(config, mesh, interactions, owners, users),
+        task=_task(config, mesh, interactions, owners, users, popularity),
+        popularity=popularity,
     )
 
 
@@ -174,7 +184,12 @@ def _sampler(config: Config, mesh: Mesh, interactions: Interactions, owners: np.
 
 
 def _task(
-    config: Config, mesh: Mesh, interactions: Interactions, owners: np.ndarray | None, users: np.ndarray | None
+    config: Config,
+    mesh: Mesh,
+    interactions: Interactions,
+    owners: np.ndarray | None,
+    users: np.ndarray | None,
+    popularity: np.ndarray,
 ) -> EvaluationTask | None:
     if config.evaluation.eval_split == "none":
         return None
@@ -183,4 +198,4 @@ def _task(
     axes = mesh.axis(DATA), mesh.axis(NODES)
     cut = {"data_shards": mesh.data, "owners": owners, "node_shards": mesh.nodes, "axes": axes, "users": users}
     parts = task.shard_evaluation_tasks(interactions, config.evaluation.eval_split, **cut)
-    return mesh.make_sharded(lambda data, nodes: parts[data][nodes])
+    return mesh.make_sharded(lambda data, nodes: dataclasses.replace(parts[data][nodes], popularity=popularity))

@@ -1,11 +1,11 @@
-"""Whole users held out: recall@20 of those folded in, beside the same users trained in, item neighbours and popularity.
+"""Whole users held out: recall@20 of those folded in, beside the same users trained in, item neighbors and popularity.
 
     python experiments/fold_in.py --dataset=ml-100k --epochs=60
     python experiments/fold_in.py --dataset=gowalla --epochs=25 --batch_size=8192 --learning_rate=0.01
 
 A tenth of the users, drawn by the seed, is left out of one training and is part of another of the same settings. Their
 train items are the histories that are folded in, their test items are to be found among all items but the history. Item
-neighbours are all items, by the cosine of their train columns without these users. Runs on one device.
+neighbors are all items, by the cosine of their train columns without these users. Runs on one device.
 """
 
 import dataclasses
@@ -84,7 +84,7 @@ def candidates(data: Interactions, rest: Interactions, held: np.ndarray) -> Iter
     begun = time.perf_counter()
     lists = fitted.recommend(ids, k=K)
     yield "trained in", time.perf_counter() - begun, np.searchsorted(data.item_ids, lists.ids)
-    for name, scores in (("item neighbours (cosine)", neighbours), ("popularity", popularity)):
+    for name, scores in (("item neighbors (cosine)", neighbors), ("popularity", popularity)):
         begun = time.perf_counter()
         found = best(scores(rest, histories), histories)
         yield name, time.perf_counter() - begun, found
@@ -102,7 +102,7 @@ def model(data: Interactions) -> lg.LightGCN:
     return lg.LightGCN(**settings).fit(data, quiet=True)
 
 
-def neighbours(rest: Interactions, histories: CSR) -> Iterator[np.ndarray]:
+def neighbors(rest: Interactions, histories: CSR) -> Iterator[np.ndarray]:
     """Scores h C with C the cosines of the items' columns in R, as ((h D^-1/2) R^T) (R D^-1/2), for chunks of rows."""
     r, h = (_matrix(part, rest.num_items) for part in (rest.train, histories))
     degree = np.asarray(r.sum(0)).ravel()

@@ -93,7 +93,7 @@ class Replay:
         config = Config.of(dataset="lastfm", loss=loss, clip_norm=0.0)
         self.setup = build_setup(config, interactions)
         self.state = self.setup.init_state()
-        self.state.params["table"][...] = jnp.asarray(published_tables(interactions)[self.setup.order.node])
+        self.state.params["table"][...] = jnp.asarray(published_tables(interactions)[self.setup.order.node_of_row])
         step = make_train_step(config, self.setup.graphdef(), interactions.num_users)
         self.step = jax.jit(step, donate_argnums=0)
         self._evaluate = jax.jit(make_evaluate(self.setup, self.setup.graphdef()))

@@ -17,7 +17,7 @@ gather costs the cache's bandwidth, not the memory's. What is measured is theref
 of rows drawn as often as the graph has them, so that hubs are in a near cache as often. The floor is gathered bytes
 over that bandwidth plus streamed bytes over that of a copy; with two operations for four bytes gathered, arithmetic
 is far from being the limit. A layout can be below it where it makes only rows of the batch in a step's last product,
-where a batch's gradients are a small table, and where neighbours' order helps a cache.
+where a batch's gradients are a small table, and where neighbors' order helps a cache.
 """
 
 from typing import NamedTuple

@@ -33,12 +33,12 @@ NAMES = {"edges": "interactions", "dims": "width d", "batches": "batch size B", 
 
 def main(argv: list[str]) -> None:
     del argv
-    centre = world(common.NUM_INTERACTIONS.value)
+    center = world(common.NUM_INTERACTIONS.value)
     variations = {
         "edges": {size: world(size) for size in numbers(EDGES)},
-        "dims": {dim: centre.replace(embedding_dim=dim) for dim in numbers(DIMS)},
-        "batches": {size: centre.replace(batch_size=size) for size in numbers(BATCHES)},
-        "layers": {depth: centre.replace(num_layers=depth) for depth in numbers(LAYERS)},
+        "dims": {dim: center.replace(embedding_dim=dim) for dim in numbers(DIMS)},
+        "batches": {size: center.replace(batch_size=size) for size in numbers(BATCHES)},
+        "layers": {depth: center.replace(num_layers=depth) for depth in numbers(LAYERS)},
     }
     ms = {name: sweep(name, varied) for name, varied in variations.items()}
     slopes = {name: {what: slope(series) for what, series in lines.items()} for name, lines in ms.items()}
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> None:
     path.write_bytes(curves.plot_log_log({f"ms against {NAMES[name]}": ms[name] for name in ms}, list(NAMES.values())))
     device = jax.devices()[0]
     where = {"device": device.device_kind, "platform": device.platform, **workdir.versions()}
-    setting = {"interactions": centre.data.num_interactions, "embedding_dim": centre.model.embedding_dim}
+    setting = {"interactions": center.data.num_interactions, "embedding_dim": center.model.embedding_dim}
     print(json.dumps({"benchmark": "sweep", **setting, "ms": ms, "slopes": slopes, **where}))
 
 

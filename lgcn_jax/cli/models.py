@@ -60,7 +60,7 @@ def mesh_of(values: flags.FlagValues) -> str:
     return values["mesh"].value if values["mesh"].present else ONE_DEVICE
 
 
-def typed(text: str, known: np.ndarray, flag: str) -> np.ndarray:
+def parse_ids(text: str, known: np.ndarray, flag: str) -> np.ndarray:
     """Raw ids separated by commas, as an array of the kind of the `known` ones."""
     return parsed([(flag, each.strip()) for each in text.split(",")], known)
 

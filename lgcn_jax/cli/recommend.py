@@ -84,7 +84,7 @@ def require_writable(values: flags.FlagValues) -> None:
 def _users(values: flags.FlagValues, whom: str, known: np.ndarray) -> np.ndarray:
     if whom == "all_users":
         return known
-    return (models.typed if whom == "user" else read_ids)(values[whom].value, known, f"--{whom}")
+    return (models.parse_ids if whom == "user" else read_ids)(values[whom].value, known, f"--{whom}")
 
 
 def _notes(found: Recommendations, asked: int) -> list[str]:

@@ -17,7 +17,7 @@ def similar(values: flags.FlagValues, request: StopRequest) -> int:
     model, k = models.load_vectors(values), values["k"].value
     known, find = (model.items, model.similar_items) if kind == "item" else (model.users, model.similar_users)
     with flags_for(**{f"{kind}s": f"--{kind}={values[kind].value}", "k": "--k", "metric": "--metric"}):
-        ids = models.typed(values[kind].value, known, f"--{kind}")
+        ids = models.parse_ids(values[kind].value, known, f"--{kind}")
         found = find(ids, k, metric=values["metric"].value, mesh=models.mesh_of(values))
     show(found, values, k)
     return 0

@@ -81,7 +81,7 @@ def _dry_run(values: flags.FlagValues, folder: Path, request: StopRequest) -> in
 
     workdir.check_is_run_folder(folder)
     stored = None if values["overwrite"].value else resume.stored_settings(folder)
-    config = _settle(values, folder, stored)
+    config = _resolve_config(values, folder, stored)
     interactions = datasets.load(config.data, progress=sys.stderr.isatty())
     request.check()
     say(_opening(interactions, config))
@@ -103,17 +103,17 @@ def _prepared(values: flags.FlagValues, folder: Path, quiet: bool, request: Stop
     """The run that these flags ask for, as `session.prepare` gives it."""
     from lgcn_jax.runs import session
 
-    def settle(stored: Config | None) -> Config:
-        return _settle(values, folder, stored)
+    def resolve_config(stored: Config | None) -> Config:
+        return _resolve_config(values, folder, stored)
 
     def load(config: Config) -> Interactions:
         return datasets.load(config.data, progress=not quiet and sys.stderr.isatty())
 
     steering = {"profile": values["profile"].value}
-    return session.prepare(folder, settle, load, request, values["overwrite"].value, steering)
+    return session.prepare(folder, resolve_config, load, request, values["overwrite"].value, steering)
 
 
-def _settle(values: flags.FlagValues, folder: Path, stored: Config | None) -> Config:
+def _resolve_config(values: flags.FlagValues, folder: Path, stored: Config | None) -> Config:
     """The settings that are stored in the run's folder, with what the flags may change, or those of the flags."""
     from lgcn_jax.runs import resume
 

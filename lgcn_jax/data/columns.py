@@ -64,11 +64,11 @@ class Columns:
         """The names of the columns that are not read."""
         return tuple(name for place, name in enumerate(self.names) if place not in self.places.values())
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """Which columns were taken and which were not, in one line."""
         taken = ", ".join(f"{role} = {self.names[place]}" for role, place in self.places.items())
-        told = f"columns {taken}" + (f"; not used: {', '.join(self.unused)}" if self.unused else "")
-        return told + (f"; {self.broken_lines:,} line breaks inside quoted fields" if self.broken_lines else "")
+        line = f"columns {taken}" + (f"; not used: {', '.join(self.unused)}" if self.unused else "")
+        return line + (f"; {self.broken_lines:,} line breaks inside quoted fields" if self.broken_lines else "")
 
 
 def needed_roles(settings: DataSettings) -> tuple[str, ...]:

@@ -170,7 +170,7 @@ def _events(table, columns, where, settings: DataSettings) -> Events:
         table = table.drop_columns(["label"])
         rest = {role: place for role, place in columns.places.items() if role != "label"}
         columns = dataclasses.replace(columns, places=rest)
-    return _remarking(conversion.events(table, where, settings), columns.told())
+    return _remarking(conversion.events(table, where, settings), columns.describe())
 
 
 def _remarking(found: Events, *remarks: str) -> Events:

@@ -52,7 +52,7 @@ class SyntheticSpec:
 
 def generate(num_users: int, num_items: int, num_interactions: int, seed: int) -> CSR:
     """All pairs of the world that `plan` describes: `num_users` rows of item ids, int32 in [0, num_items)."""
-    return rows(make_spec(num_users, num_items, num_interactions, seed), 0, num_users)
+    return generate_rows(make_spec(num_users, num_items, num_interactions, seed), 0, num_users)
 
 
 def make_spec(num_users: int, num_items: int, num_interactions: int, seed: int) -> SyntheticSpec:
@@ -91,19 +91,19 @@ def draw_user_degrees(num_users: int, num_items: int, num_interactions: int) -> 
     return np.diff(whole, prepend=0).astype(np.int32)
 
 
-def rows(spec: SyntheticSpec, first: int, last: int) -> CSR:
+def generate_rows(spec: SyntheticSpec, first: int, last: int) -> CSR:
     """The items of the users from `first` to below `last`, drawing no block that has none of them."""
     before = np.concatenate([[0], np.cumsum(spec.degrees[first:last], dtype=np.int64)])
     indices = np.empty(before[-1], np.int32)
     for number in np.flatnonzero((spec.starts[:-1] < last) & (spec.starts[1:] > first)):
         start, stop = spec.starts[number : number + 2]
-        drawn, inside = block(spec, number), slice(max(first, start), min(last, stop))
+        drawn, inside = generate_block(spec, number), slice(max(first, start), min(last, stop))
         entries = slice(*drawn.indptr[[inside.start - start, inside.stop - start]])
         indices[before[inside.start - first] : before[inside.stop - first]] = drawn.indices[entries]
     return CSR(before.astype(np.int32), indices)
 
 
-def block(spec: SyntheticSpec, number: int) -> CSR:
+def generate_block(spec: SyntheticSpec, number: int) -> CSR:
     """The items of the users of one block, starts[number] to below starts[number + 1]: a row for each."""
     users = slice(*spec.starts[number : number + 2])
     degree, community = spec.degrees[users], spec.user_community[users]

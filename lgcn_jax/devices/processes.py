@@ -70,8 +70,8 @@ def join(coordinator: str, num_processes: str, process_id: str, limit: str = "",
     settings: dict[str, Any] = {"heartbeat_timeout_seconds": HEARTBEAT_SECONDS}
     if coordinator != DETECT:
         count = _number("--num_processes", num_processes, 1, 2**20)
-        place = _number("--process_id", process_id, 0, count - 1)
-        settings |= {"coordinator_address": coordinator, "num_processes": count, "process_id": place}
+        index = _number("--process_id", process_id, 0, count - 1)
+        settings |= {"coordinator_address": coordinator, "num_processes": count, "process_id": index}
     elif given := num_processes or process_id:
         flag = "--num_processes" if num_processes else "--process_id"
         raise InputError(flag, given, f"nothing with --coordinator={DETECT}, which finds it")
@@ -125,11 +125,11 @@ class DivergedError(Exception):
     """The processes of a run came to different places."""
 
 
-def all_gather(place: str, text: str = "") -> list[str]:
+def all_gather(barrier: str, text: str = "") -> list[str]:
     """The texts that all processes bring to a place, in their order; waits for all of them.
 
     Args:
-      place: where in the run this is, told to the user where a process does not come: "at ...", "before ...".
+      barrier: where in the run this is, told to the user where a process does not come: "at ...", "before ...".
 
     Raises:
       DivergedError: another process came to another place.
@@ -139,40 +139,40 @@ def all_gather(place: str, text: str = "") -> list[str]:
         return [text]
     client, number = distributed.global_state.client, next(_meetings)
     meeting = f"lgcn_jax/{number}"
-    client.key_value_set(f"{meeting}/{process_index()}", json.dumps([place, text]))
+    client.key_value_set(f"{meeting}/{process_index()}", json.dumps([barrier, text]))
     try:
         client.wait_at_barrier(meeting, int(_limit * 1000))
     except jax.errors.JaxRuntimeError as error:
         if "DEADLINE_EXCEEDED" in str(error):
             come = {int(key.rsplit("/", 1)[1]) for key, _ in client.key_value_dir_get(meeting)}
-            _too_late(place, sorted(set(range(process_count())) - come))
+            _too_late(barrier, sorted(set(range(process_count())) - come))
         raise
     if is_primary() and number:  # all have read what was brought to the meeting before this one
         client.key_value_delete(f"lgcn_jax/{number - 1}")
-    told = {int(key.rsplit("/", 1)[1]): json.loads(value) for key, value in client.key_value_dir_get(meeting)}
-    places, texts = zip(*(told[process] for process in sorted(told)), strict=True)
-    if len(set(places)) > 1:
-        raise DivergedError("; ".join(f"process {process} is {place}" for process, place in enumerate(places)))
+    received = {int(key.rsplit("/", 1)[1]): json.loads(value) for key, value in client.key_value_dir_get(meeting)}
+    barriers, texts = zip(*(received[process] for process in sorted(received)), strict=True)
+    if len(set(barriers)) > 1:
+        raise DivergedError("; ".join(f"process {process} is {barrier}" for process, barrier in enumerate(barriers)))
     return list(texts)
 
 
-def _too_late(place: str, missing: list[int]) -> NoReturn:
+def _too_late(barrier: str, missing: list[int]) -> NoReturn:
     who = " and ".join(f"process {number}" for number in missing) or "another process"
     ending.exit_process(
-        1, f"process {process_index()} waited {_limit:.0f} s {place} for {who}; the same command continues"
+        1, f"process {process_index()} waited {_limit:.0f} s {barrier} for {who}; the same command continues"
     )
 
 
-def _too_long(place: str) -> NoReturn:
+def _too_long(barrier: str) -> NoReturn:
     why = f"another process does not answer, or {_limit:.0f} s are too few (--process_timeout)"
-    ending.exit_process(1, f"process {process_index()} was not done {place}: {why}; the same command continues")
+    ending.exit_process(1, f"process {process_index()} was not done {barrier}: {why}; the same command continues")
 
 
 @contextlib.contextmanager
-def waiting(place: str) -> Iterator[None]:
+def waiting(barrier: str) -> Iterator[None]:
     """While entered, this process works, and may wait for the others, inside a library; at the limit it ends in one
     line. Whether it worked or waited is not known."""
-    timer = threading.Timer(_limit, _too_long, (place,))
+    timer = threading.Timer(_limit, _too_long, (barrier,))
     timer.daemon = True
     if is_multiprocess():
         timer.start()
@@ -182,17 +182,17 @@ def waiting(place: str) -> Iterator[None]:
         timer.cancel()
 
 
-def max_over_processes(place: str, value: int) -> int:
+def max_over_processes(barrier: str, value: int) -> int:
     """The largest of the processes' values, so that all of them do the same next; waits for all."""
-    return max(map(int, all_gather(place, str(value)))) if is_multiprocess() else value
+    return max(map(int, all_gather(barrier, str(value)))) if is_multiprocess() else value
 
 
-def min_over_processes(place: str, value: int) -> int:
+def min_over_processes(barrier: str, value: int) -> int:
     """The smallest of the processes' values; waits for all."""
-    return -max_over_processes(place, -value)
+    return -max_over_processes(barrier, -value)
 
 
-def broadcast_from_first(place: str, value: Callable[[], Any]) -> Any:
+def broadcast_from_first(barrier: str, value: Callable[[], Any]) -> Any:
     """The JSON value that the first process finds; the others wait for it, and call nothing.
 
     Raises:
@@ -200,7 +200,7 @@ def broadcast_from_first(place: str, value: Callable[[], Any]) -> Any:
     """
     if not is_multiprocess():
         return value()
-    found, refused = json.loads(all_gather(place, json.dumps(_attempted(value)) if is_primary() else "")[0])
+    found, refused = json.loads(all_gather(barrier, json.dumps(_attempted(value)) if is_primary() else "")[0])
     if refused:
         raise InputError(*refused)
     return found
@@ -214,16 +214,16 @@ def _attempted(value: Callable[[], Any]) -> tuple[Any, tuple[str, str, str] | No
         return None, error.parts
 
 
-def require_same(place: str, values: dict[str, Any]) -> None:
+def require_same(barrier: str, values: dict[str, Any]) -> None:
     """Raises an InputError in all processes where they do not have the same named values: flags, settings, versions.
 
     Args:
-      place: as for `exchange`.
+      barrier: as for `all_gather`.
       values: {name: JSON value}; all names that differ are told, with what two processes have.
     """
     here = {name: json.dumps(value, sort_keys=True) for name, value in values.items()}
     digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in here.items()}
-    everywhere = [json.loads(text) for text in all_gather(place, json.dumps(digests))]
+    everywhere = [json.loads(text) for text in all_gather(barrier, json.dumps(digests))]
     different = [name for name in here if len({digests.get(name) for digests in everywhere}) > 1]
     if different:
         texts = all_gather("at what differs", json.dumps({name: here[name][:200] for name in different}))
@@ -232,8 +232,8 @@ def require_same(place: str, values: dict[str, Any]) -> None:
         raise InputError(", ".join(different), found, "the same in all of them")
 
 
-def _a_pair_that_differs(told: list[dict[str, str]], name: str) -> tuple[str, str]:
-    return told[0][name], next(each[name] for each in told if each[name] != told[0][name])
+def _a_pair_that_differs(texts: list[dict[str, str]], name: str) -> tuple[str, str]:
+    return texts[0][name], next(each[name] for each in texts if each[name] != texts[0][name])
 
 
 @contextlib.contextmanager

@@ -29,16 +29,16 @@ class Profile:
         self._folder, self._blocks, self._trace = folder, 0, contextlib.ExitStack()
         self.steps = 0
 
-    def begin_block(self, planned: int) -> int:
-        """Before a block of `planned` steps: how many it shall have.
+    def begin_block(self, planned_steps: int) -> int:
+        """Before a block of `planned_steps`: how many it shall have.
 
         Raises:
           WriteError: the folder cannot be made.
         """
         self._blocks += 1
         if self._folder is None or self._blocks > 2:
-            return planned
-        steps = min(STEPS, planned)
+            return planned_steps
+        steps = min(STEPS, planned_steps)
         if self._blocks == 2:
             self._begin(steps)
         return steps

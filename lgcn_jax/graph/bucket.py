@@ -12,7 +12,7 @@ from lgcn_jax.graph.layout import Layout, Matrix, PaddedSizes, gather_in_bounds
 
 @pytree
 class BucketLayout(Layout):
-    """Rows in buckets of similar degree, each a padded rectangle of neighbours: gathers only, no scatter.
+    """Rows in buckets of similar degree, each a padded rectangle of neighbors: gathers only, no scatter.
 
     Bucket b holds the rows with a degree in (w_b / 2, w_b], w_b a power of two, as `columns` int32[w_b, rows] and
     `values` [w_b, rows] padded with zeros; `position` int32[num_rows] says where a row stands in the buckets laid end
@@ -24,7 +24,7 @@ class BucketLayout(Layout):
     position: jax.Array
 
     ACCEPTS_BFLOAT16: ClassVar[bool] = True
-    UNROLL: ClassVar[int] = 8  # neighbours added per turn of the loop
+    UNROLL: ClassVar[int] = 8  # neighbors added per turn of the loop
 
     @classmethod
     def padded_sizes(cls, matrix: Matrix) -> PaddedSizes:
@@ -54,8 +54,8 @@ class BucketLayout(Layout):
     def _sum(self, columns: jax.Array, values: jax.Array, x: jax.Array) -> jax.Array:
         turn = min(self.UNROLL, columns.shape[0])
 
-        def add(total, neighbours):
-            for column, value in zip(*neighbours, strict=True):
+        def add(total, neighbors):
+            for column, value in zip(*neighbors, strict=True):
                 total = total + value[:, None] * gather_in_bounds(x, column).astype(value.dtype)
             return total, None
 
@@ -71,9 +71,9 @@ def _widths(matrix: Matrix) -> np.ndarray:
 
 def _rectangle(matrix: Matrix, rows: np.ndarray, width: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Columns int32 and values of some rows, [width, size]: a column for each row, padded with zeros."""
-    neighbour = np.arange(width)[:, None]
-    inside = neighbour < np.diff(matrix.indptr)[rows]
-    entry = np.minimum(matrix.indptr[rows] + neighbour, max(matrix.nnz - 1, 0))
+    neighbor = np.arange(width)[:, None]
+    inside = neighbor < np.diff(matrix.indptr)[rows]
+    entry = np.minimum(matrix.indptr[rows] + neighbor, max(matrix.nnz - 1, 0))
     filler = ((0, 0), (0, size - len(rows)))
     if not matrix.nnz:
         return np.zeros((width, size), np.int32), np.zeros((width, size), matrix.dtype)

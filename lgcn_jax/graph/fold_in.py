@@ -1,17 +1,17 @@
 """Embeddings of nodes that were not in the graph when the table was trained, by one product: no gradient step.
 
 LightGCN's layers are E^(k) = A_hat E^(k-1), and the final embedding is sum_k alpha_k E^(k). Let a node u be new, with
-an edge of weight w_i to each neighbour i of its history. With u in the graph, its row of A_hat has the entries
+an edge of weight w_i to each neighbor i of its history. With u in the graph, its row of A_hat has the entries
 
     w_i / sqrt(d_u d_i'),    d_u = sum_i w_i,    d_i' = d_i + w_i,
 
-where d_i is the neighbour's degree (the sum of its weights) in the graph that was trained on. So the degrees count the
-new edge, as if the node were in the graph; a neighbour that had no edge at all has d_i' = w_i. Layers 1..K of u are
+where d_i is the neighbor's degree (the sum of its weights) in the graph that was trained on. So the degrees count the
+new edge, as if the node were in the graph; a neighbor that had no edge at all has d_i' = w_i. Layers 1..K of u are
 
     E_u^(k) = sum_i w_i / sqrt(d_u d_i') E_i^(k-1),
 
-with the layers E_i^(k-1) of the trained graph: u takes from its neighbours and gives them nothing. For k = 1 that is
-exactly what inserting u into the graph gives; for k > 1 a true insertion would also change the neighbours' layers by
+with the layers E_i^(k-1) of the trained graph: u takes from its neighbors and gives them nothing. For k = 1 that is
+exactly what inserting u into the graph gives; for k > 1 a true insertion would also change the neighbors' layers by
 terms of the order of 1 / d_i. They are left as they are on purpose: vectors that are served stay what they are, and a
 node's vector does not depend on who else is new. Layer 0 of u does not exist. The final embedding is
 
@@ -39,13 +39,13 @@ from lgcn_jax.graph.layout import Layout
 def rows_of_matrix(
     edges: CSR, weights: np.ndarray, added: np.ndarray, degree: np.ndarray, dtype=np.float32
 ) -> scipy.sparse.csr_matrix:
-    """Host: the rows of A_hat that nodes have by their edges, dtype[n, num_neighbours].
+    """Host: the rows of A_hat that nodes have by their edges, dtype[n, num_neighbors].
 
     Args:
-      edges: CSR, the neighbours of each of n nodes.
+      edges: CSR, the neighbors of each of n nodes.
       weights: float[nnz], the weight of each edge.
       added: float[nnz], what of it was not in the graph when `degree` was counted.
-      degree: float64[num_neighbours], the sum of each neighbour's weights.
+      degree: float64[num_neighbors], the sum of each neighbor's weights.
       dtype: of the entries, which are computed in float64.
     """
     row = csr.row_of_entry(edges)
@@ -55,7 +55,7 @@ def rows_of_matrix(
 
 
 def multiply(matrix: scipy.sparse.csr_matrix, messages: jax.Array) -> np.ndarray:
-    """Host: float32[n, d], the product of rows of A_hat with the messages of all neighbours, in blocks of rows.
+    """Host: float32[n, d], the product of rows of A_hat with the messages of all neighbors, in blocks of rows.
 
     Sizes are rounded up to powers of two, so that programs are compiled for few of them.
     """

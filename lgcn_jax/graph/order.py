@@ -16,7 +16,7 @@ DEPTH, SMALLEST = 8, 300  # of the bisection: down to parts whose rows fit the f
 SQUARINGS = 7  # of a covariance: its 128th power has little left but the principal direction
 
 # Bits of the int64 numbers that `locality_order` computes with. Degrees add up to at most 31 bits, as `normalized`
-# requires, and so sums over edges to 31 + 30 (the embedding; centred, 31 + 31) or 31 + 15 + 15 (a covariance): never
+# requires, and so sums over edges to 31 + 30 (the embedding; centered, 31 + 31) or 31 + 15 + 15 (a covariance): never
 # more than 62.
 EMBEDDING, TYPICAL = 30, 24  # at most, and on average
 POINT = 14  # a point's largest coordinate; a difference of two has one more
@@ -27,18 +27,18 @@ class Order(NamedTuple):
     """Where the rows stand.
 
     Attributes:
-      row: int32[num_nodes], the row of each node.
+      row_of_node: int32[num_nodes], the row of each node.
       num_rows: how many rows there are; those without a node stay zero.
     """
 
-    row: np.ndarray
+    row_of_node: np.ndarray
     num_rows: int
 
     @property
-    def node(self) -> np.ndarray:
+    def node_of_row(self) -> np.ndarray:
         """int32[num_rows]: the node of each row, -1 where there is none."""
         node = np.full(self.num_rows, -1, np.int32)
-        node[self.row] = np.arange(len(self.row), dtype=np.int32)
+        node[self.row_of_node] = np.arange(len(self.row_of_node), dtype=np.int32)
         return node
 
 
@@ -53,9 +53,9 @@ def identity_order(num_nodes: int) -> Order:
 
 
 def locality_order(matrix: scipy.sparse.csr_matrix, num_users: int) -> Order:
-    """Nodes of a neighbourhood stand together, so that a product finds the rows that it gathers in a cache.
+    """Nodes of a neighborhood stand together, so that a product finds the rows that it gathers in a cache.
 
-    Neighbourhoods are the parts of a recursive bisection, at equal numbers of edges, of the nodes' embedding.
+    Neighborhoods are the parts of a recursive bisection, at equal numbers of edges, of the nodes' embedding.
     Users come before items as in the order of ids: a product then gathers either users or items for a long time.
 
     All of it is computed in integers, and without the values of the matrix: floating-point sums depend on the machine
@@ -95,13 +95,13 @@ def _standing(nodes: np.ndarray, rows: np.ndarray, num_rows: int) -> Order:
 def permute(matrix: scipy.sparse.csr_matrix, order: Order) -> scipy.sparse.csr_matrix:
     """The matrix [num_nodes, num_nodes] with rows and columns in the order: [num_rows, num_rows]."""
     degree = np.zeros(order.num_rows, np.int64)
-    degree[order.row] = np.diff(matrix.indptr)
-    node = order.node
+    degree[order.row_of_node] = np.diff(matrix.indptr)
+    node = order.node_of_row
     nodes = node[node >= 0]
     taken = matrix[nodes]
     indptr = np.concatenate([[0], np.cumsum(degree)])
     shape = order.num_rows, order.num_rows
-    found = scipy.sparse.csr_matrix((taken.data, order.row[taken.indices], indptr), shape=shape)
+    found = scipy.sparse.csr_matrix((taken.data, order.row_of_node[taken.indices], indptr), shape=shape)
     found.sort_indices()
     return found
 
@@ -115,8 +115,8 @@ def _embedding(matrix: scipy.sparse.csr_matrix, degree: np.ndarray, num_users: i
     vectors, total = _random(len(degree)), max(int(degree.sum()), 1)
     halves = _halves(matrix, num_users)
     for _ in range(STEPS):
-        for nodes, neighbours in halves:
-            vectors[nodes] = (neighbours @ vectors) // np.maximum(degree[nodes], 1)[:, None]
+        for nodes, neighbors in halves:
+            vectors[nodes] = (neighbors @ vectors) // np.maximum(degree[nodes], 1)[:, None]
         vectors -= degree @ vectors // total
         vectors = _scaled(vectors, degree @ np.abs(vectors) // total, TYPICAL)
         np.clip(vectors, -(1 << EMBEDDING), 1 << EMBEDDING, out=vectors)  # cuts components that the walk soon covers
@@ -138,7 +138,7 @@ def _random(num_nodes: int) -> np.ndarray:
 
 
 def _halves(matrix: scipy.sparse.csr_matrix, num_users: int) -> list[tuple[slice, scipy.sparse.csr_matrix]]:
-    """The users and the items, each with the matrix of ones that adds up their neighbours: int64[nodes, num_nodes]."""
+    """The users and the items, each with the matrix of ones that adds up their neighbors: int64[nodes, num_nodes]."""
     indptr, num_nodes = matrix.indptr, matrix.shape[0]
     ones = np.ones(indptr[num_users], np.int64)  # both halves have this many entries
     halves = []
@@ -159,10 +159,10 @@ def _bisected(points: np.ndarray, degree: np.ndarray, nodes: np.ndarray, depth: 
     """The nodes cut in two along the direction in which their points differ most, and so on `depth` times."""
     if depth == 0 or len(nodes) < SMALLEST:
         return [nodes]
-    centred, weight = points[nodes], degree[nodes]
-    centred -= weight @ centred // max(int(weight.sum()), 1)
-    axis = _principal((centred * weight[:, None]).T @ centred)
-    along = nodes[np.argsort(centred @ axis, kind="stable")]
+    centered, weight = points[nodes], degree[nodes]
+    centered -= weight @ centered // max(int(weight.sum()), 1)
+    axis = _principal((centered * weight[:, None]).T @ centered)
+    along = nodes[np.argsort(centered @ axis, kind="stable")]
     edges = np.cumsum(degree[along])
     cut = int(np.searchsorted(2 * edges, edges[-1]))
     return [part for half in (along[:cut], along[cut:]) for part in _bisected(points, degree, half, depth - 1)]

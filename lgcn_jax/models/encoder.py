@@ -65,12 +65,12 @@ class Encoder(nnx.Module):
 
 
 class FoldIn(NamedTuple):
-    """How a node that has no row in the table gets its embedding from its neighbours: see `graph.fold_in`.
+    """How a node that has no row in the table gets its embedding from its neighbors: see `graph.fold_in`.
 
     Attributes:
       own: what a node's own row counts in its final embedding.
       scale: what the rest of the final embedding is multiplied by where there is no such row.
-      messages: (layout, table) -> float[num_rows, d], what each node passes on to a neighbour; A_hat times it is the
+      messages: (layout, table) -> float[num_rows, d], what each node passes on to a neighbor; A_hat times it is the
         final embedding without what the node's own row counts.
     """
 

@@ -1,6 +1,6 @@
 """Charts: lines, steps, bars and points. Each comes with a sentence and with the table of its values.
 
-A chart is drawn for the width of a phone; wide windows show several in a row. Colours and type are those of the page's
+A chart is drawn for the width of a phone; wide windows show several in a row. Colors and type are those of the page's
 style sheet, by class: `s0` is the accent, `s1`, `s2`, .. are what it is held against.
 """
 

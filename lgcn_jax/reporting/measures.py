@@ -54,14 +54,14 @@ def item_map(vectors: np.ndarray, degrees: np.ndarray) -> ItemMap:
     Half of POINTS are the most popular items, half are drawn among the others. A direction's sign is such that its
     largest part is positive, so that the map is the same each time.
     """
-    centred = vectors.astype(np.float64) - vectors.mean(0, dtype=np.float64)
-    directions, variance, _ = np.linalg.svd(centred.T @ centred)  # [d, d], a column for each direction
+    centered = vectors.astype(np.float64) - vectors.mean(0, dtype=np.float64)
+    directions, variance, _ = np.linalg.svd(centered.T @ centered)  # [d, d], a column for each direction
     two = np.zeros((2, vectors.shape[1]))
     two[: len(variance)] = directions.T[:2]
     two *= np.where(two[[0, 1], np.abs(two).argmax(1)] < 0, -1, 1)[:, None]
     shares = np.append(variance, 0.0)[:2] / max(variance.sum(), np.finfo(float).tiny)
     chosen, popular = _chosen(degrees)
-    return ItemMap(chosen, centred[chosen] @ two.T, degrees[chosen], tuple(shares.tolist()), popular, len(degrees))
+    return ItemMap(chosen, centered[chosen] @ two.T, degrees[chosen], tuple(shares.tolist()), popular, len(degrees))
 
 
 def _chosen(degrees: np.ndarray) -> tuple[np.ndarray, int]:

@@ -46,7 +46,7 @@ def require_agreement(config: Config, interactions: Interactions, setup: Setup) 
     now = flatten(workdir.environment(config, interactions))
     values = {name: now[name] for name in now if name in DECISIVE or name.startswith("jax")}
     values |= {"cpu": now["cpu"]} if now["device.platform"] == "cpu" else {}  # elsewhere it computes nothing
-    rows = hashlib.sha256(setup.order.row.tobytes()).hexdigest()
+    rows = hashlib.sha256(setup.order.row_of_node.tobytes()).hexdigest()
     values |= {"order of rows": rows}
     values |= {name: os.environ.get(name, "") for name in ("XLA_FLAGS", "NVIDIA_TF32_OVERRIDE")}
     processes.require_same("before the first step", {_flag_of(name): value for name, value in values.items()})

@@ -27,7 +27,7 @@ def plot_comparison(panels: dict[str, dict[str, dict[int, float]]]) -> "Figure":
 def plot_log_log(panels: dict[str, dict[str, dict[float, float]]], xlabels: list[str]) -> bytes:
     """Panels side by side (PNG), both axes logarithmic: {title: {label: {x: value}}}, with what x is in each.
 
-    Series of one measured and one expected thing, `label` and `label, formula`, have one colour; the latter is dashed.
+    Series of one measured and one expected thing, `label` and `label, formula`, have one color; the latter is dashed.
     """
     figure = _figure(6 * len(panels), 5)
     row = figure.subplots(1, len(panels), squeeze=False)[0]

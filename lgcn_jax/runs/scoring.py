@@ -99,11 +99,11 @@ def load(
             raise InputError(checkpoints, f"what cannot be loaded ({trouble})", "a whole checkpoint")
 
 
-def _by_all(place: str, read: Callable, *arguments) -> tuple[Any, str]:
+def _by_all(barrier: str, read: Callable, *arguments) -> tuple[Any, str]:
     """What this process reads; and '', or why one of the processes could not read it."""
     try:
-        with processes.waiting(place):
+        with processes.waiting(barrier):
             found, trouble = read(*arguments), ""
     except (DamagedError, InputError) as error:
         found, trouble = None, str(error)
-    return found, next(filter(None, processes.all_gather(place, trouble)), "")
+    return found, next(filter(None, processes.all_gather(barrier, trouble)), "")

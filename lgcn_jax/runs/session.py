@@ -31,7 +31,7 @@ class Prepared(NamedTuple):
 
 def prepare(
     folder: Path,
-    settle: Callable[[Config | None], Config],
+    resolve_config: Callable[[Config | None], Config],
     load: Callable[[Config], Interactions],
     request: StopRequest,
     overwrite: bool = False,
@@ -42,7 +42,7 @@ def prepare(
 
     Args:
       folder: of the run, which is locked.
-      settle: the run's settings, from those that are stored in the folder (None: there is no run).
+      resolve_config: the run's settings, from those that are stored in the folder (None: there is no run).
       load: the data set that the settings name.
       request: the signals.
       overwrite: whether a run in the folder is cleared.
@@ -53,7 +53,7 @@ def prepare(
       InputError: the folder, settings, data or processes do not go together; nothing is changed then.
     """
     workdir.check_is_run_folder(folder)
-    config = settle(None if overwrite else resume.stored_settings(folder))
+    config = resolve_config(None if overwrite else resume.stored_settings(folder))
     flags_of_run = config.to_json() | {"overwrite": overwrite, **(steering or {})}
     lies = "data_dir", "dataset"  # where data lie may differ; what they hold is compared below
     alike = {f"--{name}": value for name, value in flags_of_run.items() if name not in lies}

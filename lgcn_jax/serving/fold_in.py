@@ -65,7 +65,7 @@ class TrainedGraph:
 
     @functools.cached_property
     def messages(self) -> jax.Array:
-        """float32[num_nodes, d], on the device: what each node passes on to a neighbour."""
+        """float32[num_nodes, d], on the device: what each node passes on to a neighbor."""
         adjacency = normalized_adjacency(self.train, self.num_items, self.weights)
         layout = propagation.make_layout(adjacency, dtype=self.config.graph.propagation_dtype)
         return jax.jit(self.how.messages)(layout, jnp.asarray(self.table))
@@ -163,9 +163,9 @@ def _folded(model: Any, source: Any, side: str, on_unknown: str) -> tuple[Histor
     ids = {"users": model.users, "items": model.items}
     found = histories.parse(source, ids[kinds[0]], ids[kinds[1]], kinds, on_unknown == "skip")
     edges = histories.merged(found, *graph.pairs(side), len(ids[kinds[1]]))
-    own, neighbours = map(graph.part, kinds)
-    matrix = fold_in.rows_of_matrix(*edges, graph.degrees[neighbours])
-    vectors = fold_in.multiply(matrix, graph.messages[neighbours])
+    own, neighbors = map(graph.part, kinds)
+    matrix = fold_in.rows_of_matrix(*edges, graph.degrees[neighbors])
+    vectors = fold_in.multiply(matrix, graph.messages[neighbors])
     known = found.number >= 0
     vectors[~known] *= np.float32(how.scale)
     vectors[known] += np.float32(how.own) * graph.table[own][found.number[known]]

@@ -84,12 +84,12 @@ class FoldsIn:
         return fold_in.items(self, histories, on_unknown)
 
 
-def stated(source: Any) -> dict[str, str]:
+def warm_start_setting(source: Any) -> dict[str, str]:
     """The setting that a fit's `warm_start` stands for, where it is the folder of a run."""
     return {"warm_start": str(Path(source).expanduser().absolute())} if isinstance(source, str | Path) else {}
 
 
-def source(given: Any) -> WarmStart | None:
+def warm_start_source(given: Any) -> WarmStart | None:
     """What a fitted model that is a fit's `warm_start` hands on; None where it is the folder of a run, or nothing."""
     if given is None or isinstance(given, str | Path):
         return None

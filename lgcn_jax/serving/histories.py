@@ -15,20 +15,20 @@ FORMS = "a mapping of ids to ids, a tuple of arrays (ids, ids) or (ids, ids, wei
 
 
 class Histories(NamedTuple):
-    """The edges of some nodes, users or items, to neighbours that the model knows.
+    """The edges of some nodes, users or items, to neighbors that the model knows.
 
     Attributes:
       ids: [n], raw ids of the nodes.
       number: int64[n], the number of each node in the model; -1: it is new.
       row: int64[m], the node of each edge.
-      neighbour: int64[m], the number of each edge's neighbour.
+      neighbor: int64[m], the number of each edge's neighbor.
       weight: float64[m], what each edge weighs; None: it was not said.
     """
 
     ids: np.ndarray
     number: np.ndarray
     row: np.ndarray
-    neighbour: np.ndarray
+    neighbor: np.ndarray
     weight: np.ndarray | None
 
 
@@ -41,23 +41,23 @@ class Edges(NamedTuple):
 
 
 def parse(
-    source: Any, nodes: np.ndarray, neighbours: np.ndarray, kinds: tuple[str, str], skip_unknown: bool
+    source: Any, nodes: np.ndarray, neighbors: np.ndarray, kinds: tuple[str, str], skip_unknown: bool
 ) -> Histories:
     """Histories from what a user has.
 
     Args:
       source: what FORMS says.
-      nodes, neighbours: raw ids of those that the model knows, ascending.
+      nodes, neighbors: raw ids of those that the model knows, ascending.
       kinds: what both are called, ('users', 'items') or the other way round.
-      skip_unknown: whether neighbours that the model does not know are left out, and new nodes whom that leaves without
+      skip_unknown: whether neighbors that the model does not know are left out, and new nodes whom that leaves without
         any; else they are refused.
 
     Raises:
-      InputError: another form or type of ids, an unknown neighbour, a new node without one, or a weight that is not a
+      InputError: another form or type of ids, an unknown neighbor, a new node without one, or a weight that is not a
         finite number above 0.
     """
-    names, row, listed, weight = _columns(source, nodes, neighbours, kinds)
-    place, found = ids.locate(listed, neighbours)
+    names, row, listed, weight = _columns(source, nodes, neighbors, kinds)
+    place, found = ids.locate(listed, neighbors)
     if not found.all() and not skip_unknown:
         unknown = listed[~found]
         expected = f"{kinds[1]} that the model knows, or on_unknown='skip'"
@@ -75,19 +75,19 @@ def parse(
 
 
 def _columns(
-    source: Any, nodes: np.ndarray, neighbours: np.ndarray, kinds: tuple[str, str]
+    source: Any, nodes: np.ndarray, neighbors: np.ndarray, kinds: tuple[str, str]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-    """Raw ids of the nodes; of each event the place of its node in them, the neighbour's raw id, and the weight."""
+    """Raw ids of the nodes; of each event the place of its node in them, the neighbor's raw id, and the weight."""
     if isinstance(source, Mapping):
-        lists = [ids.as_array(each, neighbours, kinds[1]) for each in source.values()]
+        lists = [ids.as_array(each, neighbors, kinds[1]) for each in source.values()]
         names = ids.as_array(list(source), nodes, kinds[0])
-        listed = np.concatenate([neighbours[:0], *(each for each in lists if len(each))])
+        listed = np.concatenate([neighbors[:0], *(each for each in lists if len(each))])
         return names, np.repeat(np.arange(len(lists)), [len(each) for each in lists]), listed, None
     if isinstance(source, Interactions):
         source = _of_interactions(source, kinds)
     if not isinstance(source, tuple) or len(source) not in (2, 3):
         raise InputError("histories", f"a {type(source).__name__}", FORMS)
-    who, listed = (ids.as_array(*each) for each in zip(source, (nodes, neighbours), kinds, strict=False))
+    who, listed = (ids.as_array(*each) for each in zip(source, (nodes, neighbors), kinds, strict=False))
     if len(who) != len(listed):
         raise InputError("histories", f"{len(who)} {kinds[0]} and {len(listed)} {kinds[1]}", "one for each")
     names, row = np.unique(who, return_inverse=True)
@@ -113,7 +113,7 @@ def _of_interactions(source: Interactions, kinds: tuple[str, str]) -> tuple[np.n
     return columns[kinds[0]], columns[kinds[1]], source.weights
 
 
-def merged(found: Histories, known: CSR, known_weight: np.ndarray | None, num_neighbours: int) -> Edges:
+def merged(found: Histories, known: CSR, known_weight: np.ndarray | None, num_neighbors: int) -> Edges:
     """The edges of the histories together with those that the model was trained on.
 
     Where the model's graph is weighted, or weights are given, an event adds its weight (1 where none is given) to that
@@ -123,22 +123,22 @@ def merged(found: Histories, known: CSR, known_weight: np.ndarray | None, num_ne
       found: of `parse`.
       known: CSR over all nodes that the model knows, its train pairs.
       known_weight: float[known.nnz], None: all weigh 1.
-      num_neighbours: columns of `known`.
+      num_neighbors: columns of `known`.
     """
     adds = known_weight is not None or found.weight is not None
-    old, entry = _entries(known, found.number, num_neighbours)
+    old, entry = _entries(known, found.number, num_neighbors)
     weight = np.ones(len(old)) if known_weight is None else known_weight[entry].astype(np.float64)
-    new, event = np.unique(found.row * num_neighbours + found.neighbour, return_inverse=True)
+    new, event = np.unique(found.row * num_neighbors + found.neighbor, return_inverse=True)
     amount = np.bincount(event, found.weight, len(new)) if adds else (~np.isin(new, old)).astype(np.float64)
     keys, place = np.unique(np.concatenate([old, new]), return_inverse=True)
-    rows = csr.from_pairs(*np.divmod(keys, num_neighbours), (len(found.ids), num_neighbours))
+    rows = csr.from_pairs(*np.divmod(keys, num_neighbors), (len(found.ids), num_neighbors))
     total = np.bincount(place, np.concatenate([weight, amount]), len(keys))
     return Edges(rows, total, np.bincount(place[len(old) :], amount, len(keys)))
 
 
-def _entries(known: CSR, number: np.ndarray, num_neighbours: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of the nodes that are known: int64 keys row * num_neighbours + neighbour, and each one's entry in `known`."""
+def _entries(known: CSR, number: np.ndarray, num_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of the nodes that are known: int64 keys row * num_neighbors + neighbor, and each one's entry in `known`."""
     rows = np.flatnonzero(number >= 0)
     start, count = known.indptr[number[rows]], np.diff(known.indptr)[number[rows]]
     entry = np.repeat(start - (np.cumsum(count) - count), count) + np.arange(count.sum())
-    return np.repeat(rows, count) * num_neighbours + known.indices[entry], entry
+    return np.repeat(rows, count) * num_neighbors + known.indices[entry], entry

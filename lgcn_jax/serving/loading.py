@@ -46,7 +46,7 @@ def load_model(
     Raises:
       InputError: there is no model, one of another version or data set, or one whose parts are not registered.
     """
-    folder = paths.stated(folder, "folder")
+    folder = paths.as_path(folder, "folder")
     paths.exists(folder / storage.FACTS, folder)  # refused, if it can't be looked into
     stated = ({} if dataset is None else {"dataset": dataset}) | settings
     if storage.is_model(folder):

@@ -100,7 +100,7 @@ class Model(FoldsIn, VectorModel):
           overwrite: whether another run in `workdir` is begun anew.
           quiet: whether no progress is shown.
           warm_start: a fitted model, or the folder of a run: users and items that it has, by raw id, begin with its
-            layer-0 rows, new ones with what `fold_in` makes of their neighbours. The optimizer begins anew.
+            layer-0 rows, new ones with what `fold_in` makes of their neighbors. The optimizer begins anew.
 
         Raises:
           InputError: settings, data and devices do not go together, or `workdir` holds something else.
@@ -108,10 +108,10 @@ class Model(FoldsIn, VectorModel):
           FloatingPointError: the loss became infinite, not a number, or absurd.
         """
         require_interactions(interactions)
-        where = None if workdir is None else paths.stated(workdir, "workdir")
+        where = None if workdir is None else paths.as_path(workdir, "workdir")
         _require_functions(callbacks)
         require_devices()
-        what = self._stated_for(interactions, warm_start), folding.source(warm_start)
+        what = self._stated_for(interactions, warm_start), folding.warm_start_source(warm_start)
         try:
             with _requests() as request:
                 how = request, tuple(callbacks), quiet, *what
@@ -134,7 +134,7 @@ class Model(FoldsIn, VectorModel):
     def _stated_for(self, interactions: Interactions, warm_start: Any) -> dict[str, Any]:
         """The settings that were stated, here and where the data were read."""
         source = interactions.source or DataSettings(dataset=interactions.name)
-        return dataclasses.asdict(source) | self._stated | folding.stated(warm_start)
+        return dataclasses.asdict(source) | self._stated | folding.warm_start_setting(warm_start)
 
     def _fit_in_memory(
         self,
@@ -173,11 +173,13 @@ class Model(FoldsIn, VectorModel):
         folder: Path,
         overwrite: bool,
     ) -> Fitted:
-        def settle(stored: Config | None) -> Config:
+        def resolve_config(stored: Config | None) -> Config:
             return resume.resolve_config(folder, stored, stated) if stored else Config.of(**stated)
 
         with agreement.lock_across_processes(folder):
-            prepared = session.prepare(folder, settle, lambda config: interactions, request, overwrite, warm=warm)
+            prepared = session.prepare(
+                folder, resolve_config, lambda config: interactions, request, overwrite, warm=warm
+            )
             for note in () if quiet else prepared.point.notes:
                 print(f"{folder}: {note}", file=sys.stderr)
             history = list(prepared.point.rows)

@@ -186,7 +186,7 @@ class Recommender:
           InputError: the folder holds something else.
         """
         self._require_fitted()
-        storage.save(paths.stated(folder, "folder"), *self._state(), self._raw_ids())
+        storage.save(paths.as_path(folder, "folder"), *self._state(), self._raw_ids())
 
     def _raw_ids(self) -> tuple[RawIds, RawIds]:
         return RawIds(self.users, self.user_titles), RawIds(self.items, self.item_titles)

@@ -37,7 +37,7 @@ class VectorModel(Recommender):
         Args:
           items: a raw id, or a sequence of them.
           k: how many of each; at most the number of other items.
-          metric: 'cosine' or 'dot'. Dot products favour popular items, whose vectors are long.
+          metric: 'cosine' or 'dot'. Dot products favor popular items, whose vectors are long.
           mesh: as for `recommend`.
 
         Raises:

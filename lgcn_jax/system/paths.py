@@ -8,7 +8,7 @@ from pathlib import Path
 from lgcn_jax.errors import InputError
 
 
-def stated(path: object, where: str) -> Path:
+def as_path(path: object, where: str) -> Path:
     """A path as a Python program states it, `~` expanded.
 
     Raises:

@@ -36,17 +36,17 @@ class Placement:
 
     def to_node_order(self, tree: Any) -> Any:
         """A state of its own memory whose tables are in the order of node ids; rows are padded to equal shares."""
-        padding = self.mesh.nodes * self._share - len(self.order.row)
-        return self._moved(tree, np.pad(self.order.row, (0, padding), constant_values=-1))
+        padding = self.mesh.nodes * self._share - len(self.order.row_of_node)
+        return self._moved(tree, np.pad(self.order.row_of_node, (0, padding), constant_values=-1))
 
     @property
     def _share(self) -> int:
         """Nodes of each place on the axis `nodes`, where they are in the order of ids."""
-        return -(-len(self.order.row) // self.mesh.nodes)
+        return -(-len(self.order.row_of_node) // self.mesh.nodes)
 
     def to_row_order(self, tree: Any) -> Any:
         """The inverse of `to_node_order`."""
-        return self._moved(tree, self.order.node)
+        return self._moved(tree, self.order.node_of_row)
 
     def abstract_state(self) -> Snapshot:
         """A snapshot of the shapes, dtypes and shardings that `to_node_order` gives."""
@@ -76,7 +76,7 @@ class Placement:
         found = self.to_node_order(rows)
         if not found.is_fully_addressable:
             found = multihost_utils.process_allgather(found, tiled=True)
-        return np.asarray(found)[: len(self.order.row)]
+        return np.asarray(found)[: len(self.order.row_of_node)]
 
     def _moved(self, tree: Any, index: np.ndarray) -> Any:
         """A copy of the tree with each table replaced by its rows `index`; -1: zeros."""
@@ -102,5 +102,5 @@ class Placement:
     def of_nodes(self, values: np.ndarray) -> jax.Array:
         """The host's values of the nodes, [num_nodes, ...], as rows on the devices; zeros for rows without a node."""
         rows = np.zeros((self.order.num_rows, *values.shape[1:]), values.dtype)
-        rows[self.order.row] = values
+        rows[self.order.row_of_node] = values
         return self.put_rows(rows)

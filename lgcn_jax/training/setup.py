@@ -55,7 +55,7 @@ class Setup(Placement):
 
     def init_state(self) -> TrainState:
         """The state of epoch 0, each device's rows drawn on that device."""
-        node = self.put_rows(self.order.node)
+        node = self.put_rows(self.order.node_of_row)
         made = jax.jit(lambda node: step.init_train_state(self.config, Nodes(node, self.num_users, self.num_items))[1])
         shapes = jax.eval_shape(made, node)
         for shape in (leaf.shape for leaf in jax.tree.leaves(shapes.params)):
@@ -127,7 +127,7 @@ def build_setup(
     if trains:
         require_divisible_batch(config, mesh)
     placed, adjacency = _graph(config, mesh, interactions)
-    owners = None if mesh.nodes == 1 else placed.row // (placed.num_rows // mesh.nodes)
+    owners = None if mesh.nodes == 1 else placed.row_of_node // (placed.num_rows // mesh.nodes)
     pairs = normalization.weighted_degrees(interactions.train, interactions.num_items, interactions.weights)
     popularity = np.log1p(pairs[interactions.num_users :]).astype(np.float32)
     return Setup(
@@ -163,9 +163,9 @@ def _adjacency(config: Config, mesh: Mesh, matrix: scipy.sparse.csr_matrix, plac
     kind = propagation.LAYOUTS[propagation.resolve_layout_name(config.graph.propagation)]
     finish = functools.partial(propagation.with_dtype, dtype=config.graph.propagation_dtype)
     if mesh.nodes == 1:
-        return mesh.make_sharded(lambda data, nodes: Adjacency(finish(kind.prepare(matrix)), placed.row))
+        return mesh.make_sharded(lambda data, nodes: Adjacency(finish(kind.prepare(matrix)), placed.row_of_node))
     make = ring.partition(matrix, kind, mesh.nodes, NODES, finish)
-    return mesh.make_sharded(lambda data, nodes: Adjacency(make(nodes), placed.row))
+    return mesh.make_sharded(lambda data, nodes: Adjacency(make(nodes), placed.row_of_node))
 
 
 def _sampler(config: Config, mesh: Mesh, interactions: Interactions, owners: np.ndarray | None) -> Sampler:

@@ -1,9 +1,9 @@
 """A run that begins with the table of an earlier one, for nodes that both have, by their raw ids.
 
 New nodes begin where the new graph puts them: with layer 0 of theirs absent (zero), layers 1..K are those of their
-neighbours, and so their rows are the final embeddings without layer 0, weights renormalized, as in `graph.fold_in`;
+neighbors, and so their rows are the final embeddings without layer 0, weights renormalized, as in `graph.fold_in`;
 here all of them at once, in the graph that they are in. Those that no path of up to K edges joins to a node that is
-carried over are initialised as in any run. The optimizer's state is fresh.
+carried over are initialized as in any run. The optimizer's state is fresh.
 """
 
 import functools

@@ -47,12 +47,12 @@ GOLDEN_ITEMS = [28, 56, 698, 592, 574]
 
 def test_a_block_alone_is_the_same_rows_of_the_whole(small_blocks):
     world = synthetic.make_spec(300, 200, 5000, seed=4)
-    whole = synthetic.rows(world, 0, 300)
+    whole = synthetic.generate_rows(world, 0, 300)
     assert len(world.starts) > 5
     assert (world.starts[0], world.starts[-1]) == (0, 300)
     for number in (4, 0, len(world.starts) - 2):  # whatever was made before it
         users = np.arange(*world.starts[number : number + 2])
-        expected, found = csr.take(whole, users), synthetic.block(world, number)
+        expected, found = csr.take(whole, users), synthetic.generate_block(world, number)
         assert np.array_equal(found.indptr, expected.indptr)
         assert np.array_equal(found.indices, expected.indices)
 
@@ -60,17 +60,17 @@ def test_a_block_alone_is_the_same_rows_of_the_whole(small_blocks):
 @pytest.mark.parametrize("bounds", [(0, 1), (17, 120), (299, 300), (50, 50), (0, 300)])
 def test_some_users_alone_are_those_of_the_whole(small_blocks, bounds):
     world = synthetic.make_spec(300, 200, 5000, seed=4)
-    expected = csr.take(synthetic.rows(world, 0, 300), np.arange(*bounds))
-    found = synthetic.rows(world, *bounds)
+    expected = csr.take(synthetic.generate_rows(world, 0, 300), np.arange(*bounds))
+    found = synthetic.generate_rows(world, *bounds)
     assert np.array_equal(found.indptr, expected.indptr)
     assert np.array_equal(found.indices, expected.indices)
 
 
 def test_some_users_draw_no_block_but_theirs(small_blocks, monkeypatch):
     world, drawn = synthetic.make_spec(300, 200, 5000, seed=4), []
-    block = synthetic.block
-    monkeypatch.setattr(synthetic, "block", lambda world, number: drawn.append(number) or block(world, number))
-    synthetic.rows(world, int(world.starts[2]), int(world.starts[3]) + 1)
+    block = synthetic.generate_block
+    monkeypatch.setattr(synthetic, "generate_block", lambda world, number: drawn.append(number) or block(world, number))
+    synthetic.generate_rows(world, int(world.starts[2]), int(world.starts[3]) + 1)
     assert drawn == [2, 3]
 
 
@@ -136,7 +136,7 @@ def test_items_of_a_community_share_their_users():
 def test_a_community_predicts_taste():
     """Most of what a user with few items has is of the user's own community, one sixteenth of all items."""
     world = synthetic.make_spec(2000, 3200, 40_000, seed=1)
-    found = synthetic.rows(world, 0, 2000)
+    found = synthetic.generate_rows(world, 0, 2000)
     item_community = np.empty(3200, int)
     item_community[world.item_permutation] = np.arange(3200) % 16
     own = item_community[found.indices] == world.user_community[csr.row_of_entry(found)]

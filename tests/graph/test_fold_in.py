@@ -44,21 +44,21 @@ def combined(a_hat: np.ndarray, table: np.ndarray, alpha: tuple[float, ...]) -> 
 
 
 def folded(world, alpha, edges=(HISTORY, WEIGHTS, WEIGHTS), own=None) -> np.ndarray:
-    """float32[d]: the vector of a node with these neighbours, weights, and what of the weights is new."""
+    """float32[d]: the vector of a node with these neighbors, weights, and what of the weights is new."""
     train, weights, table = world
     settings = LightGCNSettings(num_layers=len(alpha) - 1, layer_weights=alpha, embedding_dim=DIM)
     how = settings.fold_in()
     layout = propagation.make_layout(normalization.normalized_adjacency(train, ITEMS, weights))
     messages = how.messages(layout, jnp.asarray(table, jnp.float32))[USERS:]
-    neighbours, *amounts = edges
-    rows = csr.CSR(np.array([0, len(neighbours)], np.int32), np.array(neighbours, np.int32))
+    neighbors, *amounts = edges
+    rows = csr.CSR(np.array([0, len(neighbors)], np.int32), np.array(neighbors, np.int32))
     degree = normalization.weighted_degrees(train, ITEMS, weights)[USERS:]
     found = fold_in.multiply(fold_in.rows_of_matrix(rows, *map(np.array, amounts), degree), messages)[0]
     return how.scale * found if own is None else found + how.own * own
 
 
 @pytest.mark.parametrize("alpha", [ALPHA, (0.25,) * 4, (0.5, 0.5), (0.0, 0.3, 0.7)], ids=str)
-def test_a_new_node_takes_from_its_neighbours_as_the_definition_says(world, alpha):
+def test_a_new_node_takes_from_its_neighbors_as_the_definition_says(world, alpha):
     """A row and a column more: the row has the node's normalized edges, degrees counted with them; the column is empty,
     since nobody takes from the node."""
     train, weights, table = world
@@ -87,7 +87,7 @@ def test_with_one_layer_it_is_the_inserted_node_exactly(world):
 
 
 def test_with_more_layers_it_is_near_the_inserted_node(world):
-    """Neighbours of a tenth of all weight each would change, too: that is left out."""
+    """Neighbors of a tenth of all weight each would change, too: that is left out."""
     found, expected = folded(world, (0.25,) * 4), inserted(world, (0.25,) * 4, WEIGHTS)
     cosine = found @ expected / np.linalg.norm(found) / np.linalg.norm(expected)
     assert cosine > 0.9

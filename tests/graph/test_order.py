@@ -28,7 +28,7 @@ def golden():
 
 
 def digest(placed):
-    return hashlib.sha256(placed.row.astype("<i4").tobytes()).hexdigest()
+    return hashlib.sha256(placed.row_of_node.astype("<i4").tobytes()).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -52,26 +52,26 @@ def orders(matrix):
 
 def test_rows_and_nodes_are_each_others_inverse(matrix):
     for name, placed in orders(matrix).items():
-        assert len(set(placed.row.tolist())) == USERS + ITEMS, name
-        np.testing.assert_array_equal(placed.node[placed.row], np.arange(USERS + ITEMS), err_msg=name)
-        assert (placed.node == -1).sum() == placed.num_rows - USERS - ITEMS, name
+        assert len(set(placed.row_of_node.tolist())) == USERS + ITEMS, name
+        np.testing.assert_array_equal(placed.node_of_row[placed.row_of_node], np.arange(USERS + ITEMS), err_msg=name)
+        assert (placed.node_of_row == -1).sum() == placed.num_rows - USERS - ITEMS, name
 
 
 def test_an_arranged_matrix_gives_the_same_product_in_the_other_order(matrix):
     x = np.random.default_rng(1).standard_normal((USERS + ITEMS, 3))
     for name, placed in orders(matrix).items():
         there = np.zeros((placed.num_rows, 3))
-        there[placed.row] = x
+        there[placed.row_of_node] = x
         arranged = order.permute(matrix, placed)
-        np.testing.assert_allclose((arranged @ there)[placed.row], matrix @ x, atol=1e-12, err_msg=name)
+        np.testing.assert_allclose((arranged @ there)[placed.row_of_node], matrix @ x, atol=1e-12, err_msg=name)
         assert arranged.has_sorted_indices, name
 
 
 def test_the_local_order_keeps_users_before_items_and_communities_together(matrix):
     placed = order.locality_order(matrix, USERS)
-    assert placed.row[:USERS].max() < USERS <= placed.row[USERS:].min()
+    assert placed.row_of_node[:USERS].max() < USERS <= placed.row_of_node[USERS:].min()
     connected = np.diff(matrix.indptr)[:USERS] > 1
-    community = np.argsort(placed.row[:USERS])
+    community = np.argsort(placed.row_of_node[:USERS])
     community = (community % 2)[connected[community]]
     assert (
         np.abs(np.diff(community)).sum() < 80
@@ -83,22 +83,22 @@ def test_dealt_rows_hold_equal_numbers_of_edges_and_each_share_ends_without_a_no
     degree = np.diff(matrix.indptr)
     placed = order.balanced_order(degree, USERS, shares)
     size = placed.num_rows // shares
-    edges = np.bincount(placed.row // size, degree, minlength=shares)
+    edges = np.bincount(placed.row_of_node // size, degree, minlength=shares)
     assert edges.max() - edges.min() <= degree.max()  # nobody can cut the hub
-    assert (placed.node[size - 1 :: size] == -1).all()
-    for share in placed.node.reshape(shares, size):
+    assert (placed.node_of_row[size - 1 :: size] == -1).all()
+    for share in placed.node_of_row.reshape(shares, size):
         nodes = share[share >= 0]
         assert (np.diff(nodes) > 0).all()
 
 
 def test_tiny_graphs_can_be_ordered():
     matrix = normalization.normalized_adjacency(csr.from_pairs([0], [0], (1, 1)), 1)
-    assert sorted(order.locality_order(matrix, 1).row.tolist()) == [0, 1]
+    assert sorted(order.locality_order(matrix, 1).row_of_node.tolist()) == [0, 1]
 
 
 def test_a_graph_without_an_edge_can_be_ordered():
     matrix = normalization.normalized_adjacency(csr.empty(350), 250)
-    assert sorted(order.locality_order(matrix, 350).row.tolist()) == list(range(600))
+    assert sorted(order.locality_order(matrix, 350).row_of_node.tolist()) == list(range(600))
 
 
 def test_sums_over_the_largest_graph_do_not_overflow():

@@ -25,8 +25,8 @@ LONG = "A very long title with a word of fifty letters: " + "o" * 50
 # Pairs of [text, contrast]: of all text that is seen, against the nearest background that is opaque.
 CONTRAST = """() => {
   const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
-  const rgb = (colour) => {
-    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+  const rgb = (color) => {
+    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
     return [...canvas.getImageData(0, 0, 1, 1).data];
   };
   const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
@@ -34,8 +34,8 @@ CONTRAST = """() => {
     .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
   const behind = (element) => {
     for (let at = element; at; at = at.parentElement) {
-      const colour = rgb(getComputedStyle(at).backgroundColor);
-      if (colour[3] === 255) return colour;
+      const color = rgb(getComputedStyle(at).backgroundColor);
+      if (color[3] === 255) return color;
     }
     return [255, 255, 255, 255];
   };
@@ -284,7 +284,7 @@ def test_all_that_is_folded_is_printed_dark_on_white(shown):
 
 
 def test_nothing_moves_for_whom_motion_is_too_much(shown):
-    def behaviour(preference: str) -> str:
+    def behavior(preference: str) -> str:
         return shown(reduced_motion=preference).evaluate("getComputedStyle(document.documentElement).scrollBehavior")
 
-    assert [behaviour("no-preference"), behaviour("reduce")] == ["smooth", "auto"]
+    assert [behavior("no-preference"), behavior("reduce")] == ["smooth", "auto"]

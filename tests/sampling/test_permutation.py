@@ -25,7 +25,7 @@ def test_an_element_does_not_depend_on_what_else_is_asked_for():
     )
 
 
-def test_places_and_neighbours_are_uniform():
+def test_places_and_neighbors_are_uniform():
     """Where each of seven elements goes, and which stands behind which, over many keys."""
     keys = jax.random.split(jax.random.key(0), 20_000)
     drawn = np.asarray(jax.vmap(lambda key: permutation.permuted_index(key, jnp.arange(7, dtype=jnp.int32), 7))(keys))

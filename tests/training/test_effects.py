@@ -102,17 +102,17 @@ def made(monkeypatch):
 def test_the_order_of_rows_reaches_a_run_and_changes_no_number_but_for_rounding(
     tmp_path, plain, made, monkeypatch, name
 ):
-    monkeypatch.setattr(order, "SMALLEST", 20)  # else all of so small a graph is one neighbourhood
+    monkeypatch.setattr(order, "SMALLEST", 20)  # else all of so small a graph is one neighborhood
     found = train(tmp_path / "run", f"--node_order={name}")
     assert apart(found, plain[1]) < 1e-5
-    rows = made[0].order.row
+    rows = made[0].order.row_of_node
     ids = np.arange(500)
     np.testing.assert_array_equal(np.sort(rows), ids)
     assert (rows == ids).all() == (name == "natural")
     if name != "natural":
         data = datasets.load(CONFIG.data)
         local = order.locality_order(normalization.normalized_adjacency(data.train, data.num_items), data.num_users)
-        np.testing.assert_array_equal(rows, local.row)
+        np.testing.assert_array_equal(rows, local.row_of_node)
 
 
 @pytest.mark.parametrize(("flag", "devices"), [((), 1), (("--mesh=nodes:2",), 2)])

@@ -80,8 +80,8 @@ def test_what_is_told_apart_here_differs(expected):
     """Else nothing below would be tested."""
     other = {"best": "latest", "latest": "best", "valid": "test", "test": "valid"}
     for (which, split), metrics in expected.items():
-        for neighbour in ((other[which], split), (which, other[split])):
-            assert max(abs(metrics[name] - expected[neighbour][name]) for name in metrics) > APART
+        for neighbor in ((other[which], split), (which, other[split])):
+            assert max(abs(metrics[name] - expected[neighbor][name]) for name in metrics) > APART
 
 
 def test_the_best_epoch_is_chosen_on_valid(run, result, expected):

@@ -9,6 +9,7 @@ from lgcn_jax.sampling.in_batch import InBatchNegatives, InBatchSettings
 from lgcn_jax.sampling.negatives import KnownPairs, NegativeSettings
 from lgcn_jax.sampling.pairs import LocalPairs, Negatives, Ownership
 from lgcn_jax.sampling.popularity import PopularityNegatives, PopularitySettings
+from lgcn_jax.sampling.published import PublishedSampler, PublishedSamplerSettings
 from lgcn_jax.sampling.shard import SamplerSettings, Shard, build, build_shard
 from lgcn_jax.sampling.shared import SharedNegatives, SharedSettings
 from lgcn_jax.sampling.uniform import UniformNegatives, UniformSettings
@@ -32,6 +33,7 @@ __all__ = [
     "Ownership",
     "PopularityNegatives",
     "PopularitySettings",
+    "PublishedSampler",
     "Sampler",
     "SamplerSettings",
     "Shard",
@@ -47,7 +49,9 @@ __all__ = [
 ]
 
 SAMPLERS: Registry[SamplerSettings] = Registry(
-    "sampler", "what an epoch draws", {"user": UserSamplerSettings, "edge": EdgeSamplerSettings}
+    "sampler",
+    "what an epoch draws",
+    {"user": UserSamplerSettings, "edge": EdgeSamplerSettings, "published": PublishedSamplerSettings},
 )
 
 NEGATIVES: Registry[NegativeSettings] = Registry(

@@ -121,7 +121,7 @@ def together(table: Table) -> Point:
 
 def show(table: Table, name: str, point: Point, mark: str = "") -> None:
     weights = ", ".join(f"{each:.3f}" for each in tilted(table.weights, point[0]))
-    metrics = "".join(f"{value:9.4f}" for split in table.tasks for value in table.measure(split, point))
+    metrics = "".join(f"{value:14.4f}" for split in table.tasks for value in table.measure(split, point))
     print(f"{name:<12}{point[0]:7.3f}{point[1]:8.3f}{point[2]:7.2f}   {weights:<28}{metrics} {mark}", flush=True)
 
 
@@ -130,7 +130,7 @@ def study(run: Path) -> None:
     table = Table(run)
     values = table.config.to_dict()
     told = ", ".join(f"{name} {values[name]}" for name in ("loss", "logq", "num_layers", "epochs") if name in values)
-    splits = "".join(f"{split + ' recall':>9.9}{split + ' ndcg':>9.9}" for split in table.tasks)
+    splits = "".join(f"{split + ' recall':>14}{split + ' ndcg':>14}" for split in table.tasks)
     print(f"\n{run}: {table.data.headline()}; {told}")
     print(f"{'':<12}{'smooth':>7}{'prior':>8}{'bonus':>7}   {'layer weights':<28}{splits}")
     for name, points in lines():

@@ -85,13 +85,13 @@ def concatenated(first: DotProduct, second: DotProduct, weight: float) -> DotPro
     into the user's vector. The mean is the same for all items of a user: it is left out, and changes no ranking. What
     users have in common goes into the items' vectors, whose parts then count among items as much as they do in scores.
     """
-    parts = [_standardized(part, share) for part, share in ((first, weight), (second, 1 - weight))]
+    parts = [standardize_vectors(part, share) for part, share in ((first, weight), (second, 1 - weight))]
     users, items = (np.concatenate(sides, axis=1).astype(np.float32) for sides in zip(*parts, strict=True))
     return DotProduct(users, items)  # type: ignore[arg-type]
 
 
-def _standardized(vectors: DotProduct, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """float64[num_users, d] and [num_items, d], of which the dot products are share * u . i over u's deviation."""
+def standardize_vectors(vectors: DotProduct, share: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Host: float64[num_users, d] and [num_items, d], whose dot products are share * u . i over u's deviation."""
     users, items = (np.asarray(each, np.float64) for each in (vectors.users, vectors.items))
     centered = items - items.mean(0)
     variance = np.einsum("nd,de,ne->n", users, centered.T @ centered / len(items), users, optimize=True)

@@ -150,7 +150,8 @@ def items(model: Any, source: Any, on_unknown: str) -> Folded:
     _, edges, folded = _folded(model, source, "items", on_unknown)
     pairs = np.bincount(csr.row_of_entry(edges.rows), edges.weight, edges.rows.num_rows)
     inference, popularity = _require_graph(model).config.inference.stated(), np.log1p(pairs).astype(np.float32)
-    return dataclasses.replace(folded, vectors=np.asarray(inference.scaled(folded.vectors, popularity)))
+    scaled = inference.scaled(jnp.asarray(folded.vectors), jnp.asarray(popularity))
+    return dataclasses.replace(folded, vectors=np.asarray(scaled))
 
 
 def _folded(model: Any, source: Any, side: str, on_unknown: str) -> tuple[Histories, Edges, Folded]:

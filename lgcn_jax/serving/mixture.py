@@ -86,22 +86,22 @@ class Mixture(VectorModel):
             expected = "a number, or data with a validation part, on which it is chosen (--validation_fraction)"
             raise InputError("--weight", AUTO, expected)
         ks = lists.require_ks(self.top_k, interactions.num_items)
-        found = [_model(name, given, interactions) for name, given in self._given.items()]
+        first, second = (_model(name, given, interactions) for name, given in self._given.items())
         weight, self.tried = self._stated, []
         if weight == AUTO:
-            self.tried = sweep(*found, interactions, "valid", WEIGHTS, ks)
+            self.tried = sweep(first, second, interactions, "valid", WEIGHTS, ks)
             weight = max(self.tried, key=lambda row: row[f"recall@{self.top_k}"])["weight"]
-        self._take(*found, float(weight))
+        self._take(first, second, float(weight))
         self._remember(interactions)
         return self
 
     def _take(self, first: Recommender, second: Recommender, weight: float) -> None:
         self.first, self.second, self.weight = first, second, weight
-        parts = [each._host_scorer() for each in (first, second)]
-        if all(isinstance(each, DotProduct) for each in parts):
-            self._scorer: Scorer = mixture.concatenated(*parts, weight)  # type: ignore[arg-type]
+        one, two = (each._host_scorer() for each in (first, second))
+        if isinstance(one, DotProduct) and isinstance(two, DotProduct):
+            self._scorer: Scorer = mixture.concatenated(one, two, weight)
         else:
-            self._scorer = MixtureScorer(*parts, np.float32(weight))  # type: ignore[arg-type]
+            self._scorer = MixtureScorer(one, two, np.float32(weight))  # type: ignore[arg-type]
 
     def _host_scorer(self) -> Scorer:
         return self._scorer
@@ -136,14 +136,15 @@ class Mixture(VectorModel):
     @classmethod
     def _loaded(cls, facts: dict[str, Any], arrays: dict[str, np.ndarray], ids: tuple[RawIds, RawIds]) -> "Mixture":
         common = {key: value for key, value in arrays.items() if "." not in key}
-        parts = []
-        for name in ("first", "second"):
-            cut = len(name) + 1
-            own = {key[cut:]: value for key, value in arrays.items() if key.startswith(f"{name}.")}
-            parts.append(loading.restored(facts[name], common | own, ids))
-        made = cls(*parts, weight=facts["weight"], top_k=facts["top_k"])
+
+        def part(name: str) -> Recommender:
+            own = {key.removeprefix(f"{name}."): value for key, value in arrays.items() if key.startswith(f"{name}.")}
+            return loading.restored(facts[name], common | own, ids)
+
+        first, second = part("first"), part("second")
+        made = cls(first, second, facts["weight"], facts["top_k"])
         made._restore(common, ids)
-        made._take(*parts, facts["weight"])
+        made._take(first, second, facts["weight"])
         made.tried = facts["tried"]
         return made
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import published as figures
 import pytest
 
+from lgcn_jax.cli import main
+
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = ROOT / "experiments"
 PROGRAMS = {path.stem: path for path in EXPERIMENTS.rglob("*.py") if "__main__" in path.read_text(encoding="utf-8")}
@@ -16,7 +18,7 @@ PROGRAMS = {path.stem: path for path in EXPERIMENTS.rglob("*.py") if "__main__" 
 WORLD = ("--dataset=synthetic", "--num_users=60", "--num_items=50", "--num_interactions=900", "--embedding_dim=8")
 ONCE = ("--rounds=1", "--repeats=1")
 SIZES = ("--edges=1e3,2e3", "--dims=4,8", "--batches=32,64", "--layers=1,2", "--num_interactions=1000")
-# {program: its flags}; put in are for OUT a free path, for DATA:NAME the folder of that data set, for CURVE a run.
+# {program: its flags}; OUT stands for a free path, DATA:NAME for the folder of that data set, CURVE and RUN for a run.
 BENCHMARKS = {
     "evaluation": (*WORLD, *ONCE, "--num_layers=1"),
     "operations": (*WORLD,),
@@ -34,9 +36,14 @@ LONG_BENCHMARKS = {  # each compiles several train steps
 }
 OTHERS = {
     "follow_published": ("CURVE",),
+    "inference_weights": ("RUN",),
     "killed_inside": ("OUT", "save", "0", "data", *WORLD[:-1]),
 }
 LONG_OTHERS = {  # what they are made of has tests of its own
+    "distil": (
+        *("--dataset=lastfm", "--data_dir=DATA:lastfm", "--teacher=popularity", "--width=8"),
+        *("--passes=1", "--listed=20", "--epochs=1"),
+    ),
     "fold_in": ("--dataset=lastfm", "--data_dir=DATA:lastfm", "--epochs=1"),
     "fuzz": ("--files=50", "--folders=1"),
     "kill_test": ("--dataset=lastfm", "--data_dir=DATA:lastfm", "--epochs=4", "--kills=1", "--out=OUT"),
@@ -56,6 +63,8 @@ def said(tmp_path, published):
         before, _, name = flag.partition("DATA:")
         if name:
             return before + published(name)
+        if flag == "RUN":
+            return str(small_run(tmp_path / "run"))
         if flag == "CURVE":
             return str(published_curve(tmp_path / "curve"))
         return flag.replace("OUT", str(tmp_path / "out"))
@@ -68,6 +77,13 @@ def said(tmp_path, published):
         return done.stdout
 
     return run
+
+
+def small_run(folder: Path) -> Path:
+    """The folder of a run with a validation part."""
+    flags = (*WORLD, "--validation_fraction=0.2", "--eval_split=valid", "--num_layers=1", "--epochs=1", "--top_k=5")
+    assert main.main(["train", *flags, f"--workdir={folder}", "--quiet"]) == 0
+    return folder
 
 
 def published_curve(folder: Path) -> Path:
@@ -98,9 +114,11 @@ def test_a_benchmark_prints_its_figures_as_json_last(said, name, flags):
 @pytest.mark.parametrize(("name", "flags"), named(OTHERS) + named(LONG_OTHERS, pytest.mark.long))
 def test_a_program_runs_and_tells_what_it_found(said, name, flags):
     told = {
+        "distil": "softmax",
         "follow_published": "largest difference 0.0000",
         "fuzz": "50 files: ",
         "kill_test": "1 of 1 bit-identical",
+        "inference_weights": "together",
         "killed_inside": "train interactions",
         "replay_paper": "evaluations equal",
         "stop_test": "0 ended wrongly; 100% within",

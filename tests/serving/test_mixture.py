@@ -181,7 +181,7 @@ def test_train_mixes_a_run_and_a_baseline_into_a_folder(run, interactions, tmp_p
         (["--overwrite", "--weight=2"], "--weight: found 2.0, expected a number from 0 to 1, or auto"),
         (["--overwrite", "--epochs=2"], "--epochs: found 2, expected nothing with --model=mixture, whose models have"),
         (["--overwrite", "--validation_fraction=0"], "--weight: found auto, expected a number, or data with a valid"),
-        (["--overwrite", "--data_seed=3", "--weight=.5"], "other data"),
+        (["--overwrite", "--data_seed=3", "--weight=.5"], ", as trained on"),
         (["--overwrite", "--model=ease"], "--first: found "),
         (["--overwrite", "--model=lightgcn"], "--first: found "),
     ):

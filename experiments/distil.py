@@ -9,9 +9,9 @@ vectors of --width numbers:
 
   svd       the first singular vectors of z, by block power iterations of z^T z (Halko, Martinsson and Tropp 2011): one
             pass of the teacher's scores for each, and none of them is kept. It minimizes squares over all pairs alike.
-  lists     iALS (`lgcn_jax.baselines.ials`) with each user's --listed best items of the teacher as the pairs.
-  softmax   the vectors of --start, or those of svd, trained on: minus sum_i p_i log q_i over the --listed best items,
-            p = softmax(z / T) among these, q = softmax(u . v / T) among all items; Adam on batches of users.
+  lists     iALS (`lgcn_jax.baselines.ials`) with the teacher's --listed best unseen items of each user as the pairs.
+  softmax   the vectors of --start, or those of svd, trained on: minus sum_i p_i log q_i over these items, p =
+            softmax(z / T) among them, q = softmax(u . v / T) among all unseen items; Adam on batches of users.
 
 Prints recall@20 and ndcg@20 on the test part, and the share of the teacher's first 20 that each student has. --out
 writes the softmax's vectors as `lgcn-jax export` does. Runs on one device.
@@ -55,11 +55,11 @@ flags.DEFINE_string("data_dir", "data", "folder of named data sets", flag_values
 flags.DEFINE_float("validation_fraction", 0.0, "as the teacher was trained with", flag_values=FLAGS)
 flags.DEFINE_integer("width", 64, "numbers of a vector", flag_values=FLAGS)
 flags.DEFINE_integer("passes", 4, "power iterations of svd", flag_values=FLAGS)
-flags.DEFINE_integer("listed", 200, "the teacher's best items of each user", flag_values=FLAGS)
+flags.DEFINE_integer("listed", 100, "the teacher's best items of each user", flag_values=FLAGS)
 flags.DEFINE_integer("epochs", 20, "of softmax", flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 512, "users of a step of softmax", flag_values=FLAGS)
-flags.DEFINE_float("learning_rate", 0.01, "of softmax", flag_values=FLAGS)
-flags.DEFINE_float("temperature", 1.0, "T of softmax", flag_values=FLAGS)
+flags.DEFINE_float("learning_rate", 0.003, "of softmax", flag_values=FLAGS)
+flags.DEFINE_float("temperature", 0.5, "T of softmax", flag_values=FLAGS)
 flags.DEFINE_string("out", "", "folder for the vectors of softmax", flag_values=FLAGS)
 
 Vectors = tuple[np.ndarray, np.ndarray]  # float32, of users and of items
@@ -104,12 +104,14 @@ def students(teacher: Scorer, data: Interactions) -> Iterator[tuple[str, Vectors
     by_svd = singular(teacher, data)
     yield "svd", by_svd, time.perf_counter() - begun
     begun = time.perf_counter()
-    best = lists(teacher, data, min(FLAGS.listed, data.num_items), None)
+    seen = data.seen("test")
+    unseen = data.num_items - int(csr.degrees(seen).max())  # of the user who has most
+    best = lists(teacher, data, min(FLAGS.listed, unseen), seen)
     yield "lists", factors(best[0], data), time.perf_counter() - begun
     begun = time.perf_counter()
     start = model(FLAGS.start, data) if FLAGS.start else None
     vectors = (start.user_embeddings, start.item_embeddings) if start else by_svd
-    yield "softmax", trained(vectors, *best), time.perf_counter() - begun
+    yield "softmax", trained(vectors, *best, padded(seen, data.num_items)), time.perf_counter() - begun
 
 
 def show(name: str, scorer: Scorer, data: Interactions, wanted: np.ndarray, seconds: float) -> None:
@@ -167,28 +169,36 @@ def factors(best: np.ndarray, data: Interactions) -> Vectors:
     return made.user_embeddings, made.item_embeddings
 
 
-def trained(start: Vectors, best: np.ndarray, of_best: np.ndarray) -> Vectors:
+def padded(rows: csr.CSR, value: int) -> np.ndarray:
+    """int32[num_users, longest], the rows of a CSR, filled up with a value."""
+    lengths = csr.degrees(rows)
+    found = np.full((len(lengths), lengths.max()), value, np.int32)
+    found[np.arange(found.shape[1]) < lengths[:, None]] = rows.indices
+    return found
+
+
+def trained(start: Vectors, best: np.ndarray, of_best: np.ndarray, seen: np.ndarray) -> Vectors:
     """The vectors, trained on what the teacher says of its best items."""
     begun = mixture.standardize_vectors(DotProduct(*start))
     params = {name: jnp.asarray(side, jnp.float32) for name, side in zip(("users", "items"), begun, strict=True)}
     size = min(FLAGS.batch_size, len(best))
     steps = len(best) // size
     optimizer = optax.adam(optax.cosine_decay_schedule(FLAGS.learning_rate, FLAGS.epochs * steps))
-    target = of_best - of_best.mean(1, keepdims=True)  # a user's mean changes no softmax
     state, step = optimizer.init(params), functools.partial(update, optimizer)
     for epoch in range(FLAGS.epochs):
         order = np.random.default_rng(epoch).permutation(len(best))[: steps * size].reshape(steps, size)
         for users in order:
-            params, state = step(params, state, users, best[users], target[users], FLAGS.temperature)
+            params, state = step(params, state, users, best[users], of_best[users], seen[users], FLAGS.temperature)
     return np.asarray(params["users"]), np.asarray(params["items"])
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def update(optimizer, params, state, users, best, target, temperature):
+def update(optimizer, params, state, users, best, target, seen, temperature):
     """A step of Adam on a batch of users."""
 
     def loss(params):
         logits = params["users"][users] @ params["items"].T / temperature
+        logits = logits.at[jnp.arange(len(users))[:, None], seen].set(-jnp.inf, mode="drop")
         log_q = jnp.take_along_axis(jax.nn.log_softmax(logits), best, axis=1)
         return -(jax.nn.softmax(target / temperature) * log_q).sum(1).mean()
 

@@ -31,9 +31,9 @@ from lgcn_jax.models.inference import tilted
 from lgcn_jax.runs.resume import stored_settings
 from lgcn_jax.training.inference import compass_search
 
-SMOOTHING = tuple(np.arange(-4, 5) / 4)
-PRIOR = (-0.1, -0.05, 0.05, 0.1, 0.15, 0.2, 0.3)
-BONUS = (-0.1, -0.05, 0.05, 0.1, 0.2, 0.3, 0.4)
+SMOOTHING = (-1.0, -0.5, -0.25, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
+PRIOR = (-0.1, -0.05, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
+BONUS = (-0.1, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
 NONE = (0.0, 0.0, 0.0)
 
 FLAGS = flags.FlagValues()
@@ -100,7 +100,7 @@ def layers(data: Interactions, table: np.ndarray, count: int) -> list[np.ndarray
 def lines() -> Iterator[tuple[str, list[Point]]]:
     """Each with its name, and its points."""
     yield "as trained", [NONE]
-    yield "smoothing", [(float(s), 0.0, 0.0) for s in SMOOTHING if s]
+    yield "smoothing", [(s, 0.0, 0.0) for s in SMOOTHING]
     yield "prior", [(0.0, p, 0.0) for p in PRIOR]
     yield "bonus", [(0.0, 0.0, b) for b in BONUS]
 

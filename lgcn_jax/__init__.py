@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lgcn_jax.data.interactions import Interactions
     from lgcn_jax.data.reading import load, read
     from lgcn_jax.evaluation.results import EvaluationResult
+    from lgcn_jax.reporting.comparison import Comparison, compare
     from lgcn_jax.reporting.report import report
     from lgcn_jax.serving.loading import load_model
     from lgcn_jax.serving.mixture import Mixture
@@ -45,6 +46,7 @@ __all__ = [
     "SGFCF",
     "SLIM",
     "ChebyCF",
+    "Comparison",
     "EvaluationResult",
     "InputError",
     "Interactions",
@@ -59,6 +61,7 @@ __all__ = [
     "UserKNN",
     "WriteError",
     "__version__",
+    "compare",
     "load",
     "load_model",
     "read",
@@ -87,6 +90,8 @@ _HOMES = {
     "load_model": "serving.loading",
     "Neighbors": "serving.recommendations",
     "Recommendations": "serving.recommendations",
+    "Comparison": "reporting.comparison",
+    "compare": "reporting.comparison",
     "report": "reporting.report",
 }
 

@@ -43,9 +43,9 @@ def train(values: flags.FlagValues, request: StopRequest) -> int:
     folder = workdir_of(values)
     if values["model"].value in BASELINES:
         mixture.require_none(values, values["model"].value)
-        return solve.solve(values, folder)
+        return solve.solve(values, folder, request.begun)
     if values["model"].value == mixture.NAME:
-        return mixture.mix(values, folder)
+        return mixture.mix(values, folder, request.begun)
     mixture.require_none(values, values["model"].value or PARTS["model"].default)
     solve.require_none(values, settings_of_runs(), values["model"].value or PARTS["model"].default)
     _join(values, request)

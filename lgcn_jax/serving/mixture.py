@@ -116,6 +116,10 @@ class Mixture(VectorModel):
         """float32[num_items, d1 + d2], where both models have vectors."""
         return self._vectors().items  # type: ignore[return-value]
 
+    @property
+    def vector_width(self) -> int | None:
+        return self._scorer.items.shape[1] if isinstance(self._scorer, DotProduct) else None
+
     def _vectors(self) -> DotProduct:
         self._require_fitted()
         if not isinstance(self._scorer, DotProduct):

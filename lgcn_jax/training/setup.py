@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from flax import nnx
 
 from lgcn_jax import sampling
 from lgcn_jax.config import Config
+from lgcn_jax.data import csr
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.devices.mesh import DATA, NODES, PER_DEVICE, ROWS, Mesh
 from lgcn_jax.errors import InputError
@@ -24,6 +26,7 @@ from lgcn_jax.sampling import Sampler
 from lgcn_jax.training import step
 from lgcn_jax.training.placement import Placement
 from lgcn_jax.training.state import Progress, Snapshot, Totals, TrainState, zero_totals
+from lgcn_jax.training.statistics import Counts, count, has_statistics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Setup(Placement):
       sampler: of the train pairs, likewise; None where it is built for evaluation alone.
       task: of the part evaluated, likewise.
       popularity: float32[num_items], log(1 + n) of items with n train pairs (the sum of their weights).
+      counts: what the loss' statistics need of the train pairs; None where it has none, or nothing trains.
     """
 
     num_users: int
@@ -44,6 +48,7 @@ class Setup(Placement):
     sampler: Sampler | None
     task: EvaluationTask | None
     popularity: np.ndarray
+    counts: Counts | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -74,16 +79,22 @@ class Setup(Placement):
 
     def final_embeddings(self, params: nnx.State) -> np.ndarray:
         """Host: float32[num_nodes, d], the final embeddings of the users, then of the items, as items are ranked."""
+        found = self._on_host(jax.jit(self._embed())(params, self.adjacency))
+        users, items = np.split(found, [self.num_users])
+        scaled = self.config.inference.stated().scaled(items, self.popularity)
+        return found if scaled is items else np.concatenate([users, scaled])
+
+    def vector_width(self, params: nnx.State) -> int:
+        """The width d of the final embeddings; nothing is computed."""
+        return jax.eval_shape(self._embed(), params, self.adjacency).shape[1]
+
+    def _embed(self) -> Callable[[nnx.State, Adjacency], jax.Array]:
         graphdef, inference = self.graphdef(), self.config.inference.stated()
-        embed = self.mesh.shard_map(
+        return self.mesh.shard_map(
             lambda params, adjacency: inference.embeddings(nnx.merge(graphdef, params), adjacency.layout),
             (ROWS, PER_DEVICE),
             ROWS,
         )
-        found = self._on_host(jax.jit(embed)(params, self.adjacency))
-        users, items = np.split(found, [self.num_users])
-        scaled = inference.scaled(items, self.popularity)
-        return found if scaled is items else np.concatenate([users, scaled])
 
 
 def check_config(config: Config, interactions: Interactions) -> None:
@@ -95,6 +106,7 @@ def check_config(config: Config, interactions: Interactions) -> None:
         raise InputError(
             "--top_k", max(config.evaluation.top_k), f"at most {interactions.num_items}, the number of items"
         )
+    config.loss.validate(csr.degrees(interactions.train), interactions.num_items)
     split = config.evaluation.eval_split
     if split != "none" and not interactions.part(split).nnz:
         flag = {"valid": "--validation_fraction", "test": "--test_fraction"}[split]
@@ -140,6 +152,7 @@ def build_setup(
         sampler=_sampler(config, mesh, interactions, owners) if trains else None,
         task=_task(config, mesh, interactions, owners, users, popularity),
         popularity=popularity,
+        counts=mesh.replicate(count(config, interactions)) if trains and has_statistics(config.loss) else None,
     )
 
 

@@ -18,7 +18,8 @@ PROGRAMS = {path.stem: path for path in EXPERIMENTS.rglob("*.py") if "__main__" 
 WORLD = ("--dataset=synthetic", "--num_users=60", "--num_items=50", "--num_interactions=900", "--embedding_dim=8")
 ONCE = ("--rounds=1", "--repeats=1")
 SIZES = ("--edges=1e3,2e3", "--dims=4,8", "--batches=32,64", "--layers=1,2", "--num_interactions=1000")
-# {program: its flags}; OUT stands for a free path, DATA:NAME for the folder of that data set, CURVE and RUN for a run.
+# {program: its flags}; put in are for OUT a free path, for DATA:NAME the folder of that data set, for CURVE and RUN a
+# run, for SOLVED a solved model.
 BENCHMARKS = {
     "evaluation": (*WORLD, *ONCE, "--num_layers=1"),
     "operations": (*WORLD,),
@@ -38,8 +39,10 @@ OTHERS = {
     "follow_published": ("CURVE",),
     "inference_weights": ("RUN",),
     "killed_inside": ("OUT", "save", "0", "data", *WORLD[:-1]),
+    "leaderboard": (),
 }
 LONG_OTHERS = {  # what they are made of has tests of its own
+    "cold_start": ("SOLVED",),
     "distil": (
         *("--dataset=lastfm", "--data_dir=DATA:lastfm", "--teacher=popularity", "--width=8"),
         *("--passes=1", "--listed=20", "--epochs=1"),
@@ -56,7 +59,7 @@ BY_MAKE = ("mutation",)  # `make mutants` loads it into pytest
 
 
 @pytest.fixture
-def said(tmp_path, published):
+def said(tmp_path, published, kept_by_jax):
     """Runs a program with its flags, to the end; returns what it printed."""
 
     def filled(flag: str) -> str:
@@ -67,10 +70,13 @@ def said(tmp_path, published):
             return str(small_run(tmp_path / "run"))
         if flag == "CURVE":
             return str(published_curve(tmp_path / "curve"))
+        if flag == "SOLVED":
+            assert main.main(["train", "--model=popularity", *WORLD[:-1], f"--workdir={tmp_path / 'solved'}"]) == 0
+            return str(tmp_path / "solved")
         return flag.replace("OUT", str(tmp_path / "out"))
 
     def run(name: str, flags: tuple[str, ...]) -> str:
-        environment = os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+        environment = os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)} | kept_by_jax
         command = [sys.executable, str(PROGRAMS[name]), *map(filled, flags)]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -114,12 +120,14 @@ def test_a_benchmark_prints_its_figures_as_json_last(said, name, flags):
 @pytest.mark.parametrize(("name", "flags"), named(OTHERS) + named(LONG_OTHERS, pytest.mark.long))
 def test_a_program_runs_and_tells_what_it_found(said, name, flags):
     told = {
+        "cold_start": "coverage@20",
         "distil": "softmax",
         "follow_published": "largest difference 0.0000",
         "fuzz": "50 files: ",
         "kill_test": "1 of 1 bit-identical",
         "inference_weights": "together",
         "killed_inside": "train interactions",
+        "leaderboard": "published: recall@20 / ndcg@20",
         "replay_paper": "evaluations equal",
         "stop_test": "0 ended wrongly; 100% within",
     }

@@ -1,6 +1,7 @@
 """Mixtures of two models against their definition in NumPy."""
 
 import dataclasses
+import json
 
 import numpy as np
 import oracle
@@ -166,6 +167,9 @@ def test_train_mixes_a_run_and_a_baseline_into_a_folder(run, interactions, tmp_p
     ]
     assert main.main(command) == 0
     model, out = lg.load_model(tmp_path / "mix"), capsys.readouterr().out
+    record = json.loads((tmp_path / "mix" / "result.json").read_text())
+    assert record["best"]["recall@5"] == pytest.approx(model.evaluate(interactions, k=5)["recall@5"], abs=1e-6)
+    assert (record["config"]["weight"], record["vector_width"]) == (model.weight, None)
     expected = lg.Mixture(run[1], "ease", top_k=5).fit(interactions)
     assert (model.weight, model.tried) == (expected.weight, expected.tried)
     for each in (run[1], lg.EASE().fit(interactions), model):

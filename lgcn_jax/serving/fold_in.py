@@ -58,7 +58,8 @@ class TrainedGraph:
     @functools.cached_property
     def how(self) -> FoldIn:
         """How the encoder folds nodes in; an InputError where it does not."""
-        if (found := self.config.model.fold_in(self.config.inference.stated().weights)) is None:
+        weights = self.config.inference.stated().weights
+        if (found := self.config.model.fold_in(weights)) is None:  # type: ignore[arg-type]
             model, expected = self.config.to_dict()["model"], "one whose layers 1 to K have weights, such as lightgcn"
             raise InputError("fold_in", f"the model {model}, which embeds no node without a row of its own", expected)
         return found

@@ -115,8 +115,9 @@ def test_all_that_serve_a_run_have_the_vectors_that_were_chosen(chosen, interact
     assert lg.report(folder, interactions).exists()
 
 
-def test_known_nodes_that_are_folded_in_have_the_vectors_that_were_chosen(chosen, interactions):
-    _, model = chosen
+def test_known_nodes_that_are_folded_in_have_the_vectors_that_are_ranked_by(trained, interactions):
+    how = {"inference_weights": (0.2, 0.3, 0.5), "popularity_prior": 0.3}
+    model = lg.load_model(trained[0], interactions, **how)
     user, item = interactions.user_ids[3], interactions.item_ids[4]
     users_row = interactions.item_ids[csr.take(interactions.train, np.array([3])).indices]
     folded = model.fold_in({user: users_row}, k=3)

@@ -33,6 +33,7 @@ LONG_BENCHMARKS = {  # each compiles several train steps
     "saving": (*WORLD, *ONCE, "--steps=2", "--out=OUT"),
     "scale": ("--interactions=1000,2000", "--per_user=10", "--steps=1", "--embedding_dim=8", "--out=OUT"),
     "sweep": (*ONCE, *SIZES, "--per_user=10", "--embedding_dim=8", "--out=OUT"),
+    "ssm_step": (*WORLD, *ONCE, "--num_layers=1", "--batch_size=16"),
     "train_step": (*WORLD, *ONCE, "--num_layers=1", "--batch_size=16"),
 }
 OTHERS = {

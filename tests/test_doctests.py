@@ -12,6 +12,7 @@ MODULES = (
     *("lgcn_jax.evaluation.results", "lgcn_jax.optimization.cosine"),
     *("lgcn_jax.serving.models", "lgcn_jax.serving.recommendations"),
     *("lgcn_jax.serving.loading", "lgcn_jax.serving.uploads", "lgcn_jax.serving.solved"),
+    *("lgcn_jax.serving.mixture", "lgcn_jax.models.inference"),
     *("lgcn_jax.reporting.report", "lgcn_jax.reporting.scales", "lgcn_jax.reporting.svg"),
     *("lgcn_jax.runs.usage", "lgcn_jax.serving.record"),
 )

@@ -43,6 +43,10 @@ class Encoder(nnx.Module):
         """The final embeddings of all nodes, [num_rows, d]; their dot products are the scores."""
         raise NotImplementedError
 
+    def combine(self, layout: Layout, weights: tuple[float, ...] | jax.Array) -> jax.Array:
+        """The final embeddings with other weights of the layers, [num_rows, d]; of encoders with `weighed_layers`."""
+        raise NotImplementedError
+
     def embeddings_at(
         self, layout: Layout, nodes: jax.Array, shared: jax.Array | None = None, axis: str | None = None
     ) -> tuple[jax.Array, jax.Array]:
@@ -94,8 +98,17 @@ class EncoderSettings(Settings):
         """
         raise NotImplementedError
 
-    def fold_in(self) -> FoldIn | None:
-        """How new nodes are folded in; None where this encoder cannot embed a node without a row of its own."""
+    @property
+    def weighed_layers(self) -> int:
+        """How many layers have weights that may be others when items are ranked; 0: none."""
+        return 0
+
+    def fold_in(self, weights: tuple[float, ...] | None = None) -> FoldIn | None:
+        """How new nodes are folded in, with these layer weights in place of training's where there are some.
+
+        None where this encoder cannot embed a node without a row of its own.
+        """
+        del weights
         return None
 
     def initial_table(self, key: jax.Array, nodes: Nodes) -> jax.Array:

@@ -38,15 +38,20 @@ class LightGCNSettings(EncoderSettings):
     def create(self, key: jax.Array, nodes: Nodes) -> "LightGCN":
         return LightGCN(self.initial_table(key, nodes), self.weights)
 
-    def fold_in(self) -> FoldIn | None:
+    @property
+    def weighed_layers(self) -> int:
+        return self.num_layers + 1 if self.num_layers else 0
+
+    def fold_in(self, weights: tuple[float, ...] | None = None) -> FoldIn | None:
         """Layers 1..K without layer 0, their weights scaled so that they add up to what all weights add up to.
 
         None where that cannot be: there is no layer but 0, or the weights cancel out.
         """
-        whole, rest = sum(self.weights), sum(self.weights[1:])
+        weights = weights or self.weights
+        whole, rest = sum(weights), sum(weights[1:])
         if rest == 0 or whole / rest <= 0:
             return None
-        return FoldIn(self.weights[0], whole / rest, functools.partial(messages, weights=self.weights))
+        return FoldIn(weights[0], whole / rest, functools.partial(messages, weights=weights))
 
 
 def messages(layout: Layout, table: jax.Array, weights: tuple[float, ...]) -> jax.Array:
@@ -80,10 +85,13 @@ class LightGCN(Encoder):
 
         By Horner's rule, alpha_0 E + A_hat (alpha_1 E + A_hat (...)): no layer is kept for a sum at the end.
         """
+        return self.combine(layout, self.weights)
+
+    def combine(self, layout: Layout, weights: tuple[float, ...] | jax.Array) -> jax.Array:
         table = self.table[...]
-        final = self.weights[-1] * table
-        for weight in self.weights[-2::-1]:
-            final = weight * table + propagate(layout, final)
+        final = weights[-1] * table
+        for k in range(len(weights) - 2, -1, -1):
+            final = weights[k] * table + propagate(layout, final)
         return final
 
     def embeddings_at(

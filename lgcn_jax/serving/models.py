@@ -30,10 +30,11 @@ from lgcn_jax.system.signals import Stopped, StopRequest
 from lgcn_jax.training import estimate, loop
 from lgcn_jax.training.loop import Callback
 from lgcn_jax.training.setup import build_setup
+from lgcn_jax.training.state import HostParameters
 from lgcn_jax.training.warm_start import WarmStart
 
 # Layer 0 and the final embeddings of all nodes, settings, history and status of a fit.
-Fitted = tuple[np.ndarray, np.ndarray, Config, list[dict[str, Any]], str]
+Fitted = tuple[HostParameters, np.ndarray, Config, list[dict[str, Any]], str]
 
 
 class Model(FoldsIn, VectorModel):
@@ -124,9 +125,9 @@ class Model(FoldsIn, VectorModel):
             signal.raise_signal(request.signal)  # which was the program's to answer, and is again
         if fitted is None:
             raise KeyboardInterrupt  # before the first step there is nothing to return
-        table, final, self.config, self.history, self.status = fitted
+        trained, final, self.config, self.history, self.status = fitted
         self.user_embeddings, self.item_embeddings = np.split(final, [interactions.num_users])
-        self._remember_graph(self.config, table, interactions)
+        self._remember_graph(self.config, trained, interactions)
         self._remember(interactions)
         return self
 
@@ -155,7 +156,7 @@ class Model(FoldsIn, VectorModel):
             listener = MemoryReporter(shown, request, callbacks)
             result = loop.train(setup, ready, listener)
         best = listener.best if listener.best is not None else result.params
-        return setup.table(best), setup.final_embeddings(best), config, listener.history, result.status
+        return setup.parameters(best), setup.final_embeddings(best), config, listener.history, result.status
 
     def _fit_in_folder(
         self,
@@ -181,8 +182,8 @@ class Model(FoldsIn, VectorModel):
             result, _ = session.train(folder, prepared, request, quiet, callbacks=(*callbacks, history.append))
             if result["status"] == "failed":
                 raise FloatingPointError(result["error"])
-            table, final, _ = scoring.tables(prepared.setup, interactions, folder)
-        return table, final, prepared.config, history, result["status"]
+            trained, final, _ = scoring.tables(prepared.setup, interactions, folder)
+        return trained, final, prepared.config, history, result["status"]
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         facts, arrays = super()._state()

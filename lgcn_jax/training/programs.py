@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from lgcn_jax.devices.mesh import DATA, NODES, PER_DEVICE, ROWS, WHOLE, local_slice, psum
+from lgcn_jax.devices.mesh import DATA, NODES, PER_DEVICE, WHOLE, local_slice, psum
 from lgcn_jax.evaluation import ranking
 from lgcn_jax.evaluation.ranking import EvaluationTask
 from lgcn_jax.evaluation.scorers import EncoderScorer
@@ -67,7 +67,8 @@ def make_train_steps(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
         batch = sampler.draw(key, number, config.training.batch_size)
         return gradient_of(params, adjacency, _local(batch, mesh.axis(DATA)))
 
-    gradient = mesh.shard_map(gradient, (ROWS, PER_DEVICE, PER_DEVICE, WHOLE, WHOLE), (ROWS, WHOLE))
+    params = setup.param_specs()
+    gradient = mesh.shard_map(gradient, (params, PER_DEVICE, PER_DEVICE, WHOLE, WHOLE), (params, WHOLE))
 
     def block(state, totals, adjacency, sampler, key, first, last):
         def step(number, carry):
@@ -98,7 +99,7 @@ def make_evaluate(setup: Setup, graphdef: nnx.GraphDef, measure: Callable = rank
         wrong = psum((~jnp.isfinite(scorer.final).all()).astype(jnp.int32), mesh.axis(NODES))
         return jax.tree.map(functools.partial(_nan_where, wrong != 0), measure(scorer, task, ks))
 
-    return mesh.shard_map(evaluate, (ROWS, PER_DEVICE, PER_DEVICE), WHOLE)
+    return mesh.shard_map(evaluate, (setup.param_specs(), PER_DEVICE, PER_DEVICE), WHOLE)
 
 
 def _nan_where(wrong: jax.Array, found: jax.Array) -> jax.Array:

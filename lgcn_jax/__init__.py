@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lgcn_jax.data.interactions import Interactions
     from lgcn_jax.data.reading import load, read
     from lgcn_jax.evaluation.results import EvaluationResult
+    from lgcn_jax.reporting.comparison import Comparison, compare
     from lgcn_jax.reporting.report import report
     from lgcn_jax.serving.loading import load_model
     from lgcn_jax.serving.models import LightGCN, Model
@@ -44,6 +45,7 @@ __all__ = [
     "SGFCF",
     "SLIM",
     "ChebyCF",
+    "Comparison",
     "EvaluationResult",
     "InputError",
     "Interactions",
@@ -57,6 +59,7 @@ __all__ = [
     "UserKNN",
     "WriteError",
     "__version__",
+    "compare",
     "load",
     "load_model",
     "read",
@@ -84,6 +87,8 @@ _HOMES = {
     "load_model": "serving.loading",
     "Neighbors": "serving.recommendations",
     "Recommendations": "serving.recommendations",
+    "Comparison": "reporting.comparison",
+    "compare": "reporting.comparison",
     "report": "reporting.report",
 }
 

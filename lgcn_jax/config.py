@@ -70,6 +70,8 @@ class Config:
         negatives, sampler = NEGATIVES.name_of(self.negatives), SAMPLERS.name_of(self.sampler)
         if negatives != NEGATIVES.default and not self.sampler.TAKES_NEGATIVES:
             raise InputError("--negatives", negatives, f"nothing with --sampler={sampler}, which has its own")
+        if self.loss.IN_BATCH_ONLY and not self.negatives.IN_BATCH:
+            raise InputError("--negatives", negatives, f"in-batch with --loss={LOSSES.name_of(self.loss)}")
         if self.loss.needs_shares and not self.negatives.KNOWS_SHARES:
             knowing = " or ".join(name for name, kind in NEGATIVES.items() if kind.KNOWS_SHARES)
             raise InputError("--logq", f"true with --negatives={negatives}", f"--negatives={knowing}")

@@ -5,7 +5,9 @@ A part that can be exchanged for another (a loss, a model, a sampler) stands in 
 
 import dataclasses
 import difflib
+import functools
 import os
+import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -77,13 +79,18 @@ class Settings:
                 raise InputError(f"--{field.name}", text(value), field.metadata["expected"] or "another type")
 
 
-def fields(cls: type[Settings]) -> dict[str, dataclasses.Field]:
+def fields(cls: type[Settings]) -> Mapping[str, dataclasses.Field]:
     """The settings of a part by name, in the order in which they are written; `type` is the resolved type."""
+    return _fields(cls)  # type: ignore[arg-type]  # mypy takes a class for unhashable whose objects have no __hash__
+
+
+@functools.cache  # each command asks for those of all parts, some thousand times
+def _fields(cls: type[Settings]) -> Mapping[str, dataclasses.Field]:
     kinds, found = typing.get_type_hints(cls), {}
     for field in dataclasses.fields(cls):
         field.type = kinds[field.name]
         found[field.name] = field
-    return found
+    return types.MappingProxyType(found)
 
 
 def unknown(name: str, known: Iterable[str]) -> str:

@@ -1,7 +1,6 @@
 """Strict JAX, eight CPU devices, a tiny world with a known answer, and where the published data sets are."""
 
 import gc
-import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_p
 import hypothesis
 import jax
 import pytest
+from compiled import Store
 from events_of import pairs
 from jax.experimental.compilation_cache import compilation_cache
 
@@ -46,33 +46,61 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def compiled_once(request, tmp_path_factory):
-    """Most of a test's time is compilation: a program that an earlier test had, or an earlier run of the tests in this
-    checkout, is taken from a folder beside pytest's temporary ones, on this machine.
-
-    Each process has a folder of its own, since JAX's cache is not made for several that write at once.
-    """
-    checkout = hashlib.sha256(bytes(request.config.rootpath)).hexdigest()[:8]
-    name = f"programs-{checkout}-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
-    of_pytest = [folder for folder in tmp_path_factory.getbasetemp().parents if folder.name.startswith("pytest-of-")]
-    with cache.compilation_cache(of_pytest[0] / name if of_pytest else tmp_path_factory.mktemp("programs")):
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def without_torch():
-    """Commands that tests run as processes of their own don't wait for torch, which tests alone need."""
-    stands_in = str(Path(__file__).with_name("without_torch"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (stands_in, os.environ.get("PYTHONPATH")))))
-        yield
+@pytest.fixture(scope="session")
+def store(tmp_path_factory) -> Store:
+    """The programs that earlier tests and earlier runs of the tests compiled, beside pytest's temporary folders."""
+    base = tmp_path_factory.getbasetemp()
+    of_pytest = [folder for folder in base.parents if folder.name.startswith("pytest-of-")]
+    return Store((of_pytest[0] if of_pytest else base) / "programs")
 
 
 @pytest.fixture(scope="session")
-def programs(tmp_path_factory) -> str:
+def compiled_once(store, tmp_path_factory):
+    """What these tests compile goes into a folder of this process of pytest, which begins with what the store has."""
+    folder = store.lend(tmp_path_factory.mktemp("programs"))
+    with cache.compilation_cache(folder):
+        yield folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept(store, compiled_once):
+    """Each file of tests takes from the store what other processes of pytest have put there, and adds to it."""
+    store.lend(compiled_once)
+    yield
+    store.keep(compiled_once)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stand_ins():
+    """Commands that tests run as processes of their own don't wait for what they can do without."""
+    folder = str(Path(__file__).with_name("stand_ins"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH")))))
+        yield
+
+
+@pytest.fixture(scope="module")
+def programs(store, tmp_path_factory):
     """The flag by which commands in processes of their own share what they compile; for one command at a time."""
-    return f"--compilation_cache={tmp_path_factory.mktemp('programs')}"
+    folder = store.lend(tmp_path_factory.mktemp("programs"))
+    yield f"--compilation_cache={folder}"
+    store.keep(folder)
+
+
+@pytest.fixture
+def kept_by_jax(programs) -> dict[str, str]:
+    """The same as environment variables, for programs that have no such flag."""
+    settings = cache.settings(Path(programs.partition("=")[2]))
+    return {name.upper(): str(value) for name, value in settings.items()}
+
+
+@pytest.fixture(scope="module")
+def of_each(store, tmp_path_factory):
+    """The same for two processes at a time: the flags of each, which compiles into a folder of its own."""
+    folders = [store.lend(tmp_path_factory.mktemp("programs")) for _ in range(2)]
+    yield [[f"--compilation_cache={folder}"] for folder in folders]
+    for folder in folders:
+        store.keep(folder)
 
 
 @pytest.fixture(autouse=True)

@@ -78,7 +78,8 @@ class Outcome:
 
 def _untimed(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _untimed(part) for name, part in value.items() if not name.endswith("seconds")}
+        kept = {name: part for name, part in value.items() if not name.endswith("seconds") and name != "usage"}
+        return {name: _untimed(part) for name, part in kept.items()}
     return value
 
 

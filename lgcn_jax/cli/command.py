@@ -34,17 +34,18 @@ PLUGIN = {"plugin": ("", "modules that register more losses, models, samplers or
 class Command:
     """A command: its function, one line about it, the settings it takes as flags, and flags of its own.
 
-    Flags of its own are {name: (default, help)}, of the type of the default: on/off, an integer or a text. Settings
-    are chosen when plugins have registered theirs. `parts` have the settings; `texts` are help texts that differ from
-    those of the settings.
+    Flags of its own are {name: (default, help)}, of the type of the default: on/off, an integer, a text, or of () a
+    list of texts. Settings are chosen when plugins have registered theirs. `parts` have the settings; `texts` are help
+    texts that differ from those of the settings; `positional` is the list flag that arguments without a name go to.
     """
 
     function: Callable[[flags.FlagValues, StopRequest], int]
     summary: str
     settings: Callable[[], tuple[str, ...]] = tuple
-    own: dict[str, tuple[str | bool | int, str]] = dataclasses.field(default_factory=dict)
+    own: dict[str, tuple[str | bool | int | tuple[()], str]] = dataclasses.field(default_factory=dict)
     parts: dict[str, Any] = dataclasses.field(default_factory=lambda: PARTS)
     texts: dict[str, str] = dataclasses.field(default_factory=dict)
+    positional: str = ""
 
     def flags(self) -> dict[str, settings_flags.Flag]:
         """The flags of its settings, by name."""
@@ -76,8 +77,10 @@ def parse(command: Command, name: str, arguments: Sequence[str]) -> flags.FlagVa
         raise InputError(f"--{error.flagname}", "an unknown flag", f"a flag of {name}{hint}") from None
     except (flags.Error, ValueError) as error:
         raise _misstated(values, str(error).replace("\n", " "), name) from None
-    if rest[1:]:
+    if rest[1:] and not command.positional:
         raise InputError("command line", repr(rest[1]), f"only --flag=value after {name}")
+    if rest[1:]:
+        values[command.positional].value = [*values[command.positional].value, *rest[1:]]
     return values
 
 
@@ -90,6 +93,8 @@ def define(command: Command) -> flags.FlagValues:
             raise InputError(f"--{name}", "a setting of a plugin", "another name, since the command has such a flag")
         if type(default) is int:
             settings_flags.define_integer(values, name, default, text)
+        elif default == ():
+            flags.DEFINE_list(name, [], text, flag_values=values)
         else:
             kind = flags.DEFINE_boolean if isinstance(default, bool) else flags.DEFINE_string
             kind(name, default, text, flag_values=values)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from lgcn_jax.cli import data, doctor, evaluate, export, predict, recommend, report, similar, train
+from lgcn_jax.cli import compare, data, doctor, evaluate, export, predict, recommend, report, similar, train
 from lgcn_jax.cli.command import Command, OutputClosedError, expanded, import_plugins, parse, say, usage
 from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.system.signals import Stopped, StopRequest
@@ -23,6 +23,7 @@ COMMANDS = {
     "predict": predict.COMMAND,
     "export": export.COMMAND,
     "report": report.COMMAND,
+    "compare": compare.COMMAND,
     "data": data.COMMAND,
     "doctor": doctor.COMMAND,
 }

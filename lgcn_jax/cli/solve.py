@@ -2,19 +2,24 @@
 
 import contextlib
 import sys
+import time
 from collections.abc import Container
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from lgcn_jax.baselines import BASELINES
 from lgcn_jax.cli.command import DATA, config_from_flags, flags_for, say
 from lgcn_jax.cli.flags import given
+from lgcn_jax.config import Config
 from lgcn_jax.data import datasets
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.errors import InputError
 from lgcn_jax.settings import fields
+
+if TYPE_CHECKING:
+    from lgcn_jax.serving.solved import SolvedModel
 
 EVALUATED = ("top_k", "eval_split")
 HOW = ("workdir", "overwrite", "quiet", "plugin", "compilation_cache")  # flags of `train` that a baseline knows
@@ -59,18 +64,27 @@ def _flags_of(model: str) -> contextlib.AbstractContextManager:
 
 def data_of(values: flags.FlagValues, quiet: bool = False) -> tuple[Interactions, tuple[int, ...], str]:
     """The data set that flags name, the list lengths, and the part that is evaluated."""
+    interactions, config = _read(values, quiet)
+    return interactions, config.evaluation.top_k, config.evaluation.eval_split
+
+
+def _read(values: flags.FlagValues, quiet: bool) -> tuple[Interactions, Config]:
+    """The data set that flags name, and settings of which those of the data and of the evaluation count."""
     from lgcn_jax.training.setup import check_config
 
     config = config_from_flags(given(values, (*DATA, *EVALUATED)))
     interactions = datasets.load(config.data, progress=not quiet and sys.stderr.isatty())
     check_config(config, interactions)
-    return interactions, config.evaluation.top_k, config.evaluation.eval_split
+    return interactions, config
 
 
-def solve(values: flags.FlagValues, folder: Path) -> int:
-    """Solves the baseline --model, prints its metrics beside popularity's, and saves it in the folder."""
-    from lgcn_jax.runs import display
-    from lgcn_jax.serving import solved, storage
+def solve(values: flags.FlagValues, folder: Path, begun: float) -> int:
+    """Solves the baseline --model, prints its metrics beside popularity's, and saves it in the folder with a record.
+
+    `begun` is when the command began, of `time.perf_counter`.
+    """
+    from lgcn_jax.runs import usage
+    from lgcn_jax.serving import record, solved, storage
 
     model, quiet = values["model"].value, values["quiet"].value
     known = {*DATA, *EVALUATED, *HOW, "model"}
@@ -81,17 +95,46 @@ def solve(values: flags.FlagValues, folder: Path) -> int:
     storage.require_free(folder, values["overwrite"].value)
     with _flags_of(model):
         fitted = solved.of_name(model, **own)
-    interactions, ks, split = data_of(values, quiet)
+    interactions, config = _read(values, quiet)
     if not quiet:
-        say("\n".join([interactions.headline(), *interactions.remarks, interactions.noticed(split)]))
+        noticed = interactions.noticed(config.evaluation.eval_split)
+        say("\n".join([interactions.headline(), *interactions.remarks, noticed]))
+    started = time.perf_counter()
     with _flags_of(model):
         fitted.fit(interactions)
-    if split != "none":
-        rows = {f"{interactions.name}, {split} part": {}}
-        popular = {} if model == "popularity" else {"popularity": solved.Popularity().fit(interactions)}
-        for name, each in (popular | {model: fitted}).items():
-            rows[name] = each.evaluate(interactions, split, ks)
-        say(display.format_table(rows))
-    fitted.save(folder)
+    fit_seconds = time.perf_counter() - started
+    scores = {split: _scores(fitted, interactions, split, config) for split in _evaluated(interactions, config)}
+    for split, means in scores.items():
+        _print_beside_popularity(model, means, interactions, split, config)
+    stated = {name: value for name, value in config.to_json().items() if name in (*DATA, *EVALUATED)}
+    settings = {"model": model} | stated | fitted.get_params()
+    used = usage.measured(begun, started)
+    record.save(fitted, folder, record.of_solved(fitted, interactions, settings, scores, fit_seconds, used))
     say(f"wrote {folder}")
     return 0
+
+
+def _evaluated(interactions: Interactions, config: Config) -> list[str]:
+    """The parts that are evaluated: the one asked for, and beside the validation part the test part, as in a run."""
+    split = config.evaluation.eval_split
+    beside = ["test"] if split == "valid" and interactions.test.nnz else []
+    return [] if split == "none" else [split, *beside]
+
+
+def _scores(fitted: "SolvedModel", interactions: Interactions, split: str, config: Config) -> dict[str, float]:
+    """The metrics of a part, and the seconds that they took."""
+    started = time.perf_counter()
+    means = fitted.evaluate(interactions, split, config.evaluation.top_k)
+    return means | {"seconds": round(time.perf_counter() - started, 3)}
+
+
+def _print_beside_popularity(
+    model: str, means: dict[str, float], interactions: Interactions, split: str, config: Config
+) -> None:
+    from lgcn_jax.runs import display
+    from lgcn_jax.serving.solved import Popularity
+
+    rows: dict[str, dict[str, float]] = {f"{interactions.name}, {split} part": {}}
+    if model != "popularity":
+        rows["popularity"] = Popularity().fit(interactions).evaluate(interactions, split, config.evaluation.top_k)
+    say(display.format_table(rows | {model: means}))

@@ -42,7 +42,7 @@ def train(values: flags.FlagValues, request: StopRequest) -> int:
     request.line = "interrupted before training began"
     folder = workdir_of(values)
     if values["model"].value in BASELINES:
-        return solve.solve(values, folder)
+        return solve.solve(values, folder, request.begun)
     solve.require_none(values, settings_of_runs(), values["model"].value or PARTS["model"].default)
     _join(values, request)
     with processes.fail_together(request):

@@ -97,6 +97,15 @@ class Interactions:
             digest.update(b"disliked" + b"".join(map(_bytes, self.disliked)))
         return digest.hexdigest()
 
+    def evaluation_hash(self) -> str:
+        """sha256 over all that an evaluation of the test part depends on: raw ids, the pairs masked, the pairs found.
+
+        It is the same whatever share of the train part is held out for validation and whatever weights there are, and
+        where there is neither, it is `content_hash`: metrics of data with the same hash can be compared.
+        """
+        masked = {"train": self.seen("test"), "valid": csr.empty(self.num_users)}
+        return dataclasses.replace(self, **masked, weights=None, disliked=None).content_hash()
+
     def summary(self) -> dict[str, int | float | str]:
         """What the data set holds, in the order in which it is worth reading."""
         user_degree = csr.degrees(self.train)

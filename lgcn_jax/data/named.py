@@ -12,9 +12,6 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pooch
-import requests
-
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError
 from lgcn_jax.system import ending, paths
@@ -72,7 +69,7 @@ def _download(settings: DataSettings, source: PublishedFile, path: Path, progres
             source.fetch(source, arrived, progress)
             _verify(arrived, source, described_as=f"the download of {source.file}")
             arrived.replace(path)
-    except (requests.RequestException, subprocess.CalledProcessError, OSError) as error:
+    except (subprocess.CalledProcessError, OSError) as error:
         expected = f"the file there, under ${ENVIRONMENT}/{settings.dataset}, or a network from which it can be fetched"
         raise InputError(path, f"no such file, and fetching it failed ({_reason(error)})", expected) from None
     finally:
@@ -123,6 +120,8 @@ _DIGESTS = {
 
 def _from_url(name: str):
     def fetch(source: PublishedFile, target: Path, progress: bool) -> None:
+        import pooch  # an eighth of a second, for whoever fetches
+
         pooch.get_logger().setLevel("ERROR")
         url = f"{_LIGHTGCN}/{name}/{source.file}"
         pooch.HTTPDownloader(progressbar=progress)(url, str(target), None)

@@ -10,11 +10,15 @@ from jax.experimental.compilation_cache import compilation_cache as jax_cache
 
 from lgcn_jax.errors import InputError
 
-_SETTINGS = {
-    "jax_persistent_cache_min_compile_time_secs": 0.0,  # by default only what took a second to compile is kept
-    "jax_persistent_cache_min_entry_size_bytes": -1,
-    "jax_persistent_cache_enable_xla_caches": "none",  # they make a program's key depend on the folder's path
-}
+
+def settings(folder: Path) -> dict[str, object]:
+    """JAX's settings by which programs are kept in a folder."""
+    return {
+        "jax_compilation_cache_dir": str(folder.absolute()),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,  # by default only what took a second to compile is kept
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+        "jax_persistent_cache_enable_xla_caches": "none",  # they make a program's key depend on the folder's path
+    }
 
 
 @contextlib.contextmanager
@@ -29,16 +33,16 @@ def compilation_cache(folder: Path) -> Iterator[None]:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise InputError("--compilation_cache", f"{folder} ({error.strerror})", "a folder to write to") from None
-    settings = {"jax_compilation_cache_dir": str(folder.absolute()), **_SETTINGS}
-    before = {name: getattr(jax.config, name) for name in settings}
-    _set(settings)
+    stated = settings(folder)
+    before = {name: getattr(jax.config, name) for name in stated}
+    _set(stated)
     try:
         yield
     finally:
         _set(before)
 
 
-def _set(settings: dict[str, object]) -> None:
-    for name, value in settings.items():
+def _set(stated: dict[str, object]) -> None:
+    for name, value in stated.items():
         jax.config.update(name, value)
     jax_cache.reset_cache()  # JAX looks at the folder once, at its first compilation

@@ -1,11 +1,13 @@
 """Losses: pure functions of a batch's embeddings, each with its settings."""
 
+from lgcn_jax.losses.adap_tau import AdapTau
 from lgcn_jax.losses.bpr import BPR
 from lgcn_jax.losses.bsl import BSL
 from lgcn_jax.losses.ccl import CCL
 from lgcn_jax.losses.directau import DirectAU
 from lgcn_jax.losses.enhanced import Enhanced
-from lgcn_jax.losses.loss import EmbeddedBatch, Embeddings, Loss, Tables, hardest, l2_penalty, scores
+from lgcn_jax.losses.loss import EmbeddedBatch, Embeddings, Loss, Tables, WholeModel, hardest, l2_penalty, scores
+from lgcn_jax.losses.slatk import SLatK
 from lgcn_jax.losses.ssm import SSM
 from lgcn_jax.settings import Registry
 
@@ -15,12 +17,15 @@ __all__ = [
     "CCL",
     "LOSSES",
     "SSM",
+    "AdapTau",
     "DirectAU",
     "EmbeddedBatch",
     "Embeddings",
     "Enhanced",
     "Loss",
+    "SLatK",
     "Tables",
+    "WholeModel",
     "hardest",
     "l2_penalty",
     "scores",
@@ -29,5 +34,6 @@ __all__ = [
 LOSSES: Registry[Loss] = Registry(
     "loss",
     "the loss",
-    {"enhanced": Enhanced, "bpr": BPR, "ssm": SSM, "bsl": BSL, "ccl": CCL, "directau": DirectAU},
+    {"enhanced": Enhanced, "bpr": BPR, "ssm": SSM, "bsl": BSL, "ccl": CCL, "directau": DirectAU}
+    | {"sl@k": SLatK, "adap-tau": AdapTau},
 )

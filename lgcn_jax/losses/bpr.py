@@ -4,11 +4,12 @@ import dataclasses
 
 import jax
 
-from lgcn_jax.losses.loss import EmbeddedBatch, Loss, scores
+from lgcn_jax.losses.loss import EmbeddedBatch
+from lgcn_jax.losses.scored import ScoredLoss
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BPR(Loss):
+class BPR(ScoredLoss):
     """-log sigmoid(s_pos - s_neg): the enhanced loss' ranking term at margin 0, alone."""
 
     @property
@@ -16,7 +17,7 @@ class BPR(Loss):
         return {"ranking": 1.0}
 
     def terms(self, batch: EmbeddedBatch) -> dict[str, jax.Array]:
-        return {"ranking": ranking_loss(*scores(batch), margin=0.0)}
+        return {"ranking": ranking_loss(*self.scores(batch), margin=0.0)}
 
 
 def ranking_loss(positive: jax.Array, negative: jax.Array, margin: float) -> jax.Array:

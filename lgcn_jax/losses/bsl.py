@@ -26,5 +26,5 @@ class BSL(SoftmaxLoss):
         return {"softmax": 1.0}
 
     def terms(self, batch: EmbeddedBatch) -> dict[str, jax.Array]:
-        positive, negative = self.contrast(batch)
+        positive, negative = self.contrast(batch, self.temperature)
         return {"softmax": jnp.where(jnp.isneginf(negative), 0, self.ratio * negative - positive)}

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 
 from lgcn_jax.losses.loss import EmbeddedBatch, Loss, scores
-from lgcn_jax.losses.softmax import vectors
+from lgcn_jax.losses.scored import vectors
 from lgcn_jax.settings import real
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from lgcn_jax.losses.logsumexp import logsumexp_of_products
 from lgcn_jax.losses.loss import EmbeddedBatch, Loss
-from lgcn_jax.losses.softmax import vectors
+from lgcn_jax.losses.scored import vectors
 from lgcn_jax.settings import real
 
 

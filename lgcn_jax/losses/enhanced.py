@@ -9,13 +9,19 @@ import jax
 import jax.numpy as jnp
 
 from lgcn_jax.losses.bpr import ranking_loss
-from lgcn_jax.losses.loss import EmbeddedBatch, Loss, scores
+from lgcn_jax.losses.loss import EmbeddedBatch
+from lgcn_jax.losses.scored import ScoredLoss
 from lgcn_jax.settings import real
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Enhanced(Loss):
-    """alpha * ranking + (1 - alpha) * contrastive (section 3.3)."""
+class Enhanced(ScoredLoss):
+    """alpha * ranking + (1 - alpha) * contrastive (section 3.3), of dot products as in the paper, or of cosines.
+
+    The margin asks the ranking term for a positive score that is higher by so much than the negative one, whatever
+    scores are: .05 is little among dot products, and a fortieth of the range of cosines. An angular margin is in the
+    positive score of both terms; see `ScoredLoss` for what it asks.
+    """
 
     margin: float = real(0.05, "margin of the ranking term", lambda v: True, "a finite number")
     temperature: float = real(0.2, "temperature of the contrastive term", lambda v: v > 0, "a number above 0")
@@ -31,7 +37,7 @@ class Enhanced(Loss):
         return {"ranking": self.alpha, "contrastive": 1 - self.alpha}
 
     def terms(self, batch: EmbeddedBatch) -> dict[str, jax.Array]:
-        positive, negative = scores(batch)
+        positive, negative = self.scores(batch)
         return {
             "ranking": ranking_loss(positive, negative, self.margin),
             "contrastive": contrastive_loss(positive, negative, self.temperature),

@@ -1,10 +1,12 @@
 """What a loss gets and gives: the embeddings of a batch -> a value of each of its terms for each example."""
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lgcn_jax.settings import Settings, real
 
@@ -41,6 +43,7 @@ class EmbeddedBatch(NamedTuple):
       axis: the mesh axis over which the batch is cut, None where it is not.
       share: [B], how probable each positive item is to be an example's; None where it is not known.
       negative_share: [n, B] or [n], likewise each negative item to be drawn.
+      statistics: what the loss has by name, [B] of each example's user, [] of the run; none where it has none.
     """
 
     final: Embeddings
@@ -51,6 +54,7 @@ class EmbeddedBatch(NamedTuple):
     axis: str | None
     share: jax.Array | None = None
     negative_share: jax.Array | None = None
+    statistics: Mapping[str, jax.Array] = {}
 
     @property
     def first(self) -> jax.Array | int:
@@ -64,14 +68,42 @@ class EmbeddedBatch(NamedTuple):
         return tuple(jax.lax.all_gather(column, self.axis, tiled=True) for column in columns)
 
 
+class WholeModel(NamedTuple):
+    """What statistics are made of, at the beginning of an epoch.
+
+    Attributes:
+      final: the final embeddings of all users and items.
+      epoch: int32[], the epoch that begins, from 1.
+      pairs: float32[U], the number of each user's train pairs.
+      share: float32[I], how probable each item is to be the positive one of an example.
+      mean_of_own: rows of items [I, d] -> float[U, d], the mean of those that each user has, 0 where there is none; of
+        weighted pairs, the weighted mean.
+      each_user: (function, rows, width) -> float[U], a function of some users' rows [b, d] -> float[b], applied to all
+        rows [U, d] on all devices together, to as many at a time as it can have `width` numbers of each.
+    """
+
+    final: Tables
+    epoch: jax.Array
+    pairs: jax.Array
+    share: jax.Array
+    mean_of_own: Callable[[jax.Array], jax.Array]
+    each_user: Callable[[Callable[[jax.Array], jax.Array], jax.Array, int], jax.Array]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Loss(Settings):
     """Base of all losses; a subclass adds its settings as fields, `weights` and `terms`.
 
     The total is the sum of weights[name] * mean(terms[name]), and of l2 * 0.5 * (the batch's squared layer-0 rows) / B.
+
+    A loss may have statistics of the whole model, which are 0 before they are renewed for the first time, and stay as
+    they are until they are renewed again: they are named, `renewal_due` says when, and `renewed` how they are computed.
     """
 
     NEGATIVES: ClassVar[str | None] = None  # the --negatives that it has by default, None: what all have
+    IN_BATCH_ONLY: ClassVar[bool] = False  # whether it takes no other negatives than those of the batch
+    USER_STATISTICS: ClassVar[tuple[str, ...]] = ()  # names of the statistics of each user
+    RUN_STATISTICS: ClassVar[tuple[str, ...]] = ()  # names of those that all users share
     NEEDS_TABLES: ClassVar[bool] = False  # whether `terms` looks at `EmbeddedBatch.tables`
 
     l2: float = real(1e-4, "weight of the batch's squared layer-0 rows", lambda v: v >= 0, "a number of at least 0")
@@ -94,6 +126,18 @@ class Loss(Settings):
     def needs_shares(self) -> bool:
         """Whether it looks at `EmbeddedBatch.share` and `EmbeddedBatch.negative_share`."""
         return False
+
+    def validate(self, pairs: np.ndarray, num_items: int) -> None:
+        """Raises an InputError where the loss does not go with the data set; int[U] are the users' train pairs."""
+
+    def renewal_due(self, epoch: int) -> bool:
+        """Whether the statistics are renewed before the first step of `epoch` (from 1)."""
+        del epoch
+        return False
+
+    def renewed(self, model: WholeModel) -> dict[str, jax.Array]:
+        """The statistics by name: float[U] of the users, in the order of their ids, and float[] of the run."""
+        raise NotImplementedError
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from lgcn_jax.errors import InputError
 from lgcn_jax.losses.logsumexp import logsumexp_of_products
-from lgcn_jax.losses.loss import EmbeddedBatch, Embeddings, Loss
+from lgcn_jax.losses.loss import EmbeddedBatch
+from lgcn_jax.losses.scored import ScoredLoss, vectors, with_angular_margin
 from lgcn_jax.settings import choice, real, setting
 
 
@@ -26,7 +27,7 @@ class Contrast(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SoftmaxLoss(Loss):
+class Contrastive(ScoredLoss):
     """Base of the losses whose negatives compete in a sum of exponentials of score / temperature.
 
     Negatives are those that the batch has: by default the positive items of its other examples. An item that stands in
@@ -36,7 +37,6 @@ class SoftmaxLoss(Loss):
 
     NEGATIVES: ClassVar[str | None] = "in-batch"
 
-    temperature: float = real(0.12, "temperature of the contrastive term", lambda v: v > 0, "a number above 0")
     score: str = choice("cosine", ("cosine", "dot"), "what scores are in training; items are ranked by dot products")
     in_batch: bool = setting(
         False,
@@ -56,17 +56,6 @@ class SoftmaxLoss(Loss):
         lambda v: isinstance(v, bool),
         "true or false",
     )
-    angular_margin: float = real(
-        0.0,
-        "radians by which the positive item's angle is made larger, with --score=cosine",
-        lambda v: 0 <= v < math.pi,
-        "a number of at least 0 and below pi",
-    )
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.angular_margin and self.score != "cosine":
-            raise InputError("--angular_margin", self.angular_margin, "0 with --score=dot, which knows no angles")
 
     @property
     def takes_batch(self) -> bool:
@@ -76,23 +65,26 @@ class SoftmaxLoss(Loss):
     def needs_shares(self) -> bool:
         return self.logq
 
-    def contrast(self, batch: EmbeddedBatch) -> Contrast:
+    def contrast(
+        self, batch: EmbeddedBatch, temperature: float | jax.Array, user_temperature: jax.Array | None = None
+    ) -> Contrast:
         """The logits of the positive items, and the logarithmic sums of the negative ones'.
 
+        Scores are divided by the temperature, those of negative items by `user_temperature` [B] where it is given.
         With `logq` each negative counts 1 / (how often it is expected to be drawn), so that the sum estimates that over
         all items (importance sampling, Bengio and Senecal 2008; in-batch, Yi et al. 2019); of two kinds of negatives,
         the mean of both estimates is taken. The positive item is there for certain and is not corrected.
         """
         user, positive, negative = vectors(batch.final, self.score)
         own = with_angular_margin((user * positive).sum(-1), self.angular_margin)
-        rows, parts = user / self.temperature, []
+        rows, parts = user / (temperature if user_temperature is None else user_temperature[:, None]), []
         if negative is None or self.in_batch:
             parts.append(self._of_the_batch(batch, rows, positive))
         if negative is not None:
             parts.append(self._of_the_drawn(batch, rows, negative))
         if self.logq:
             parts = [part - math.log(len(parts)) for part in parts]
-        return Contrast(own / self.temperature, parts[0] if len(parts) == 1 else jnp.logaddexp(*parts))
+        return Contrast(own / temperature, parts[0] if len(parts) == 1 else jnp.logaddexp(*parts))
 
     def _of_the_batch(self, batch: EmbeddedBatch, rows: jax.Array, positive: jax.Array) -> jax.Array:
         number = jnp.arange(len(rows), dtype=jnp.int32) + batch.first
@@ -115,33 +107,15 @@ class SoftmaxLoss(Loss):
         return jax.nn.logsumexp((rows[None] * negative).sum(-1) + offset, axis=0)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SoftmaxLoss(Contrastive):
+    """Base of the contrastive losses with a temperature that is set."""
+
+    temperature: float = real(0.12, "temperature of the contrastive term", lambda v: v > 0, "a number above 0")
+
+
 def required(share: jax.Array | None) -> jax.Array:
     """The shares, which a sampler from elsewhere need not know."""
     if share is None:
         raise InputError("--logq", "true", "false with a sampler that does not tell how often items are drawn")
     return share
-
-
-def vectors(rows: Embeddings, score: str) -> Embeddings:
-    """The vectors whose dot products are the scores: these, or for "cosine" these at length 1."""
-    if score == "dot":
-        return rows
-    user, positive, negative = rows
-    return Embeddings(normalized(user), normalized(positive), None if negative is None else normalized(negative))
-
-
-def normalized(rows: jax.Array) -> jax.Array:
-    """rows / max(|rows|, 1e-12), along the last axis, as `torch.nn.functional.normalize`."""
-    squared = jnp.square(rows).sum(-1, keepdims=True)
-    return rows * jax.lax.rsqrt(jnp.maximum(squared, 1e-24))
-
-
-def with_angular_margin(cosine: jax.Array, margin: float) -> jax.Array:
-    """cos(angle + margin) of float[B] cosines, for angles up to pi - margin; from there on -1, with a slope of 0.
-
-    ArcFace's margin (Deng et al. 2019), for recommendations Zhang et al. 2022 (BC loss).
-    """
-    if not margin:
-        return cosine
-    sine = jnp.sqrt(jnp.maximum(1 - jnp.square(cosine), 1e-12))
-    return jnp.where(cosine < -math.cos(margin), -1.0, cosine * math.cos(margin) - sine * math.sin(margin))

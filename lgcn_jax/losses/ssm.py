@@ -28,6 +28,6 @@ class SSM(SoftmaxLoss):
         return {"softmax": 1.0}
 
     def terms(self, batch: EmbeddedBatch) -> dict[str, jax.Array]:
-        positive, negative = self.contrast(batch)
+        positive, negative = self.contrast(batch, self.temperature)
         total = jnp.logaddexp(positive, negative) if self.keep_positive else negative
         return {"softmax": jnp.where(jnp.isneginf(total), 0, total - positive)}

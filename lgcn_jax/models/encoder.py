@@ -114,11 +114,6 @@ class EncoderSettings(Settings):
         return {}
 
     @property
-    def final_dim(self) -> int:
-        """Width of the final embeddings."""
-        return self.embedding_dim
-
-    @property
     def step_width(self) -> int:
         """Numbers that a train step keeps for each node at a time, beside the table and the optimizer's state."""
         return self.embedding_dim

@@ -16,19 +16,14 @@ SLOPE = 0.2  # of LeakyReLU below zero
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NGCFSettings(EncoderSettings):
-    """Depth of NGCF, whose layers are as wide as its table.
+    """Depth of NGCF, whose layers are as wide as its table: final embeddings have (num_layers + 1) * embedding_dim.
 
     >>> from lgcn_jax.config import Config
-    >>> Config.of(model="ngcf", embedding_dim=32, num_layers=2).model.final_dim
-    96
+    >>> Config.of(model="ngcf", embedding_dim=32, num_layers=2).model
+    NGCFSettings(embedding_dim=32, init='normal', init_std=0.1, num_layers=2)
     """
 
     num_layers: int = integer(3, "number of propagation layers K", least=1, most=64)
-
-    @property
-    def final_dim(self) -> int:
-        """Width of the final embeddings: the layers stand beside each other."""
-        return self.embedding_dim * (self.num_layers + 1)
 
     @property
     def step_width(self) -> int:

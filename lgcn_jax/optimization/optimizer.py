@@ -1,4 +1,4 @@
-"""Clipped Adam, and a schedule that observes the evaluations, as pure functions of their state."""
+"""Clipped Adam, and a schedule that counts epochs or observes the evaluations, as pure functions of their state."""
 
 import dataclasses
 import functools
@@ -47,13 +47,18 @@ class Schedule(Settings):
         del learning_rate
         return None
 
+    def scale_in(self, epoch: int) -> float | None:
+        """What every update of `epoch` (from 1) is multiplied with; None: what the evaluations have made of it."""
+        del epoch
+        return None
+
     def ignored_settings(self) -> dict[str, str]:
         """The settings that others leave without effect, each with what would give it one."""
         return {}
 
 
 class OptimizerState(NamedTuple):
-    """State of clip and Adam, and of the plateau schedule, whose `scale` multiplies every update."""
+    """State of clip and Adam, and of optax's plateau schedule, whose `scale` multiplies every update."""
 
     adam: optax.OptState
     plateau: optax.contrib.ReduceLROnPlateauState
@@ -65,6 +70,7 @@ class Optimizer(NamedTuple):
     adam: optax.GradientTransformation
     plateau: optax.GradientTransformationExtraArgs | None
     learning_rate: float
+    schedule: Schedule
 
     def init(self, params) -> OptimizerState:
         """The state before the first step."""
@@ -76,6 +82,15 @@ class Optimizer(NamedTuple):
             updates, adam = self.adam.update(gradients, state.adam, params)
         updates = jax.tree.map(lambda u: state.plateau.scale.astype(u.dtype) * u, updates)
         return updates, state._replace(adam=adam)
+
+    def begin_epoch(self, state: OptimizerState, epoch: int) -> OptimizerState:
+        """The state in which the steps of `epoch` (from 1) are taken."""
+        scale = self.schedule.scale_in(epoch)
+        if scale is None:
+            return state
+        before = state.plateau.scale
+        after = jax.device_put(np.asarray(scale, before.dtype), before.sharding)
+        return state._replace(plateau=state.plateau._replace(scale=after))
 
     def observe(self, state: OptimizerState, metric: float) -> OptimizerState:
         """The state after an evaluation found `metric` (higher is better, at most 1); optax follows falling values."""
@@ -103,4 +118,4 @@ def build(adam: Adam, schedule: Schedule) -> Optimizer:
     """The optimizer that the settings ask for."""
     plateau = schedule.transform(adam.learning_rate)
     compiled = None if plateau is None else plateau._replace(update=jax.jit(plateau.update))
-    return Optimizer(adam.transform(), compiled, adam.learning_rate)
+    return Optimizer(adam.transform(), compiled, adam.learning_rate, schedule)

@@ -1,6 +1,7 @@
 """Orbax checkpoints of a run, saved in the background, verified when they are read.
 
-    checkpoints/STEP/arrays    parameters, optimizer state and totals of the epoch in hand; SHA256SUMS of these files
+    checkpoints/STEP/arrays    parameters, optimizer state, totals of the epoch in hand, the loss' statistics where it
+                               has some; SHA256SUMS of these files
                      meta      JSON: format, progress, the run's settings, content hash of its data, its log so far
 
 Orbax removes a checkpoint when a newer one is final. An evaluation that comes to a checkpoint later, since the run was
@@ -202,10 +203,13 @@ def load(folder: Path, step: int, meta: dict[str, Any], like: Snapshot) -> Check
         raise InputError(
             path, f"arrays that cannot be loaded ({describe_error(error)})", "memory and files for them"
         ) from None
-    state = like.state._replace(params=params, optimizer=arrays["optimizer"])
+    statistics = arrays.get("statistics", {})
+    state = like.state._replace(params=params, optimizer=arrays["optimizer"], statistics=statistics)
     return Checkpoint(Snapshot(state, arrays["totals"], Progress(**meta["progress"])), meta)
 
 
 def _arrays(snapshot: Snapshot) -> dict[str, Any]:
-    params = nnx.to_pure_dict(snapshot.state.params)
-    return {"params": params, "optimizer": snapshot.state.optimizer, "totals": snapshot.totals}
+    """Those of a snapshot by name; losses without statistics save what they saved before there were any."""
+    state = snapshot.state
+    arrays = {"params": nnx.to_pure_dict(state.params), "optimizer": state.optimizer, "totals": snapshot.totals}
+    return arrays | ({"statistics": state.statistics} if state.statistics else {})

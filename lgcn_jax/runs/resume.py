@@ -215,7 +215,8 @@ def _beginning(folder: Path, bad: list[list[Any]]) -> ResumePoint:
 def describe_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What differs between two environments, as 'name before -> now'."""
     before, now = flatten(before), flatten(now)
-    names = sorted((before.keys() | now.keys()) - {"dataset.name"})  # the same data may lie elsewhere now
+    unlike = {"dataset.name", "dataset.evaluation_sha256"}  # the same data may lie elsewhere now; older runs lack it
+    names = sorted((before.keys() | now.keys()) - unlike)
     return [f"{name} {before.get(name)} -> {now.get(name)}" for name in names if before.get(name) != now.get(name)]
 
 

@@ -1,5 +1,6 @@
 """A run in its folder: what it tells is recorded, its end is written down."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from lgcn_jax.devices import processes
 from lgcn_jax.devices.processes import is_primary
 from lgcn_jax.devices.profile import Profile
 from lgcn_jax.errors import InputError
-from lgcn_jax.runs import integrity, raw_ids, selection, workdir
+from lgcn_jax.runs import integrity, raw_ids, selection, usage, workdir
 from lgcn_jax.runs.checkpoint import Checkpoints
 from lgcn_jax.runs.display import Display
 from lgcn_jax.runs.reporter import Reporter
@@ -92,7 +93,9 @@ def run_training(
     Raises:
       WriteError: a file could not be written; the last checkpoint is untouched.
     """
-    config = setup.config
+    config, started, begun = setup.config, time.perf_counter(), ready.snapshot.progress
+    whole = begun.epoch == begun.step == 0
+    width = setup.vector_width(ready.snapshot.state.params)
     environment = workdir.environment(config, interactions, warm_start)
     kind = workdir.RunFolder if is_primary() else workdir.NullRunFolder
     with kind(folder, config, environment, rows, raw_ids.of(interactions)) as run_folder:
@@ -107,6 +110,7 @@ def run_training(
         elif result["status"] == "completed" and is_primary():
             best = result["best"] or {"epoch": result["epochs"]}  # without evaluations, the last
             result |= _lost_best(folder / "checkpoints", best["epoch"] * setup.steps_per_epoch, config)
+        result |= {"vector_width": width, "usage": usage.measured(request.begun, started, whole)}
         run_folder.finish(result)
     return result
 

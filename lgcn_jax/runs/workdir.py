@@ -5,6 +5,7 @@ report.html
 """
 
 import contextlib
+import functools
 import importlib.metadata
 import json
 import os
@@ -194,6 +195,16 @@ def _line(row: dict[str, Any]) -> str:
 
 def environment(config: Config, interactions: Interactions, warm_start: dict[str, str] | None = None) -> dict[str, Any]:
     """What could change a run's numbers besides its settings: versions, device, data, commit, what it began with."""
+    return {
+        **environment_of_any(interactions),
+        "propagation": propagation.resolve_layout_name(config.graph.propagation),
+        "node_order": order.resolve_order_name(config.graph.node_order),
+        **({} if warm_start is None else {"warm_start": warm_start}),
+    }
+
+
+def environment_of_any(interactions: Interactions) -> dict[str, Any]:
+    """What could change the numbers of any model: versions, device, data, commit."""
     device = jax.devices()[0]
     return {
         **versions(),
@@ -203,8 +214,6 @@ def environment(config: Config, interactions: Interactions, warm_start: dict[str
         "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         **{name: getattr(jax.config, name) for name in JAX_SETTINGS},
         "variables": {name: os.environ[name] for name in sorted(os.environ) if _matters(name)},
-        "propagation": propagation.resolve_layout_name(config.graph.propagation),
-        "node_order": order.resolve_order_name(config.graph.node_order),
         "processes": jax.process_count(),
         "commit": _commit(),
         "dataset": {
@@ -215,8 +224,8 @@ def environment(config: Config, interactions: Interactions, warm_start: dict[str
             "valid": interactions.valid.nnz,
             "test": interactions.test.nnz,
             "content_sha256": interactions.content_hash(),
+            "evaluation_sha256": interactions.evaluation_hash(),
         },
-        **({} if warm_start is None else {"warm_start": warm_start}),
     }
 
 
@@ -250,6 +259,7 @@ def versions() -> dict[str, str]:
     return {"lgcn_jax": __version__, "python": platform.python_version(), **installed}
 
 
+@functools.cache  # what this process runs does not change with the tree
 def _commit() -> str | None:
     """The commit of the source tree that this package runs from, `-dirty` with changes; None for an installed one."""
     here = Path(__file__)

@@ -3,6 +3,7 @@
 model.json      settings, history, what kind of model it is
 arrays.npz      its numbers
 ids/            raw ids and titles, as a run folder has them
+result.json     of a model that `train` solved: its metrics, and what it took, in the form of a run's
 """
 
 import json
@@ -19,11 +20,18 @@ from lgcn_jax.system import files
 
 FORMAT = 2  # 1 had the raw ids among the arrays, and no counts of the items
 FACTS, ARRAYS = "model.json", "arrays.npz"
-NAMES = {FACTS, ARRAYS, raw_ids.FOLDER}
+RECORD = "result.json"
+NAMES = {FACTS, ARRAYS, RECORD, raw_ids.FOLDER}
 
 
-def save(folder: Path, facts: dict[str, Any], arrays: dict[str, np.ndarray], ids: tuple[RawIds, RawIds]) -> None:
-    """Writes beside the folder, then renames: half a model is never there.
+def save(
+    folder: Path,
+    facts: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    ids: tuple[RawIds, RawIds],
+    record: dict[str, Any] | None = None,
+) -> None:
+    """Writes beside the folder, then renames: half a model is never there. A `record` becomes result.json.
 
     Raises:
       InputError: the folder holds something that is no model.
@@ -35,6 +43,8 @@ def save(folder: Path, facts: dict[str, Any], arrays: dict[str, np.ndarray], ids
         (made / FACTS).write_text(json.dumps({"format": FORMAT} | facts, indent=2), encoding="utf-8")
         np.savez(made / ARRAYS, allow_pickle=False, **arrays)
         raw_ids.write(made / raw_ids.FOLDER, *ids)
+        if record is not None:
+            (made / RECORD).write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
     try:
         _require_ours(folder)

@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 import types
 
 from lgcn_jax.system import ending
@@ -39,9 +40,11 @@ class StopRequest:
     Attributes:
       signal: the number of the first signal received, or 0.
       line: what is told where the process ends before training.
+      begun: of `time.perf_counter`, when it was made: the beginning of the command, or of a call of `fit`.
     """
 
     def __init__(self, ends_process: bool = False):
+        self.begun = time.perf_counter()
         self.signal, self.line = 0, "interrupted"
         self._ends_process, self._training = ends_process, False
         self._phase = threading.Lock()  # of _training, and of what follows from it

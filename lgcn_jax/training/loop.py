@@ -206,6 +206,7 @@ def train_epoch(
     """The rest of the epoch in hand, or the part of it until the listener stops the run. Donates `snapshot`."""
     steps, epoch, pace = setup.steps_per_epoch, snapshot.progress.epoch + 1, pace or BlockTimer()
     key = setup.mesh.replicate(epoch_key(setup.config.training.seed, jax.device_put(np.uint32(epoch))))
+    snapshot = begin_epoch(setup, programs, snapshot)
     while snapshot.progress.step < steps:
         first = snapshot.progress.step
         last = first + listener.limit_block(min(pace.steps, steps - first))
@@ -227,6 +228,21 @@ def train_epoch(
     listener.log(train_record(setup, snapshot))
     progress = dataclasses.replace(snapshot.progress, epoch=epoch, step=0, epoch_seconds=0.0)
     return Snapshot(snapshot.state, setup.zero_totals(), progress)
+
+
+def begin_epoch(setup: Setup, programs: Programs, snapshot: Snapshot) -> Snapshot:
+    """The place from which the steps of the epoch in hand are taken, wherever in the epoch it is asked for."""
+    state, progress, epoch = snapshot.state, snapshot.progress, snapshot.progress.epoch + 1
+    begun = time.perf_counter()
+    state = state._replace(optimizer=setup.config.build_optimizer().begin_epoch(state.optimizer, epoch))
+    if programs.renew is None or progress.step or not setup.config.loss.renewal_due(epoch):
+        return snapshot._replace(state=state)
+    with processes.waiting(f"before epoch {epoch}"):
+        numbered = setup.mesh.replicate(np.int32(epoch))
+        statistics = programs.renew(state.params, setup.adjacency, setup.counts, numbered)
+        jax.block_until_ready(statistics)
+    seconds = time.perf_counter() - begun
+    return snapshot._replace(state=state._replace(statistics=statistics), progress=_worked(progress, seconds, step=0))
 
 
 def train_record(setup: Setup, snapshot: Snapshot) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from lgcn_jax.graph.propagation import Adjacency
 from lgcn_jax.sampling import Batch
 from lgcn_jax.training.setup import Setup, require_divisible_batch
 from lgcn_jax.training.state import Snapshot
+from lgcn_jax.training.statistics import Counts, renewed, statistics_specs
 from lgcn_jax.training.step import make_gradient, make_update
 
 
@@ -28,19 +29,26 @@ class Programs(NamedTuple):
         the epoch with this key; donates state and totals.
       evaluate: (params, adjacency, task) -> float[chunks, metrics], the sums of `ranking.chunk_sums`; NaN where the
         model is not finite. None where nothing is evaluated.
+      renew: (params, adjacency, counts, epoch) -> statistics of the loss at the beginning of the epoch; None where it
+        has none.
     """
 
     block: Callable
     evaluate: Callable | None
+    renew: Callable | None = None
 
     @classmethod
     def compile(cls, setup: Setup, like: Snapshot) -> "Programs":
         """The programs for the setup and snapshots of the same shapes as `like`."""
-        block = compile_block(setup, like)
-        if setup.task is None:
-            return cls(block, None)
-        evaluate = jax.jit(make_evaluate(setup, setup.graphdef()))
-        return cls(block, evaluate.lower(like.state.params, setup.adjacency, setup.task).compile())
+        block, evaluate, renew = compile_block(setup, like), None, None
+        if setup.task is not None:
+            evaluate = jax.jit(make_evaluate(setup, setup.graphdef()))
+            evaluate = evaluate.lower(like.state.params, setup.adjacency, setup.task).compile()
+        if setup.counts is not None:
+            renew = jax.jit(make_renewal(setup), out_shardings=setup.mesh.shardings(like.state.statistics))
+            epoch = setup.mesh.replicate(np.int32(0))
+            renew = renew.lower(like.state.params, setup.adjacency, setup.counts, epoch).compile()
+        return cls(block, evaluate, renew)
 
 
 def compile_block(setup: Setup, like: Snapshot) -> Callable:
@@ -63,22 +71,35 @@ def make_train_steps(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
     gradient_of = make_gradient(config, graphdef, setup.num_users, mesh.axis(DATA))
     update = make_update(config)
 
-    def gradient(params, adjacency, sampler, key, number):
+    def gradient(params, statistics, adjacency, sampler, key, number):
         batch = sampler.draw(key, number, config.training.batch_size)
-        return gradient_of(params, adjacency, _local(batch, mesh.axis(DATA)))
+        return gradient_of(params, adjacency, _local(batch, mesh.axis(DATA)), statistics)
 
-    params = setup.param_specs()
-    gradient = mesh.shard_map(gradient, (params, PER_DEVICE, PER_DEVICE, WHOLE, WHOLE), (params, WHOLE))
+    params, placed = setup.param_specs(), statistics_specs(config.loss)
+    gradient = mesh.shard_map(gradient, (params, placed, PER_DEVICE, PER_DEVICE, WHOLE, WHOLE), (params, WHOLE))
 
     def block(state, totals, adjacency, sampler, key, first, last):
         def step(number, carry):
             state, totals = carry
-            state, metrics = update(state, *gradient(state.params, adjacency, sampler, key, number))
+            found = gradient(state.params, state.statistics, adjacency, sampler, key, number)
+            state, metrics = update(state, *found)
             return state, totals.add(metrics, number)
 
         return jax.lax.fori_loop(first, last, step, (state, totals))
 
     return block
+
+
+def make_renewal(setup: Setup) -> Callable:
+    """The function of `Programs.renew`, not compiled."""
+    mesh, graphdef, loss = setup.mesh, setup.graphdef(), setup.config.loss
+    axes = tuple(filter(None, map(mesh.axis, (DATA, NODES))))
+
+    def renew(params, adjacency: Adjacency, counts: Counts, epoch: jax.Array):
+        final = nnx.merge(graphdef, params)(adjacency.layout)
+        return renewed(loss, final, adjacency, counts, epoch, axes)
+
+    return mesh.shard_map(renew, (setup.param_specs(), PER_DEVICE, WHOLE, WHOLE), statistics_specs(loss))
 
 
 def _local(batch: Batch, axis: str | None) -> Batch:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -10,6 +11,7 @@ from flax import nnx
 
 from lgcn_jax import sampling
 from lgcn_jax.config import Config
+from lgcn_jax.data import csr
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.devices.mesh import DATA, NODES, PER_DEVICE, ROWS, Mesh
 from lgcn_jax.devices.parameters import map_arrays
@@ -26,6 +28,7 @@ from lgcn_jax.sampling import Sampler
 from lgcn_jax.training import step
 from lgcn_jax.training.placement import Placement
 from lgcn_jax.training.state import Progress, Snapshot, Totals, TrainState, zero_totals
+from lgcn_jax.training.statistics import Counts, count, has_statistics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Setup(Placement):
       adjacency: A_hat, as placed on the devices.
       sampler: of the train pairs, likewise; None where it is built for evaluation alone.
       task: of the part evaluated, likewise.
+      counts: what the loss' statistics need of the train pairs; None where it has none, or nothing trains.
     """
 
     num_users: int
@@ -44,6 +48,7 @@ class Setup(Placement):
     adjacency: Adjacency
     sampler: Sampler | None
     task: EvaluationTask | None
+    counts: Counts | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -72,13 +77,19 @@ class Setup(Placement):
 
     def final_embeddings(self, params: nnx.State) -> np.ndarray:
         """Host: float32[num_nodes, d], the final embeddings of the users, then of the items."""
+        return self._on_host(jax.jit(self._embed())(params, self.adjacency))
+
+    def vector_width(self, params: nnx.State) -> int:
+        """The width d of the final embeddings; nothing is computed."""
+        return jax.eval_shape(self._embed(), params, self.adjacency).shape[1]
+
+    def _embed(self) -> Callable[[nnx.State, Adjacency], jax.Array]:
         graphdef = self.graphdef()
-        embed = self.mesh.shard_map(
+        return self.mesh.shard_map(
             lambda params, adjacency: nnx.merge(graphdef, params)(adjacency.layout),
             (self.param_specs(), PER_DEVICE),
             ROWS,
         )
-        return self._on_host(jax.jit(embed)(params, self.adjacency))
 
 
 def check_config(config: Config, interactions: Interactions) -> None:
@@ -90,6 +101,7 @@ def check_config(config: Config, interactions: Interactions) -> None:
         raise InputError(
             "--top_k", max(config.evaluation.top_k), f"at most {interactions.num_items}, the number of items"
         )
+    config.loss.validate(csr.degrees(interactions.train), interactions.num_items)
     split = config.evaluation.eval_split
     if split != "none" and not interactions.part(split).nnz:
         flag = {"valid": "--validation_fraction", "test": "--test_fraction"}[split]
@@ -132,6 +144,7 @@ def build_setup(
         adjacency=adjacency,
         sampler=_sampler(config, mesh, interactions, owners) if trains else None,
         task=_task(config, mesh, interactions, owners, users),
+        counts=mesh.replicate(count(config, interactions)) if trains and has_statistics(config.loss) else None,
     )
 
 

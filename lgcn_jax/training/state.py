@@ -16,10 +16,16 @@ from lgcn_jax.optimization import OptimizerState
 
 
 class TrainState(NamedTuple):
-    """What a step changes: the model's parameters and the optimizer's state."""
+    """What a step takes: the model's parameters and the optimizer's state, which it changes, and the loss' statistics.
+
+    Attributes:
+      statistics: by name, a number of the run, or one of each row of the table, which is that of a user's; only the
+        beginning of an epoch changes them. Most losses have none.
+    """
 
     params: nnx.State
     optimizer: OptimizerState
+    statistics: Mapping[str, jax.Array] = {}
 
 
 # float32 scalars of one step, by their names in metrics.jsonl: loss, loss_TERM of each term, grad_norm.

@@ -17,12 +17,13 @@ from lgcn_jax.losses import EmbeddedBatch, Embeddings, Tables
 from lgcn_jax.models import Encoder, Nodes
 from lgcn_jax.sampling import Batch
 from lgcn_jax.training.state import StepMetrics, TrainState
+from lgcn_jax.training.statistics import initial_statistics, of_users
 
 
 def init_train_state(config: Config, nodes: Nodes) -> tuple[nnx.GraphDef, TrainState]:
     """The model's definition and the state of epoch 0, drawn from the seed, for these nodes."""
     graphdef, params = nnx.split(config.model.create(named_key(config.training.seed, "init"), nodes))
-    return graphdef, TrainState(params, config.build_optimizer().init(params))
+    return graphdef, TrainState(params, config.build_optimizer().init(params), initial_statistics(config.loss, params))
 
 
 def state_of_one_node(config: Config) -> tuple[nnx.GraphDef, TrainState]:
@@ -36,7 +37,7 @@ def named_key(seed: int, name: str) -> jax.Array:
 
 
 def make_gradient(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_name: str | None = None) -> Callable:
-    """`gradient(params, adjacency, batch)`, the gradient of the batch's loss, and its metrics but the norm.
+    """`gradient(params, adjacency, batch, statistics)`, the gradient of the batch's loss, and its metrics but the norm.
 
     Args:
       config: names the loss.
@@ -48,17 +49,18 @@ def make_gradient(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_n
     # Each device of the axis computes the whole gradient; where its bits may differ, a mean keeps their tables equal.
     differs = axis_name is not None and not propagation.is_deterministic(config.graph.propagation)
 
-    def loss(params, adjacency: Adjacency, batch: Batch):
+    def loss(params, adjacency: Adjacency, batch: Batch, statistics: dict[str, jax.Array]):
         model = nnx.merge(graphdef, params)
         embedded = embed_batch(model, adjacency, batch, num_users, axis_name, tables=config.loss.NEEDS_TABLES)
+        embedded = embedded._replace(statistics=of_users(config.loss, statistics, adjacency, batch.user))
         if config.negatives.hardest:
             embedded = losses.hardest(embedded, config.negatives.hardest)
         terms = config.loss.terms(embedded) | {"l2": losses.l2_penalty(embedded)}
         means = {name: (embedded.weight * terms[name]).sum() for name in config.loss.names}
         return config.loss.total(means), means
 
-    def gradient(params, adjacency: Adjacency, batch: Batch):
-        (combined, means), found = jax.value_and_grad(loss, has_aux=True)(params, adjacency, batch)
+    def gradient(params, adjacency: Adjacency, batch: Batch, statistics: dict[str, jax.Array]):
+        (combined, means), found = jax.value_and_grad(loss, has_aux=True)(params, adjacency, batch, statistics)
         # Of a replicated parameter, each device of the axis `nodes` has what the embeddings of its rows give.
         found = map_arrays(lambda table: table, adjacency.layout.psum, found)
         found = jax.lax.pmean(found, axis_name) if differs else found
@@ -112,7 +114,7 @@ def make_update(config: Config) -> Callable[..., tuple[TrainState, StepMetrics]]
     def update(state: TrainState, gradient, metrics: StepMetrics) -> tuple[TrainState, StepMetrics]:
         updates, optimizer_state = optimize(gradient, state.optimizer, state.params)
         metrics = metrics | {"grad_norm": optax.tree.norm(gradient)}
-        return TrainState(optax.apply_updates(state.params, updates), optimizer_state), metrics
+        return state._replace(params=optax.apply_updates(state.params, updates), optimizer=optimizer_state), metrics
 
     return update
 
@@ -125,6 +127,6 @@ def make_train_step(config: Config, graphdef: nnx.GraphDef, num_users: int, axis
     gradient, update = make_gradient(config, graphdef, num_users, axis_name), make_update(config)
 
     def step(state: TrainState, adjacency: Adjacency, batch: Batch) -> tuple[TrainState, StepMetrics]:
-        return update(state, *gradient(state.params, adjacency, batch))
+        return update(state, *gradient(state.params, adjacency, batch, state.statistics))
 
     return step

@@ -6,11 +6,12 @@ import pytest
 from lgcn_jax.data import dialect
 
 
-def test_damaged_files_and_folders_end_in_success_or_one_line():
-    found = fuzz.fuzz(files=1000, folders=5, seed=1_000_000)
-    assert found["files"].total() == 1000
-    assert min(found["files"]["read"], found["files"]["refused"]) > 100
-    assert found["folders"].total() == 5
+@pytest.mark.parametrize(("files", "folders"), [(300, 2), pytest.param(1000, 5, marks=pytest.mark.long)])
+def test_damaged_files_and_folders_end_in_success_or_one_line(files, folders):
+    found = fuzz.fuzz(files=files, folders=folders, seed=1_000_000)
+    assert found["files"].total() == files
+    assert min(found["files"]["read"], found["files"]["refused"]) > files / 10
+    assert found["folders"].total() == folders
 
 
 def test_an_exception_is_a_finding(monkeypatch):

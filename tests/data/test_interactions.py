@@ -201,3 +201,16 @@ def test_users_with_few_items_get_a_test_item_and_keep_a_train_item():
     found = train_test_split("x", whole, 0.2, 0, min_test=3)
     assert csr.degrees(found.test).tolist() == [0, 1, 2, 3, 3, 3]
     assert csr.degrees(found.train).tolist() == [1, 1, 1, 1, 2, 3]
+
+
+def test_what_is_evaluated_has_a_hash_that_held_out_pairs_and_weights_do_not_move():
+    data = assemble("x", pairs([(1, 5), (1, 6), (1, 7), (2, 5), (2, 7)]), pairs([(1, 8), (2, 6)]))
+    assert data.evaluation_hash() == data.content_hash()
+    held = hold_out(data, 0.5, seed=1)
+    assert held.valid.nnz
+    assert held.content_hash() != data.content_hash()
+    weighed = dataclasses.replace(data, weights=np.ones(data.train.nnz, np.float32))
+    assert held.evaluation_hash() == weighed.evaluation_hash() == data.evaluation_hash()
+    for part in ("train", "test"):
+        other = dataclasses.replace(data, **{part: csr.from_pairs([0, 1], [0, 0], (2, 4))})
+        assert other.evaluation_hash() != data.evaluation_hash()

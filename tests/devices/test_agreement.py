@@ -62,7 +62,7 @@ def test_processes_with_other_data_are_refused(folder):
     refused(folder, "--dataset", [], [])
 
 
-def test_processes_of_one_command_make_a_run(folder):
+def test_processes_of_one_command_make_a_run(folder, of_each):
     """What is refused above is refused for its difference alone."""
-    assert [status for status, _ in run_together(folder, [], [])] == [0, 0]
+    assert [status for status, _ in run_together(folder, *of_each)] == [0, 0]
     assert (folder / "run" / "result.json").exists()

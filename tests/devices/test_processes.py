@@ -43,11 +43,21 @@ def two(command, environments=({}, {}), more=((), ()), devices=1):
             process.communicate()
 
 
-def started(folder, mesh, *arguments, **options):
+# The same command, which is sooner sure that another process is gone, and that a folder does not show.
+IMPATIENT = """
+from lgcn_jax.devices import processes
+from lgcn_jax.runs import agreement
+processes.HEARTBEAT_SECONDS, agreement.SEEN_SECONDS = 6, 1.0
+from lgcn_jax.__main__ import run
+run()
+"""
+
+
+def started(folder, mesh, *arguments, program=("-m", "lgcn_jax"), **options):
     """Both processes of a training run."""
     address = f"127.0.0.1:{kill_test.free_port()}"
     together = f"--coordinator={address}", "--num_processes=2", f"--mesh={mesh}", "--process_timeout=120"
-    command = ["-m", "lgcn_jax", "train", *RUN, f"--workdir={folder}", *together, *arguments]
+    command = [*program, "train", *RUN, f"--workdir={folder}", *together, *arguments]
     return two(lambda place: [*command, f"--process_id={place}"], **options)
 
 
@@ -55,17 +65,17 @@ MEETING = """
 import sys
 from lgcn_jax.devices import processes
 from lgcn_jax.system import signals
-place, address, limit = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+place, address, limit, processes.HEARTBEAT_SECONDS = int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
 processes.join(address, "2", str(place), limit)
 with processes.fail_together(signals.StopRequest()):
     {body}
 """
 
 
-def meeting(body: str, limit: int = 60):
+def meeting(body: str, limit: int = 60, heartbeat: int = 20):
     """Both processes of a small program, in which `place` is 0 or 1."""
     address = f"127.0.0.1:{kill_test.free_port()}"
-    return two(lambda place: ["-c", MEETING.format(body=body), str(place), address, str(limit)])
+    return two(lambda place: ["-c", MEETING.format(body=body), str(place), address, str(limit), str(heartbeat)])
 
 
 def ends(made) -> list[tuple[int, str]]:
@@ -88,9 +98,10 @@ def wait_for(condition, process, seconds=300):
 
 
 @pytest.mark.parametrize(("lost", "devices"), [(0, 1), (1, 2)])
-def test_a_run_that_loses_a_process_ends_in_one_line_and_goes_on_in_one(tmp_path, capsys, lost, devices):
+def test_a_run_that_loses_a_process_ends_in_one_line_and_goes_on_in_one(tmp_path, capsys, lost, devices, of_each):
     folder = tmp_path / "run"
-    with started(folder, f"nodes:{2 * devices}", "--epochs=100000", "--quiet", devices=devices) as made:
+    mesh = f"nodes:{2 * devices}"
+    with started(folder, mesh, "--epochs=100000", "--quiet", more=of_each, devices=devices) as made:
         wait_for(lambda: len(integrity.steps(folder / "checkpoints")) >= 2, made[1 - lost])
         made[lost].kill()
         told = made[1 - lost].communicate(timeout=SOON)[1]
@@ -111,8 +122,9 @@ def test_a_run_that_loses_a_process_ends_in_one_line_and_goes_on_in_one(tmp_path
             assert found[epoch][name] == pytest.approx(row[name], rel=1e-3, abs=3e-3), (epoch, name)
 
 
-def test_a_signal_to_any_process_ends_all(tmp_path):
-    with started(tmp_path / "run", "data:2,nodes:2", "--epochs=100000", devices=2) as (first, second):
+def test_a_signal_to_any_process_ends_all(tmp_path, of_each):
+    endless = "--epochs=100000"
+    with started(tmp_path / "run", "data:2,nodes:2", endless, more=of_each, devices=2) as (first, second):
         wait_for(lambda: (tmp_path / "run" / "metrics.jsonl").exists(), first)
         wait_for(lambda: rows(tmp_path / "run", "train"), first)
         second.terminate()
@@ -144,7 +156,7 @@ def test_processes_that_would_compute_different_things_are_refused(tmp_path, opt
 
 def test_processes_that_see_different_folders_are_refused(tmp_path):
     more = ((f"--workdir={tmp_path / 'one'}",), (f"--workdir={tmp_path / 'other'}",))
-    with started(tmp_path, "data:2", "--epochs=2", more=more) as made:
+    with started(tmp_path, "data:2", "--epochs=2", more=more, program=("-c", IMPATIENT)) as made:
         (first, _), (second, said) = ends(made)
     assert (first, second) == (1, 2)
     assert "expected a folder that all processes see" in said
@@ -242,7 +254,7 @@ with processes.fail_together(StopRequest()):
 
 def test_an_error_of_one_process_ends_all_in_a_line_each():
     body = "from lgcn_jax.errors import InputError\n    if place: raise InputError('--a', 1, 2)\n"
-    with meeting(body + "    processes.all_gather('here')") as made:
+    with meeting(body + "    processes.all_gather('here')", heartbeat=6) as made:
         (first, told), (second, said) = ends(made)
     assert (second, said) == (2, "--a: found 1, expected 2\n")
     lost = "(process 1|another process)"  # JAX's service does not always say which

@@ -9,6 +9,8 @@ from pathlib import Path
 import published as figures
 import pytest
 
+from lgcn_jax.cli import main
+
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = ROOT / "experiments"
 PROGRAMS = {path.stem: path for path in EXPERIMENTS.rglob("*.py") if "__main__" in path.read_text(encoding="utf-8")}
@@ -16,7 +18,8 @@ PROGRAMS = {path.stem: path for path in EXPERIMENTS.rglob("*.py") if "__main__" 
 WORLD = ("--dataset=synthetic", "--num_users=60", "--num_items=50", "--num_interactions=900", "--embedding_dim=8")
 ONCE = ("--rounds=1", "--repeats=1")
 SIZES = ("--edges=1e3,2e3", "--dims=4,8", "--batches=32,64", "--layers=1,2", "--num_interactions=1000")
-# {program: its flags}; put in are for OUT a free path, for DATA:NAME the folder of that data set, for CURVE a run.
+# {program: its flags}; put in are for OUT a free path, for DATA:NAME the folder of that data set, for CURVE a run,
+# for SOLVED a solved model.
 BENCHMARKS = {
     "evaluation": (*WORLD, *ONCE, "--num_layers=1"),
     "operations": (*WORLD,),
@@ -35,8 +38,10 @@ LONG_BENCHMARKS = {  # each compiles several train steps
 OTHERS = {
     "follow_published": ("CURVE",),
     "killed_inside": ("OUT", "save", "0", "data", *WORLD[:-1]),
+    "leaderboard": (),
 }
 LONG_OTHERS = {  # what they are made of has tests of its own
+    "cold_start": ("SOLVED",),
     "fold_in": ("--dataset=lastfm", "--data_dir=DATA:lastfm", "--epochs=1"),
     "fuzz": ("--files=50", "--folders=1"),
     "kill_test": ("--dataset=lastfm", "--data_dir=DATA:lastfm", "--epochs=4", "--kills=1", "--out=OUT"),
@@ -49,7 +54,7 @@ BY_MAKE = ("mutation",)  # `make mutants` loads it into pytest
 
 
 @pytest.fixture
-def said(tmp_path, published):
+def said(tmp_path, published, kept_by_jax):
     """Runs a program with its flags, to the end; returns what it printed."""
 
     def filled(flag: str) -> str:
@@ -58,10 +63,13 @@ def said(tmp_path, published):
             return before + published(name)
         if flag == "CURVE":
             return str(published_curve(tmp_path / "curve"))
+        if flag == "SOLVED":
+            assert main.main(["train", "--model=popularity", *WORLD[:-1], f"--workdir={tmp_path / 'solved'}"]) == 0
+            return str(tmp_path / "solved")
         return flag.replace("OUT", str(tmp_path / "out"))
 
     def run(name: str, flags: tuple[str, ...]) -> str:
-        environment = os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+        environment = os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)} | kept_by_jax
         command = [sys.executable, str(PROGRAMS[name]), *map(filled, flags)]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -98,10 +106,12 @@ def test_a_benchmark_prints_its_figures_as_json_last(said, name, flags):
 @pytest.mark.parametrize(("name", "flags"), named(OTHERS) + named(LONG_OTHERS, pytest.mark.long))
 def test_a_program_runs_and_tells_what_it_found(said, name, flags):
     told = {
+        "cold_start": "coverage@20",
         "follow_published": "largest difference 0.0000",
         "fuzz": "50 files: ",
         "kill_test": "1 of 1 bit-identical",
         "killed_inside": "train interactions",
+        "leaderboard": "published: recall@20 / ndcg@20",
         "replay_paper": "evaluations equal",
         "stop_test": "0 ended wrongly; 100% within",
     }

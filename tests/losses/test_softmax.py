@@ -13,7 +13,7 @@ from jax.test_util import check_grads
 from lgcn_jax.errors import InputError
 from lgcn_jax.losses import BSL, SSM, EmbeddedBatch, Embeddings, logsumexp
 from lgcn_jax.losses.logsumexp import logsumexp_of_products
-from lgcn_jax.losses.softmax import normalized, with_angular_margin
+from lgcn_jax.losses.scored import normalized, with_angular_margin
 
 SIZE, DIM, DRAWN, T = 13, 5, 7, 0.3
 ITEM = np.array([0, 1, 2, 0, 3, 4, 0, 5, 6, 7, 1, 8, 9], np.int32)  # 0 three times, 1 twice
@@ -64,6 +64,7 @@ def test_in_batch_value_and_gradient_are_the_published_code_s(loss, ratio):
     expected = published_loss(published(*theirs), ratio)
     expected.backward()
 
+    @jax.jit
     def ours(user, positive):
         return loss.terms(embedded((user, positive, None)))["softmax"].mean()
 
@@ -110,7 +111,7 @@ def test_gradients_are_those_of_finite_differences(kind):
     def value(user, positive, negative=None):
         return loss.terms(embedded((user, positive, negative)))["softmax"].mean()
 
-    check_grads(value, rows, order=1, modes=["rev"])
+    check_grads(jax.jit(value), rows, order=1, modes=["rev"])
 
 
 @pytest.mark.parametrize("block", [1, 3 * 20, 10**6])
@@ -127,6 +128,7 @@ def test_blocks_change_no_value_and_no_gradient(block, monkeypatch):
     expected = torch.logsumexp(every, 1)
     (expected * torch.tensor(weight)).sum().backward()
 
+    @jax.jit
     def ours(rows, columns):
         found = logsumexp_of_products(rows, columns, jnp.asarray(offset), jnp.asarray(own), jnp.asarray(label))
         return (found * weight).sum(), found
@@ -197,7 +199,7 @@ def test_logq_makes_the_sum_of_what_is_drawn_that_over_all_items():
             rows = Embeddings(jnp.repeat(jnp.asarray(user), size, 0), jnp.asarray(items)[drawn], negative)
             shares = {"share": jnp.asarray(share)[drawn], "negative_share": jnp.full(len(more), 1 / 6)}
             batch = EmbeddedBatch(rows, rows, jnp.full(size, 1 / size), drawn, None, None, **shares)
-            return jnp.exp(loss.contrast(batch).negative).mean()
+            return jnp.exp(loss.contrast(batch, loss.temperature).negative).mean()
 
         value = jax.jit(value)
         for _ in range(900):
@@ -235,7 +237,7 @@ def test_a_batch_on_four_devices_is_that_of_one():
         out_specs=(spec,) * 3,
         check_vma=False,
     )
-    for found, expected in zip(cut(*arguments), sloped(*arguments), strict=True):
+    for found, expected in zip(jax.jit(cut)(*arguments), jax.jit(sloped)(*arguments), strict=True):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 

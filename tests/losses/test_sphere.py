@@ -63,6 +63,7 @@ def compare(loss, reference, rows) -> None:
     expected = reference(*theirs)
     expected.backward()
 
+    @jax.jit
     def ours(*rows):
         return mean(loss, embedded(*rows, *[None] * (3 - len(rows))))
 
@@ -78,7 +79,7 @@ def compare(loss, reference, rows) -> None:
 def test_padding_is_no_part_of_uniformity(real):
     user, positive, _ = map(jnp.asarray, world())
     weight = jnp.where(jnp.arange(SIZE) < real, 1 / real, 0)
-    slopes = jax.grad(lambda user: mean(DirectAU(), embedded(user, positive, None, weight)))(user)
+    slopes = jax.jit(jax.grad(lambda user: mean(DirectAU(), embedded(user, positive, None, weight))))(user)
     assert np.isfinite(slopes).all()
     assert (slopes[real:] == 0).all()
     found = DirectAU().terms(embedded(user, positive, None, weight))["uniformity"]

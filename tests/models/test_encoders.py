@@ -18,7 +18,7 @@ from lgcn_jax.models import Encoder, Nodes
 from lgcn_jax.models.encoder import unit_rows
 from lgcn_jax.models.lightgcn import LearnedLightGCN, LightGCN, LightGCNSettings
 from lgcn_jax.models.lightgcnpp import LightGCNPlus, LightGCNPlusSettings
-from lgcn_jax.models.mf import MF, MFSettings
+from lgcn_jax.models.mf import MF
 from lgcn_jax.models.ngcf import NGCF, NGCFSettings
 
 USERS, ITEMS, DIM = 13, 10, 3
@@ -189,8 +189,3 @@ def test_what_does_not_go_together_is_refused(stated, line):
     with pytest.raises(InputError) as error:
         Config.of(**stated)
     assert str(error.value).startswith(line)
-
-
-def test_widths_of_final_embeddings():
-    assert MFSettings(embedding_dim=5).final_dim == 5
-    assert NGCFSettings(embedding_dim=5, num_layers=2).final_dim == 15

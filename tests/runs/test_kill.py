@@ -16,15 +16,18 @@ TRIAL = kill_test.Trial(
 
 
 @pytest.fixture(scope="module")
-def trial(tmp_path_factory) -> kill_test.Trial:
+def trial(tmp_path_factory, store) -> kill_test.Trial:
     """A run that keeps its programs, in a folder that no other test uses: a kill may cut off one of its files."""
-    kept = f"--compilation_cache={tmp_path_factory.mktemp('kill') / 'programs'}"
-    return dataclasses.replace(TRIAL, settings=(*TRIAL.settings, kept))
+    folder = store.lend(tmp_path_factory.mktemp("programs"))
+    return dataclasses.replace(TRIAL, settings=(*TRIAL.settings, f"--compilation_cache={folder}"))
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory, trial) -> list[kill_test.Undisturbed]:
-    """The outcomes of two processes with the same command; the second one takes its programs from the first."""
+    """The outcomes of two processes with the same command; the second one takes its programs from the first.
+
+    A test of --compilation_cache itself holds that this changes no bit.
+    """
     return [kill_test.leave_alone(trial, tmp_path_factory.mktemp(name) / "run") for name in ("one", "two")]
 
 

@@ -19,7 +19,8 @@ from lgcn_jax.cli import main
 from lgcn_jax.data import datasets
 from lgcn_jax.errors import InputError
 from lgcn_jax.runs import agreement, checkpoint, display, integrity, lock, resume, run, workdir
-from lgcn_jax.training import loop, programs
+from lgcn_jax.training import loop
+from lgcn_jax.training import programs as programs_of_runs
 from lgcn_jax.training.setup import Setup, build_setup
 from lgcn_jax.training.state import Snapshot
 
@@ -33,11 +34,11 @@ def train(folder, *more) -> int:
 
 
 def untimed(rows):
-    return [{name: value for name, value in row.items() if "seconds" not in name} for row in rows]
+    return [{name: value for name, value in row.items() if "seconds" not in name and name != "usage"} for row in rows]
 
 
 def outcome(folder):
-    """metrics.jsonl and result.json without times, and which checkpoints were kept."""
+    """metrics.jsonl and result.json without times and memory, and which checkpoints were kept."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     result = json.loads((folder / "result.json").read_text())
     result["best"], result["last"] = untimed([result["best"], result["last"]])
@@ -438,6 +439,7 @@ run()
 
 
 def in_a_process(folder, *more, limit=0, devices=1):
+    """`train` on so many devices; with a limit to the bytes of a file, as on a full disk, it can keep no programs."""
     command = [sys.executable, "-c", PROGRAM, str(limit), "train", *WORLD, *MODEL, *PLATEAU, f"--workdir={folder}"]
     flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
     return subprocess.run([*command, *more], env=os.environ | flags, capture_output=True, text=True, check=False)
@@ -465,9 +467,9 @@ def test_a_disk_that_is_full_from_the_beginning_leaves_nothing_to_continue(tmp_p
     assert "continued" not in full.stderr
 
 
-def test_a_run_moves_from_eight_devices_to_one_and_back_and_says_so(trained, whole, capsys):
+def test_a_run_moves_from_eight_devices_to_one_and_back_and_says_so(trained, whole, capsys, programs):
     """The tests have eight; a run on one device is the same among others."""
-    done = in_a_process(trained, "--epochs=4", devices=1)
+    done = in_a_process(trained, "--epochs=4", programs, devices=1)
     assert done.returncode == 0
     assert "bits may differ" in done.stderr
     assert "device.count 8 -> 1" in done.stderr
@@ -575,7 +577,7 @@ def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_kept(tmp_path):
 def test_a_run_whose_numbers_go_bad_keeps_its_checkpoints_and_says_so(trained, whole, capsys, monkeypatch):
     """In the fifth step of the fourth epoch, which the update is told by Adam's count."""
     steps = integrity.steps(trained / "checkpoints")[-1] // 2  # of an epoch
-    make = programs.make_update
+    make = programs_of_runs.make_update
 
     def spoilt(config):
         def update(*arguments):
@@ -585,7 +587,7 @@ def test_a_run_whose_numbers_go_bad_keeps_its_checkpoints_and_says_so(trained, w
 
         return update
 
-    monkeypatch.setattr(programs, "make_update", spoilt)
+    monkeypatch.setattr(programs_of_runs, "make_update", spoilt)
     capsys.readouterr()
     assert train(trained, "--epochs=6") == 1
     told = capsys.readouterr().err

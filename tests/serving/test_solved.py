@@ -120,6 +120,32 @@ def test_train_solves_a_baseline_into_a_folder(interactions, tmp_path, capsys):
     assert main.main([*command, "--overwrite", "--quiet"]) == 0
 
 
+def test_a_solved_model_leaves_a_record_in_the_form_of_a_runs(interactions, tmp_path):
+    flags = [*FLAGS, "--neighbors=7", f"--workdir={tmp_path / 'model'}", "--quiet"]
+    assert main.main(["train", "--model=itemknn", *flags]) == 0
+    record, model = json.loads((tmp_path / "model" / "result.json").read_text()), lg.load_model(tmp_path / "model")
+    best = record["best"]
+    assert (record["status"], record["epochs"], best["split"], record["last"]) == ("completed", 0, "test", best)
+    assert {name: best[name] for name in best if "@" in name} == model.evaluate(interactions, k=5)
+    assert record["seconds"] == pytest.approx(record["fit_seconds"] + best["seconds"], abs=2e-3)
+    assert record["usage"]["wall_seconds"] >= record["usage"]["startup_seconds"] + record["seconds"] - 0.01
+    assert record["usage"]["peak_bytes"] > 0
+    config = record["config"]
+    assert (config["model"], config["neighbors"], config["num_users"], config["top_k"]) == ("itemknn", 7, 80, [5])
+    assert record["environment"]["dataset"]["content_sha256"] == interactions.content_hash()
+    assert (record["vector_width"], "test" in record) == (None, False)
+
+
+def test_a_record_has_the_test_part_beside_the_validation_part_and_the_width_of_vectors(tmp_path):
+    flags = [*FLAGS, "--validation_fraction=0.2", f"--workdir={tmp_path / 'model'}", "--quiet"]
+    assert main.main(["train", "--model=ials", "--width=8", "--sweeps=2", "--eval_split=valid", *flags]) == 0
+    record = json.loads((tmp_path / "model" / "result.json").read_text())
+    assert (record["best"]["split"], record["test"]["split"], record["vector_width"]) == ("valid", "test", 8)
+    assert record["best"]["recall@5"] != record["test"]["recall@5"]
+    assert main.main(["train", "--model=popularity", "--eval_split=none", *flags, "--overwrite"]) == 0
+    assert json.loads((tmp_path / "model" / "result.json").read_text())["best"] is None
+
+
 @pytest.mark.parametrize(
     ("flags", "text"),
     [

@@ -33,17 +33,17 @@ def without(body: str, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
-def test_a_run_is_trained_continued_and_evaluated(tmp_path):
+def test_a_run_is_trained_continued_and_evaluated(tmp_path, programs):
     folder = str(tmp_path / "run")
     body = """
 from lgcn_jax import __main__  # which takes the signals that there are
 from lgcn_jax.cli import main
-*settings, folder = sys.argv[1:]
+*settings, programs, folder = sys.argv[1:]
 for arguments in (["train", *settings, "--epochs=1"], ["train", *settings, "--epochs=2"], ["evaluate"]):
-    if main.main([*arguments, f"--workdir={folder}"]):
+    if main.main([*arguments, programs, f"--workdir={folder}"]):
         sys.exit(1)
 """
-    done = without(body, *RUN, folder)
+    done = without(body, *RUN, programs, folder)
     assert (done.returncode, done.stderr) == (0, f"{folder}: continues after epoch 1\n")
     assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "completed"
     assert not {".lock", ".owner"} & set(os.listdir(folder))

@@ -62,7 +62,7 @@ def test_the_first_loss_is_that_of_equal_scores(setup):
     config = setup.config.replace(init_std=1e-6, l2=0.0)
     setup = dataclasses.replace(setup, config=config)
     step, state = stepper(setup)
-    _, metrics = step(state, setup.adjacency, batch(setup, 0, 64))
+    _, metrics = jax.jit(step)(state, setup.adjacency, batch(setup, 0, 64))
     expected = 0.8 * np.log1p(np.exp(0.05)) + 0.2 * np.log(2)
     assert float(metrics["loss"]) == pytest.approx(expected, rel=1e-5)
 
@@ -76,6 +76,7 @@ def test_types_do_not_change_over_a_step(setup):
 
 def test_padding_changes_nothing(setup):
     step, state = stepper(setup)
+    step = jax.jit(step)
     whole = batch(setup, 0, 10)
     padded = Batch(*(jnp.concatenate([column, column[:3]]) for column in whole[:3]), jnp.repeat(jnp.float32(1), 13))
     padded = padded._replace(weight=padded.weight.at[10:].set(0))

@@ -1,0 +1,1 @@
+"""In the place of Matplotlib, for commands of tests: their pictures are empty, and not two seconds of every run."""

@@ -1,0 +1,14 @@
+"""Programs that processes of tests share are whole ones."""
+
+from compiled import Store
+from jax._src import compilation_cache
+
+
+def test_whole_entries_are_kept_and_lent_and_parts_of_one_are_not(tmp_path):
+    entry = compilation_cache.compress_executable(bytes(range(256)) * 100)
+    mine = Store(tmp_path / "store").lend(tmp_path / "mine")
+    (mine / "whole-cache").write_bytes(entry)
+    (mine / "cut-cache").write_bytes(entry[:-20])  # as a process leaves it that was killed
+    Store(tmp_path / "store").keep(mine)
+    theirs = Store(tmp_path / "store").lend(tmp_path / "theirs")
+    assert {path.name: path.read_bytes() for path in theirs.iterdir()} == {"whole-cache": entry}

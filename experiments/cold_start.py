@@ -23,14 +23,15 @@ import fold_in
 import leaderboard_rows
 import numpy as np
 from absl import flags
+from recorded_data import data_of
 
 import lgcn_jax as lg
 from lgcn_jax.baselines import BASELINES
 from lgcn_jax.baselines.matrices import parts_of, train_matrix
-from lgcn_jax.data import csr, datasets
+from lgcn_jax.data import csr
 from lgcn_jax.data.ids import is_text
 from lgcn_jax.data.interactions import Interactions
-from lgcn_jax.data.settings import READING, DataSettings
+from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation import results
 from lgcn_jax.evaluation.results import EvaluationResult
@@ -71,7 +72,8 @@ def main(arguments: list[str]) -> None:
 def measured(folder: Path) -> dict[str, Any]:
     """What the table shows of the model in a folder."""
     row = leaderboard_rows.of_folder(folder, groups=False)
-    data = data_of(folder)
+    config = json.loads((folder / "result.json").read_text(encoding="utf-8"))["config"]
+    data = data_of(config, dataset=FLAGS.dataset, data_dir=FLAGS.data_dir)
     if data.evaluation_hash() != row.evaluation_sha256:
         raise InputError(folder, f"other data in {data.name}", "those that the model was evaluated on")
     model = lg.load_model(folder) if solved(folder) else lg.load_model(folder, data)
@@ -90,15 +92,6 @@ def measured(folder: Path) -> dict[str, Any]:
 def solved(folder: Path) -> bool:
     """Whether the folder holds a model that was solved, not trained."""
     return (folder / "model.json").exists()
-
-
-def data_of(folder: Path) -> Interactions:
-    """The data set of a run or a solved model, as its record says it is read, or where the flags say it is."""
-    config = json.loads((folder / "result.json").read_text(encoding="utf-8"))["config"]
-    moved = {name: FLAGS[name].value for name in ("dataset", "data_dir") if FLAGS[name].value}
-    assert moved.keys() <= set(READING)
-    stated = {name: config[name] for name in fields(DataSettings) if name in config} | moved
-    return datasets.load(DataSettings(**stated))
 
 
 def folded(model: Any, data: Interactions, found: EvaluationResult, epochs: int) -> dict[str, Any] | None:

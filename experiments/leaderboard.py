@@ -3,7 +3,7 @@
     python experiments/leaderboard.py runs/gowalla-ssm-2020 runs/gowalla-ssm-2021 runs/gowalla-gf-cf --out=table
     python experiments/leaderboard.py --collect runs/gowalla-gf-cf     # a file of facts in experiments/leaderboard
     python experiments/leaderboard.py                                   # the table of all facts that are there
-    python experiments/leaderboard.py --write=README.md                 # the same, into the marked places of a page
+    python experiments/leaderboard.py --write=README.md --figure=docs/leaderboard.svg   # into marked places of pages
 
 Runs of one configuration and several seeds are one row. Printed is Markdown; --out gets leaderboard.md,
 leaderboard.json (the rows with all that is known) and leaderboard.svg, recall@20 against the seconds of the command.
@@ -37,6 +37,7 @@ flags.DEFINE_string("facts", str(FACTS), "folder of the files of facts", flag_va
 flags.DEFINE_string("name", "", "of the file of --collect (default: that of the folder)", flag_values=FLAGS)
 flags.DEFINE_string("label", "", "what the table calls the row of --collect", flag_values=FLAGS)
 flags.DEFINE_string("note", "", "a sentence below the table about the row of --collect", flag_values=FLAGS)
+flags.DEFINE_string("figure", "", "a file, .svg or .png, that gets the figure", flag_values=FLAGS)
 flags.DEFINE_list("write", [], "pages whose marked places get the tables", flag_values=FLAGS)
 
 
@@ -78,6 +79,8 @@ def collect(rows: list[Row]) -> None:
 
 def print_and_write(rows: list[Row]) -> None:
     """Prints the tables, and writes what --out and --write ask for."""
+    if FLAGS.figure and Path(FLAGS.figure).suffix not in (".svg", ".png"):
+        raise InputError("--figure", repr(FLAGS.figure), "a file whose name ends in .svg or .png")
     made = tables(rows)
     text = "\n\n".join(made.values())
     print(text)
@@ -88,6 +91,8 @@ def print_and_write(rows: list[Row]) -> None:
         facts = {row.name: json.loads(leaderboard_rows.written(row)) for row in rows}
         files.write(folder / "leaderboard.json", (json.dumps(facts, indent=1) + "\n").encode())
         leaderboard_figure.write(rows, published(), folder / "leaderboard.svg")
+    if FLAGS.figure:
+        leaderboard_figure.write(rows, published(), Path(FLAGS.figure))
     for page in map(Path, FLAGS.write):
         files.write(page, filled(page.read_text(encoding="utf-8"), made, page).encode())
 

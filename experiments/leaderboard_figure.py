@@ -29,6 +29,7 @@ POINT, LEVEL = "#303030", "#707070"
 LOWEST = 0.8  # of the goal: what is below is told in words
 HEIGHT = 10.5  # points from one line of text to the next
 GLYPH = 4.4  # points, about the width of a letter
+LONGEST = 40  # letters of a label
 MOVES = tuple(3 * step for step in range(-20, 21))  # points by which a text may move
 
 
@@ -86,9 +87,10 @@ def _panel(axes: Axes, rows: Sequence[Row], levels: dict[str, float], dataset: s
     curves = iter(STYLES * len(rows))
     found = [_series(axes, row, label, curves) for row, label in shown] + _levels(axes, levels)
     _write_labels(axes, found)
-    if below:
-        told = f"below the picture: {', '.join(below)}"
-        axes.text(0.995, 0.015, told, ha="right", color=LEVEL, transform=axes.transAxes)
+    told = [f"below the picture: {', '.join(below)}"] if below else []
+    if any(run.chosen == "valid" for row, _ in shown for run in row.runs):
+        told.append("open: solved; filled: the end of a training whose epoch was chosen on the validation part")
+    axes.text(0.995, 0.015, "\n".join(told), ha="right", color=LEVEL, transform=axes.transAxes)
 
 
 def _frame(axes: Axes, heights: Sequence[float], span: tuple[float, float], dataset: str) -> None:
@@ -118,10 +120,14 @@ def _series(axes: Axes, row: Row, label: str, styles: Iterator[tuple]) -> Label:
             axes.plot(x, run.recalls, "o", color=color, markerfacecolor=inside, markersize=5, zorder=3)
     last = max(row.runs, key=lambda run: run.before + run.at[-1])
     x, y = _points(axes, last.before + last.at[-1], last.recalls[-1])
+    return Label(_called(row, label), x + 6, y, color, (x, y))
+
+
+def _called(row: Row, label: str) -> str:
+    """The label with its loss; where all that tells it apart is long, the name of the row does."""
     name, bracket, differs = label.partition(" (")
-    return Label(
-        f"{name}, {row.loss}{bracket}{differs}" if row.loss and not row.label else label, x + 6, y, color, (x, y)
-    )
+    kind = f"{name}, {row.loss}" if row.loss and not row.label else name
+    return f"{kind}{bracket}{differs}" if len(label) <= LONGEST else f"{kind} ({row.name})"
 
 
 def _levels(axes: Axes, levels: dict[str, float]) -> list[Label]:
@@ -158,7 +164,7 @@ def _cost(label: Label, placed: list[Label], drawn: np.ndarray) -> float:
     """What speaks against a place: other texts above all, then curves, then how far it has moved."""
     beside = (drawn[:, 0] > label.x - 1) & (drawn[:, 0] < label.x + label.width)
     covered = (beside & (abs(drawn[:, 1] - label.y) < HEIGHT / 2)).sum()
-    return 1000 * sum(map(label.overlaps, placed)) + 4 * covered + abs(label.y - label.at[1])
+    return 1000 * sum(map(label.overlaps, placed)) + 8 * covered + abs(label.y - label.at[1])
 
 
 def _along(axes: Axes, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -11,11 +11,14 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from recorded_data import data_of
+
 from lgcn_jax.data.settings import READING
 from lgcn_jax.errors import InputError
 from lgcn_jax.runs import workdir
 
 RECALL, NDCG = "recall@20", "ndcg@20"
+GROUPS = ".cold_start.json"  # after the name of a folder
 GOALS = {"gowalla": 0.1830, "yelp2018": 0.0649}  # recall@20 of the LightGCN paper
 
 # What tells two configurations apart is every setting but these: what is of the data is in their hashes.
@@ -117,6 +120,8 @@ def read(paths: list[Path]) -> tuple[list[Row], list[str]]:
     rows: dict[str, Row] = {}
     problems = []
     for path in paths:
+        if path.name.endswith(GROUPS):  # they are read with the folder beside them
+            continue
         try:
             row = fact(path) if path.suffix == ".json" else of_folder(path)
             _add(rows, row, path)
@@ -165,7 +170,7 @@ def of_folder(folder: Path, groups: bool = True) -> Row:
         loss=config.get("loss"),
         dataset=data["name"],
         content_sha256=data["content_sha256"],
-        evaluation_sha256=_evaluation_sha256(data, folder),
+        evaluation_sha256=_evaluation_sha256(data, config, folder),
         device=_device(environment),
         vector_width=result.get("vector_width"),
         settings=settings,
@@ -177,7 +182,7 @@ def of_folder(folder: Path, groups: bool = True) -> Row:
 
 def cold_start_file(folder: Path) -> Path:
     """Where `cold_start.py` puts what it finds of a folder: beside it."""
-    return folder.resolve().with_name(f"{folder.resolve().name}.cold_start.json")
+    return folder.resolve().with_name(folder.resolve().name + GROUPS)
 
 
 def _cold_start(folder: Path, tested: dict[str, Any]) -> dict[str, Any] | None:
@@ -191,14 +196,21 @@ def _cold_start(folder: Path, tested: dict[str, Any]) -> dict[str, Any] | None:
     return found
 
 
-def _evaluation_sha256(data: dict[str, Any], folder: Path) -> str:
-    """The hash of what is evaluated; of an older run without a validation part, it is that of the content."""
+def _evaluation_sha256(data: dict[str, Any], config: dict[str, Any], folder: Path) -> str:
+    """The hash of what is evaluated. Of an older run without a validation part, it is that of the content; of one with
+    such a part the data are read again, and have to be there."""
     if "evaluation_sha256" in data:
         return data["evaluation_sha256"]
-    if data["valid"]:
-        found = "a run of an older version with a validation part"
-        raise InputError(folder, found, "one that records evaluation_sha256: run it anew")
-    return data["content_sha256"]
+    if not data["valid"]:
+        return data["content_sha256"]
+    try:
+        read = data_of(config)
+    except InputError as error:
+        found = f"a run of an older version, whose data have to be read ({error})"
+        raise InputError(folder, found, "data that are there, by LGCN_JAX_DATA") from None
+    if read.content_hash() != data["content_sha256"]:
+        raise InputError(folder, f"other data in {config['dataset']}", "those that the run was trained on")
+    return read.evaluation_hash()
 
 
 def _tested(folder: Path, result: dict[str, Any]) -> dict[str, Any]:

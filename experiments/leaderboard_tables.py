@@ -9,7 +9,8 @@ from leaderboard_rows import GOALS, Measured, Row
 NOTHING = "-"
 CHOSEN = {"test": "test", "valid": "validation", "": NOTHING}
 HEAD = ("model", "loss", "recall@20", "ndcg@20", "published", "seeds", "epoch chosen on", "trained or solved in")
-COSTS = ("whole command", "to {goal}", "peak memory", "width", "device", "commit")
+GOAL = "to {goal}"
+COSTS = ("whole command", GOAL, "peak memory", "width", "device", "commit")
 GROUPS = ("folded in / trained in", "tail's share of lists", "tail found", "coverage", "mean popularity", "Gini")
 COUNTED = """\
 recall@20 and ndcg@20 are of the test part; with several seeds mean ± standard deviation. *Trained or solved in*: all
@@ -27,7 +28,7 @@ def results(rows: Sequence[Row], published: dict[str, Any]) -> str:
     for dataset in datasets(rows):
         here = ordered(rows, dataset)
         goal = GOALS.get(dataset)
-        named = [name.format(goal="goal" if goal is None else decimal(goal)) for name in COSTS]
+        named = [name if goal is None else name.format(goal=decimal(goal)) for name in COSTS if goal or name != GOAL]
         lines = [_cells(row, label, published, goal) for row, label in zip(here, labels(here), strict=True)]
         parts += [f"**{dataset}**", _table([*HEAD, *named], lines), *_notes(here, labels(here))]
     goals = " or ".join(f"{decimal(goal)} ({dataset})" for dataset, goal in GOALS.items())
@@ -43,7 +44,7 @@ def _cells(row: Row, label: str, published: dict[str, Any], goal: float | None) 
         " ".join(seeds) or NOTHING,
         " ".join(dict.fromkeys(CHOSEN[run.chosen] for run in row.runs)),
         *(duration(row.mean("seconds")), duration(row.mean("wall_seconds"))),
-        NOTHING if goal is None else time_to(row.runs, goal),
+        *([] if goal is None else [time_to(row.runs, goal)]),
         _memory(row),
         NOTHING if row.vector_width is None else str(row.vector_width),
         row.device,

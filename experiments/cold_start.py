@@ -96,6 +96,9 @@ def solved(folder: Path) -> bool:
 
 def folded(model: Any, data: Interactions, found: EvaluationResult, epochs: int) -> dict[str, Any] | None:
     """recall@20 of users whom another fit left out, folded in, and of the same users by the model at hand."""
+    if not isinstance(model, SolvedModel | lg.Model):
+        sys.stderr.write(f"not folded in: {type(model).__name__}, which is neither trained nor solved\n")
+        return None
     held = fold_in.held_out(data, FLAGS.held_out, FLAGS.seed)
     fit = _folded_solved if isinstance(model, SolvedModel) else _folded_trained
     recall = fit(model, data, held, epochs)

@@ -16,7 +16,6 @@ import re
 import sys
 from pathlib import Path
 
-import leaderboard_figure
 import leaderboard_rows
 import leaderboard_tables
 from absl import flags
@@ -90,11 +89,18 @@ def print_and_write(rows: list[Row]) -> None:
         files.write(folder / "leaderboard.md", f"{text}\n".encode())
         facts = {row.name: json.loads(leaderboard_rows.written(row)) for row in rows}
         files.write(folder / "leaderboard.json", (json.dumps(facts, indent=1) + "\n").encode())
-        leaderboard_figure.write(rows, published(), folder / "leaderboard.svg")
+        draw(rows, folder / "leaderboard.svg")
     if FLAGS.figure:
-        leaderboard_figure.write(rows, published(), Path(FLAGS.figure))
+        draw(rows, Path(FLAGS.figure))
     for page in map(Path, FLAGS.write):
         files.write(page, filled(page.read_text(encoding="utf-8"), made, page).encode())
+
+
+def draw(rows: list[Row], path: Path) -> None:
+    """Writes the figure."""
+    import leaderboard_figure  # when a picture is due: its library takes a second
+
+    leaderboard_figure.write(rows, published(), path)
 
 
 def tables(rows: list[Row]) -> dict[str, str]:

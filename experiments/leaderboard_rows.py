@@ -160,7 +160,7 @@ def of_folder(folder: Path, groups: bool = True) -> Row:
     if "missing" in result:
         raise InputError(folder, result["missing"], "a run with its best checkpoint")
     config, environment = result["config"], result["environment"]
-    settings = {name: value for name, value in config.items() if name not in NO_SETTING}
+    settings = {name: _placeless(value) for name, value in config.items() if name not in NO_SETTING}
     settings |= {"warm_start": True} if settings.pop("warm_start", "") else {}
     data = environment["dataset"]
     return Row(
@@ -178,6 +178,11 @@ def of_folder(folder: Path, groups: bool = True) -> Row:
         runs=[_measured(folder, result)],
         cold_start=_cold_start(folder, _tested(folder, result)) if groups else None,
     )
+
+
+def _placeless(value: Any) -> Any:
+    """A setting as it is, but of a folder its name alone."""
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def cold_start_file(folder: Path) -> Path:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lgcn_jax.reporting.comparison import Comparison, compare
     from lgcn_jax.reporting.report import report
     from lgcn_jax.serving.loading import load_model
+    from lgcn_jax.serving.mixture import Mixture
     from lgcn_jax.serving.models import LightGCN, Model
     from lgcn_jax.serving.recommendations import Neighbors, Recommendations
     from lgcn_jax.serving.solved import (
@@ -51,6 +52,7 @@ __all__ = [
     "Interactions",
     "ItemKNN",
     "LightGCN",
+    "Mixture",
     "Model",
     "Neighbors",
     "Popularity",
@@ -72,6 +74,7 @@ _HOMES = {
     "read": "data.reading",
     "EvaluationResult": "evaluation.results",
     "LightGCN": "serving.models",
+    "Mixture": "serving.mixture",
     "Model": "serving.models",
     "BSPM": "serving.solved",
     "EASE": "serving.solved",

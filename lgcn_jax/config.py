@@ -16,15 +16,16 @@ from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation.settings import EvaluationSettings
 from lgcn_jax.graph.settings import GraphSettings
 from lgcn_jax.losses import LOSSES, Loss
-from lgcn_jax.models import ENCODERS, EncoderSettings
+from lgcn_jax.models import ENCODERS, EncoderSettings, InferenceSettings
 from lgcn_jax.optimization import SCHEDULES, Adam, Optimizer, Schedule
 from lgcn_jax.sampling import NEGATIVES, SAMPLERS, NegativeSettings, SamplerSettings
 from lgcn_jax.settings import Registry, Settings, fields, integer, setting, text, unknown
 
 FORMAT = 2  # of config.json; 1 had no format, for BPR the enhanced loss' settings, and no min_test_items
 
-# What is stated anew of a trained run: where its data lie and how they are read there, and on what is computed.
-RELOCATABLE = (*READING, "propagation", "mesh")
+# What is stated anew of a trained run: where its data lie and how they are read there, on what is computed, and how its
+# table is ranked.
+RELOCATABLE = (*READING, "propagation", "mesh", "inference_weights", "popularity_prior")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,7 @@ class Config:
     training: TrainingSettings
     evaluation: EvaluationSettings
     graph: GraphSettings
+    inference: InferenceSettings
     devices: MeshSettings
 
     def __post_init__(self):
@@ -77,6 +79,8 @@ class Config:
             raise InputError("--logq", f"true with --negatives={negatives}", f"--negatives={knowing}")
         if self.training.batch_size == 1 and (self.negatives.IN_BATCH or self.loss.takes_batch):
             raise InputError("--batch_size", "1 with in-batch negatives", "at least 2: others' items are the negatives")
+        model = ENCODERS.name_of(self.model), self.model.weighed_layers
+        self.inference.validate(*model, self.evaluation.eval_split)
 
     @classmethod
     def of(cls, **stated: Any) -> "Config":
@@ -172,6 +176,7 @@ PARTS: dict[str, type[Settings] | Registry] = {
     "training": TrainingSettings,
     "evaluation": EvaluationSettings,
     "graph": GraphSettings,
+    "inference": InferenceSettings,
     "devices": MeshSettings,
 }
 

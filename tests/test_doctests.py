@@ -13,6 +13,7 @@ MODULES = (
     *("lgcn_jax.models.lightgcn", "lgcn_jax.models.lightgcnpp", "lgcn_jax.models.mf", "lgcn_jax.models.ngcf"),
     *("lgcn_jax.serving.models", "lgcn_jax.serving.recommendations"),
     *("lgcn_jax.serving.loading", "lgcn_jax.serving.uploads", "lgcn_jax.serving.solved"),
+    *("lgcn_jax.serving.mixture", "lgcn_jax.models.inference"),
     *("lgcn_jax.reporting.report", "lgcn_jax.reporting.scales", "lgcn_jax.reporting.svg"),
     *("lgcn_jax.runs.usage", "lgcn_jax.serving.record"),
 )

@@ -20,10 +20,9 @@ from lgcn_jax.cli.command import (
 from lgcn_jax.cli.details import FLAGS as DETAILS
 from lgcn_jax.cli.details import Details
 from lgcn_jax.cli.flags import given
-from lgcn_jax.config import PARTS
+from lgcn_jax.config import PARTS, RELOCATABLE
 from lgcn_jax.data import datasets
 from lgcn_jax.data.interactions import Interactions
-from lgcn_jax.data.settings import READING
 from lgcn_jax.devices import mesh
 from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation.scorers import Scorer
@@ -31,7 +30,8 @@ from lgcn_jax.settings import Registry
 from lgcn_jax.system.signals import StopRequest
 
 ONE_DEVICE = "data:1,nodes:1"
-OF_A_RUN = (*READING, "top_k", "propagation", "mesh")  # what may be stated anew of a run
+OF_A_RUN = (*RELOCATABLE, "top_k")  # what may be stated anew of a run
+HOW = ("propagation", "mesh", "inference_weights", "popularity_prior")  # what only a run has
 
 
 def evaluate(values: flags.FlagValues, request: StopRequest) -> int:
@@ -49,7 +49,7 @@ def evaluate(values: flags.FlagValues, request: StopRequest) -> int:
 
 def _baseline(values: flags.FlagValues, model: str, split: str, details: Details | None) -> int:
     chosen = BASELINES[model]
-    for name in ("checkpoint", "propagation", "mesh"):
+    for name in ("checkpoint", *HOW):
         if values[name].present:
             raise InputError(f"--{name}", "a flag without effect on --model", "--workdir")
     made = chosen(**solve.own_settings(values, model))
@@ -60,7 +60,7 @@ def _baseline(values: flags.FlagValues, model: str, split: str, details: Details
 def _saved(values: flags.FlagValues, folder: Path, split: str, details: Details | None) -> int:
     from lgcn_jax.serving.loading import load_model
 
-    for name in ("checkpoint", "propagation", "mesh", *solve.settings_of_baselines()):
+    for name in ("checkpoint", *HOW, *solve.settings_of_baselines()):
         if values[name].present:
             raise InputError(f"--{name}", values[name].value, "nothing beside a saved model, which is whole")
     if not values["dataset"].present:
@@ -88,7 +88,7 @@ def _show(
 
 
 def _run(values: flags.FlagValues, split: str, details: Details | None) -> int:
-    from lgcn_jax.runs import display, resume, scoring, selection
+    from lgcn_jax.runs import display, inference, resume, scoring, selection
     from lgcn_jax.serving import storage
     from lgcn_jax.training.setup import check_config
 
@@ -105,8 +105,11 @@ def _run(values: flags.FlagValues, split: str, details: Details | None) -> int:
         raise InputError(f"--workdir={folder}", "no run", "a folder that train has filled")
     stated = {"mesh": ONE_DEVICE} | absolute(given(values, OF_A_RUN))  # whatever the run was trained on
     unset = {"plateau_metric": ""} if "plateau_metric" in config.to_dict() else {}  # of other lists, perhaps
-    config = config.replace(**stated, **unset, eval_split=split)
+    ranked = {name: stated.pop(name) for name in inference.AS_TRAINED if name in stated}
+    config = config.replace(**stated, **unset)
     interactions = datasets.load(config.data, progress=sys.stderr.isatty())
+    config, notes = inference.settle(config, ranked, interactions, folder, which)
+    config = config.replace(eval_split=split)
     check_config(config, interactions)
     where = config, interactions, folder, which, split
     if details is None:
@@ -114,7 +117,7 @@ def _run(values: flags.FlagValues, split: str, details: Details | None) -> int:
         epoch = scores["epoch"]
     else:
         found, epoch, choice = scoring.score_in_detail(*where, details.users(interactions, split), details.metrics)
-    warn(f"{folder}: {note}" for note in filter(None, [*choice.notes, choice.missing]))
+    warn(f"{folder}: {note}" for note in filter(None, [*notes, *choice.notes, choice.missing]))
     label = f"epoch {epoch} ({'best left' if choice.missing else which})"
     if details is None:
         say(display.format_table({f"{interactions.name}, {split} part": {}, label: scores}))
@@ -126,7 +129,7 @@ def _run(values: flags.FlagValues, split: str, details: Details | None) -> int:
 COMMAND = Command(
     evaluate,
     "scores a run's checkpoint, or a baseline",
-    lambda: (*DATA, "top_k", "eval_split", "propagation", "mesh", *solve.settings_of_baselines()),
+    lambda: (*DATA, "top_k", "eval_split", *HOW, *solve.settings_of_baselines()),
     {
         "workdir": ("", "the folder of the run, or of a model that was saved, which needs --dataset"),
         "checkpoint": ("best", "which checkpoint of the run: best, latest (default: best)"),

@@ -78,6 +78,10 @@ def given(values: flags.FlagValues, names: Iterable[str]) -> dict[str, Any]:
     return {name: values[name].value for name in names if name in values and values[name].present}
 
 
+def _is_union(kind: typing.Any) -> bool:
+    return isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union
+
+
 class _Parser(flags.ArgumentParser):
     """Text of a flag -> value of the setting's type."""
 
@@ -85,12 +89,20 @@ class _Parser(flags.ArgumentParser):
 
     def __init__(self, kind: type):
         super().__init__()
-        self._repeated = typing.get_origin(kind) is tuple
-        if self._repeated or isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
-            kind = typing.get_args(kind)[0]
-        self._kind = kind
+        kinds = typing.get_args(kind) if _is_union(kind) else (kind,)
+        self._or_text = kinds[0] is not str and str in kinds  # then the setting says which texts it takes
+        self._repeated = typing.get_origin(kinds[0]) is tuple
+        self._kind = typing.get_args(kinds[0])[0] if self._repeated else kinds[0]
 
     def parse(self, argument: str):
+        try:
+            return self._parsed(argument)
+        except ValueError:
+            if self._or_text and argument:
+                return argument
+            raise
+
+    def _parsed(self, argument: str):
         if self._repeated:
             if not argument:
                 raise ValueError("expected numbers, separated by commas")

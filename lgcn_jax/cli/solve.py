@@ -64,11 +64,11 @@ def _flags_of(model: str) -> contextlib.AbstractContextManager:
 
 def data_of(values: flags.FlagValues, quiet: bool = False) -> tuple[Interactions, tuple[int, ...], str]:
     """The data set that flags name, the list lengths, and the part that is evaluated."""
-    interactions, config = _read(values, quiet)
+    interactions, config = read(values, quiet)
     return interactions, config.evaluation.top_k, config.evaluation.eval_split
 
 
-def _read(values: flags.FlagValues, quiet: bool) -> tuple[Interactions, Config]:
+def read(values: flags.FlagValues, quiet: bool) -> tuple[Interactions, Config]:
     """The data set that flags name, and settings of which those of the data and of the evaluation count."""
     from lgcn_jax.training.setup import check_config
 
@@ -95,7 +95,7 @@ def solve(values: flags.FlagValues, folder: Path, begun: float) -> int:
     storage.require_free(folder, values["overwrite"].value)
     with _flags_of(model):
         fitted = solved.of_name(model, **own)
-    interactions, config = _read(values, quiet)
+    interactions, config = read(values, quiet)
     if not quiet:
         noticed = interactions.noticed(config.evaluation.eval_split)
         say("\n".join([interactions.headline(), *interactions.remarks, noticed]))
@@ -103,7 +103,7 @@ def solve(values: flags.FlagValues, folder: Path, begun: float) -> int:
     with _flags_of(model):
         fitted.fit(interactions)
     fit_seconds = time.perf_counter() - started
-    scores = {split: _scores(fitted, interactions, split, config) for split in _evaluated(interactions, config)}
+    scores = {split: _scores(fitted, interactions, split, config) for split in evaluated_parts(interactions, config)}
     for split, means in scores.items():
         _print_beside_popularity(model, means, interactions, split, config)
     stated = {name: value for name, value in config.to_json().items() if name in (*DATA, *EVALUATED)}
@@ -114,7 +114,7 @@ def solve(values: flags.FlagValues, folder: Path, begun: float) -> int:
     return 0
 
 
-def _evaluated(interactions: Interactions, config: Config) -> list[str]:
+def evaluated_parts(interactions: Interactions, config: Config) -> list[str]:
     """The parts that are evaluated: the one asked for, and beside the validation part the test part, as in a run."""
     split = config.evaluation.eval_split
     beside = ["test"] if split == "valid" and interactions.test.nnz else []

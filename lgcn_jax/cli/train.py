@@ -9,7 +9,7 @@ from typing import Any
 from absl import flags
 
 from lgcn_jax.baselines import BASELINES, Popularity
-from lgcn_jax.cli import solve
+from lgcn_jax.cli import mixture, solve
 from lgcn_jax.cli.command import (
     COMPILATION_CACHE,
     PLUGIN,
@@ -42,7 +42,11 @@ def train(values: flags.FlagValues, request: StopRequest) -> int:
     request.line = "interrupted before training began"
     folder = workdir_of(values)
     if values["model"].value in BASELINES:
+        mixture.require_none(values, values["model"].value)
         return solve.solve(values, folder, request.begun)
+    if values["model"].value == mixture.NAME:
+        return mixture.mix(values, folder, request.begun)
+    mixture.require_none(values, values["model"].value or PARTS["model"].default)
     solve.require_none(values, settings_of_runs(), values["model"].value or PARTS["model"].default)
     _join(values, request)
     with processes.fail_together(request):
@@ -141,11 +145,15 @@ def _report(
 
 def _print_scores(interactions: Interactions, config: Config, result: dict[str, Any]) -> None:
     """The final table: popularity, best and last epoch on the part watched, and the test part where that was valid."""
+    from lgcn_jax.runs import inference
+
     split, best, last = config.evaluation.eval_split, result["best"], result["last"]
     if split == "none":
         return say(f"trained {result['epochs']} epochs without evaluations (--eval_split=none)")
     rows = {f"epoch {best['epoch']} (best)": best, f"epoch {last['epoch']} (last)": last}
     _print_table(interactions, split, config.evaluation.top_k, rows)
+    if inference.KEY in result:
+        say(inference.told(result[inference.KEY], config.evaluation.watched))
     if "test" in result:
         label = f"epoch {result['test']['epoch']} ({'best left' if 'missing' in result else 'best on valid'})"
         _print_table(interactions, "test", config.evaluation.top_k, {label: result["test"]})
@@ -200,7 +208,7 @@ def _continuable(folder: Path) -> Iterator[None]:
 
 COMMAND = Command(
     train,
-    "trains a model in a run folder, or continues the run that it holds; or solves a baseline into a folder",
+    "trains a model in a run folder, or continues its run; or solves a baseline or mixes two models into a folder",
     lambda: (*settings_of_runs(), *(set(solve.settings_of_baselines()) - set(settings_of_runs()))),
     {
         "workdir": ("", "the folder of the run"),
@@ -208,6 +216,7 @@ COMMAND = Command(
         "quiet": (False, "show no progress, only the final table"),
         "dry_run": (False, "tell data, memory and time of the run, and begin nothing"),
         "profile": (False, "trace a few steps into WORKDIR/profile, for XProf, TensorBoard or Perfetto"),
+        **mixture.PARTS,
         **PLUGIN,
         **COMPILATION_CACHE,
         **PROCESSES,

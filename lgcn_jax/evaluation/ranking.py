@@ -41,11 +41,16 @@ def chunk_sums(scorer: Scorer, task: EvaluationTask, ks: tuple[int, ...]) -> jax
     """float[chunks, len(ks) * 3]: the sum of every metric over the users of each chunk, of all devices."""
 
     def chunk(number):
-        _, hits, relevant = ranked_hits(scorer, task, number, max(ks))
-        return jnp.stack([metric.sum() for k in ks for metric in metrics.top_k(hits, relevant, k)])
+        return metric_sums(scorer, task, number, ks)
 
     sums = jax.lax.map(chunk, jnp.arange(task.users.shape[0], dtype=jnp.int32))
     return sums if task.axes[0] is None else jax.lax.all_gather(sums, task.axes[0], tiled=True)
+
+
+def metric_sums(scorer: Scorer, task: EvaluationTask, number: jax.Array, ks: tuple[int, ...]) -> jax.Array:
+    """float[len(ks) * 3]: the sum of every metric over the users of chunk `number`."""
+    _, hits, relevant = ranked_hits(scorer, task, number, max(ks))
+    return jnp.stack([metric.sum() for k in ks for metric in metrics.top_k(hits, relevant, k)])
 
 
 def ranked_hits(

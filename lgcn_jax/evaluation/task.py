@@ -31,6 +31,7 @@ class EvaluationTask:
       num_users: how many users count, on all devices; static.
       num_items: items of the data set; static.
       axes: the mesh axes (data, nodes) of the devices, None where one device has all; static.
+      popularity: float32[num_items], log(1 + n) of items with n train pairs; None where no model asks for it.
     """
 
     users: jax.Array
@@ -43,6 +44,7 @@ class EvaluationTask:
     num_users: int = static()
     num_items: int = static()
     axes: tuple[str | None, str | None] = static()
+    popularity: jax.Array | None = None
 
     @classmethod
     def of(

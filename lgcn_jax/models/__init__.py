@@ -2,6 +2,7 @@
 
 from lgcn_jax.devices.parameters import Replicated
 from lgcn_jax.models.encoder import Encoder, EncoderSettings, FoldIn, Nodes
+from lgcn_jax.models.inference import Inference, InferenceSettings
 from lgcn_jax.models.lightgcn import LearnedLightGCN, LightGCN, LightGCNSettings
 from lgcn_jax.models.lightgcnpp import LightGCNPlus, LightGCNPlusSettings
 from lgcn_jax.models.mf import MF, MFSettings
@@ -15,6 +16,8 @@ __all__ = [
     "Encoder",
     "EncoderSettings",
     "FoldIn",
+    "Inference",
+    "InferenceSettings",
     "LearnedLightGCN",
     "LightGCN",
     "LightGCNPlus",

@@ -47,6 +47,10 @@ class Encoder(nnx.Module):
         """The final embeddings of all nodes, [num_rows, d]; their dot products are the scores."""
         raise NotImplementedError
 
+    def combine(self, layout: Layout, weights: tuple[float, ...] | jax.Array) -> jax.Array:
+        """The final embeddings with other weights of the layers, [num_rows, d]; of encoders with `weighed_layers`."""
+        raise NotImplementedError
+
     def embeddings_at(
         self, layout: Layout, nodes: jax.Array, shared: jax.Array | None = None, axis: str | None = None
     ) -> tuple[jax.Array, jax.Array]:
@@ -118,12 +122,21 @@ class EncoderSettings(Settings):
         """Numbers that a train step keeps for each node at a time, beside the table and the optimizer's state."""
         return self.embedding_dim
 
-    def fold_in(self, trained: Mapping[str, np.ndarray] | None = None) -> FoldIn | None:
+    @property
+    def weighed_layers(self) -> int:
+        """How many layers have weights that may be others when items are ranked; 0: none."""
+        return 0
+
+    def fold_in(
+        self, weights: tuple[float, ...] | None = None, trained: Mapping[str, np.ndarray] | None = None
+    ) -> FoldIn | None:
         """How new nodes are folded in; None where this encoder cannot embed a node without a row of its own.
 
         Args:
+          weights: of the layers, in place of training's; None: those of training.
           trained: the parameters that belong to no node, by name; None: those that a run begins with.
         """
+        del weights, trained
         return None
 
     def initial_table(self, key: jax.Array, nodes: Nodes) -> jax.Array:

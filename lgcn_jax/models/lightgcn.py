@@ -60,16 +60,22 @@ class LightGCNSettings(EncoderSettings):
         """With trained weights, each layer is kept for its weight's gradient; measured, as of the other encoders."""
         return self.embedding_dim * (self.num_layers if self.layer_combination == "learned" else 1)
 
+    @property
+    def weighed_layers(self) -> int:
+        return self.num_layers + 1 if self.num_layers and self.layer_combination == "fixed" else 0
+
     def create(self, key: jax.Array, nodes: Nodes) -> "LightGCN | LearnedLightGCN":
         kind = LearnedLightGCN if self.layer_combination == "learned" else LightGCN
         return kind(self.initial_table(key, nodes), self.weights)
 
-    def fold_in(self, trained: Mapping[str, np.ndarray] | None = None) -> FoldIn | None:
+    def fold_in(
+        self, weights: tuple[float, ...] | None = None, trained: Mapping[str, np.ndarray] | None = None
+    ) -> FoldIn | None:
         """Layers 1..K without layer 0, their weights scaled so that they add up to what all weights add up to.
 
         None where that cannot be: there is no layer but 0, or the weights cancel out.
         """
-        weights = self.weights
+        weights = weights or self.weights
         if trained and "logits" in trained:
             weights = tuple(softmax_weights(jnp.asarray(trained["logits"]), sum(weights)).tolist())
         whole, rest = sum(weights), sum(weights[1:])
@@ -109,10 +115,13 @@ class LightGCN(Encoder):
 
         By Horner's rule, alpha_0 E + A_hat (alpha_1 E + A_hat (...)): no layer is kept for a sum at the end.
         """
+        return self.combine(layout, self.weights)
+
+    def combine(self, layout: Layout, weights: tuple[float, ...] | jax.Array) -> jax.Array:
         table = self.table[...]
-        final = self.weights[-1] * table
-        for weight in self.weights[-2::-1]:
-            final = weight * table + propagate(layout, final)
+        final = weights[-1] * table
+        for k in range(len(weights) - 2, -1, -1):
+            final = weights[k] * table + propagate(layout, final)
         return final
 
     def embeddings_at(

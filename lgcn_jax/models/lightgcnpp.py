@@ -57,8 +57,11 @@ class LightGCNPlusSettings(EncoderSettings):
     def create(self, key: jax.Array, nodes: Nodes) -> "LightGCNPlus":
         return LightGCNPlus(self.initial_table(key, nodes), self)
 
-    def fold_in(self, trained: Mapping[str, np.ndarray] | None = None) -> FoldIn | None:
+    def fold_in(
+        self, weights: tuple[float, ...] | None = None, trained: Mapping[str, np.ndarray] | None = None
+    ) -> FoldIn | None:
         """Layers 1..K without layer 0, with weights that add up to 1; None where layer 0 is all that counts."""
+        del weights, trained
         if self.layer0_weight == 1:
             return None
         exponents, passed = (self.left_exponent, self.right_exponent), functools.partial(messages, settings=self)

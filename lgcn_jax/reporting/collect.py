@@ -16,7 +16,7 @@ from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation.scorers import DotProduct
 from lgcn_jax.reporting import measures, quality
 from lgcn_jax.reporting.contents import LISTED, Findings, ReportData, SettingRow, UserLists
-from lgcn_jax.runs import checkpoint, integrity, raw_ids, scoring, workdir
+from lgcn_jax.runs import checkpoint, inference, integrity, raw_ids, scoring, workdir
 from lgcn_jax.runs.resume import stored_settings
 from lgcn_jax.serving import topk
 from lgcn_jax.serving.models import Model
@@ -137,10 +137,10 @@ def _findings_of_folder(folder: Path, config: Config, interactions: Interactions
     """None where no checkpoint was saved."""
     if not integrity.steps(folder / "checkpoints"):
         return None
-    one = config.replace(mesh=ONE_DEVICE)  # whatever the run was trained on
+    one, unchosen = inference.recorded(config.replace(mesh=ONE_DEVICE), folder, config.inference.chosen)
     _, vectors, choice = scoring.tables(build_setup(one, interactions, trains=False), interactions, folder)
     epoch = checkpoint.read_metadata(folder / "checkpoints", choice.step)["progress"]["epoch"]
-    notes = [*choice.notes, *filter(None, [choice.missing])]
+    notes = [*unchosen, *choice.notes, *filter(None, [choice.missing])]
     users, items = np.split(vectors, [interactions.num_users])
     return findings(users, items, interactions, config, epoch, notes)
 

@@ -10,13 +10,14 @@ from lgcn_jax.devices import processes
 from lgcn_jax.devices.processes import is_primary
 from lgcn_jax.devices.profile import Profile
 from lgcn_jax.errors import InputError
-from lgcn_jax.runs import integrity, raw_ids, selection, usage, workdir
+from lgcn_jax.runs import inference, integrity, raw_ids, selection, usage, workdir
 from lgcn_jax.runs.checkpoint import Checkpoints
 from lgcn_jax.runs.display import Display
 from lgcn_jax.runs.reporter import Reporter
 from lgcn_jax.runs.scoring import score_checkpoint
 from lgcn_jax.system.signals import StopRequest
 from lgcn_jax.training import loop
+from lgcn_jax.training.inference import with_choice
 from lgcn_jax.training.loop import Callback, NonFiniteError
 from lgcn_jax.training.setup import Setup
 from lgcn_jax.training.state import Snapshot
@@ -105,6 +106,9 @@ def run_training(
                 result = loop.train(setup, ready, recorder).to_json()
         except NonFiniteError as error:
             result = failed_result(run_folder.rows, config, error)
+        if result["status"] == "completed" and config.inference.chosen:
+            config, chosen = _inference(config, interactions, folder)
+            result |= chosen
         if result["status"] == "completed" and config.evaluation.eval_split == "valid" and interactions.test.nnz:
             result |= _test_part(config, interactions, folder)
         elif result["status"] == "completed" and is_primary():
@@ -132,6 +136,18 @@ def _lost_best(checkpoints: Path, best: int, config: Config) -> dict[str, Any]:
     if best in integrity.steps(checkpoints):
         return {}
     return {"missing": selection.select_checkpoint(checkpoints, "best", config.evaluation.watched).missing}
+
+
+def _inference(config: Config, interactions: Interactions, folder: Path) -> tuple[Config, dict[str, Any]]:
+    """The settings with what is chosen on the validation part, and what result.json says of it.
+
+    Where no checkpoint can be read the choice is left for another time, and the next step says what is missing.
+    """
+    try:
+        found = inference.choose(config, interactions, folder)
+    except InputError:
+        return config.replace(**{name: inference.AS_TRAINED[name] for name in config.inference.chosen}), {}
+    return with_choice(config, found), {inference.KEY: found}
 
 
 def _test_part(config: Config, interactions: Interactions, folder: Path) -> dict[str, Any]:

@@ -61,7 +61,8 @@ class TrainedGraph:
     @functools.cached_property
     def how(self) -> FoldIn:
         """How the encoder folds nodes in; an InputError where it does not."""
-        if (found := self.config.model.fold_in(self.replicated)) is None:
+        weights = self.config.inference.stated().weights
+        if (found := self.config.model.fold_in(weights, self.replicated)) is None:  # type: ignore[arg-type]
             model, expected = self.config.to_dict()["model"], "one whose layers 1 to K have weights, such as lightgcn"
             raise InputError("fold_in", f"the model {model}, which embeds no node without a row of its own", expected)
         return found
@@ -155,7 +156,11 @@ def users(
 
 def items(model: Any, source: Any, on_unknown: str) -> Folded:
     """What `Model.fold_in_items` says."""
-    return _folded(model, source, "items", on_unknown)[2]
+    _, edges, folded = _folded(model, source, "items", on_unknown)
+    pairs = np.bincount(csr.row_of_entry(edges.rows), edges.weight, edges.rows.num_rows)
+    inference, popularity = _require_graph(model).config.inference.stated(), np.log1p(pairs).astype(np.float32)
+    scaled = inference.scaled(jnp.asarray(folded.vectors), jnp.asarray(popularity))
+    return dataclasses.replace(folded, vectors=np.asarray(scaled))
 
 
 def _folded(model: Any, source: Any, side: str, on_unknown: str) -> tuple[Histories, Edges, Folded]:

@@ -13,17 +13,19 @@ from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.settings import READING
 from lgcn_jax.devices.mesh import ONE_DEVICE
 from lgcn_jax.errors import InputError
-from lgcn_jax.runs import raw_ids, resume, scoring, selection, workdir
+from lgcn_jax.runs import inference, raw_ids, resume, scoring, selection, workdir
+from lgcn_jax.runs.raw_ids import RawIds
 from lgcn_jax.serving import storage
 from lgcn_jax.serving.models import Model
-from lgcn_jax.serving.solved import KINDS, SolvedModel
+from lgcn_jax.serving.recommender import Recommender
+from lgcn_jax.serving.solved import KINDS
 from lgcn_jax.system import paths
 from lgcn_jax.training.setup import build_setup
 
 
 def load_model(
     folder: str | Path, dataset: Interactions | str | Path | None = None, *, checkpoint: str = "best", **settings: Any
-) -> Model | SolvedModel:
+) -> Recommender:
     """The model that `save` wrote into a folder, or that a run folder holds: then its vectors are those that the `fit`
     or `train` of the run returned, to the bit, on the same machine.
 
@@ -37,8 +39,9 @@ def load_model(
       dataset: of a run, the data that it was trained on, of which its graph is made: `Interactions`, a name or a path.
         None: read again from where the run had them. They are compared by content.
       checkpoint: of a run, 'best' or 'latest'.
-      **settings: of a run, what may be stated anew: how its data are read, such as format, data_dir and item_table,
-        propagation, and mesh, by default one device.
+      **settings: of a run, what may be stated anew: how its data are read, such as format, data_dir and item_table;
+        propagation, and mesh, by default one device; inference_weights and popularity_prior, which 'auto' chooses on
+        the validation part.
 
     Raises:
       InputError: there is no model, one of another version or data set, or one whose parts are not registered.
@@ -57,13 +60,9 @@ def load_model(
     return _of_run(folder, stated, checkpoint)
 
 
-def _saved(folder: Path) -> Model | SolvedModel:
-    facts, arrays, ids = storage.load(folder)
-    kinds: dict[str, type[Model] | type[SolvedModel]] = {"Model": Model} | KINDS
-    if not isinstance(facts.get("kind"), str) or facts["kind"] not in kinds:
-        raise InputError(folder, f"a model of kind {facts.get('kind')!r}", f"one of {', '.join(kinds)}")
+def _saved(folder: Path) -> Recommender:
     try:
-        return kinds[facts["kind"]]._loaded(facts, arrays, ids)
+        return restored(*storage.load(folder), folder)
     except KeyError as error:
         raise InputError(folder, f"a model without {error}", "the folder of a saved model") from None
     except InputError:
@@ -72,16 +71,30 @@ def _saved(folder: Path) -> Model | SolvedModel:
         raise InputError(folder, f"a model that cannot be read ({error})", "the folder of a saved model") from None
 
 
+def restored(
+    facts: dict[str, Any], arrays: dict[str, np.ndarray], ids: tuple[RawIds, RawIds], where: object = "model"
+) -> Recommender:
+    """The model whose facts, arrays and raw ids these are, as `Recommender._state` gives them."""
+    from lgcn_jax.serving.mixture import Mixture  # which is made of models that are loaded
+
+    kinds: dict[str, Any] = {"Model": Model, "Mixture": Mixture} | KINDS
+    if not isinstance(facts.get("kind"), str) or facts["kind"] not in kinds:
+        raise InputError(where, f"a model of kind {facts.get('kind')!r}", f"one of {', '.join(kinds)}")
+    return kinds[facts["kind"]]._loaded(facts, arrays, ids)
+
+
 def _of_run(folder: Path, stated: dict[str, Any], checkpoint: str) -> Model:
     stored = resume.stored_settings(folder)
     if stored is None:
         raise InputError(folder, "neither a run nor a saved model", "a folder that train has filled, or save")
+    how = {name: stated.pop(name) for name in inference.AS_TRAINED if name in stated}
     config, interactions = _settled(stored, {"mesh": ONE_DEVICE} | stated)
+    config, notes = inference.settle(config, how, interactions, folder, checkpoint)
     setup = build_setup(config, interactions, trains=False)
     trained, final, choice = scoring.tables(setup, interactions, folder, checkpoint)
-    for note in filter(None, [*choice.notes, choice.missing]):
+    for note in filter(None, [*notes, *choice.notes, choice.missing]):
         print(f"{folder}: {note}", file=sys.stderr)
-    made = Model._of_config(stored)
+    made = Model._of_config(stored.replace(**{name: getattr(config.inference, name) for name in inference.AS_TRAINED}))
     made.user_embeddings, made.item_embeddings = np.split(final, [interactions.num_users])
     made._remember_graph(config, trained, interactions)
     made.history, made.status = workdir.logged_rows(folder), _status(folder)

@@ -18,6 +18,7 @@ from lgcn_jax.devices.mesh import require_devices
 from lgcn_jax.errors import InputError, named_as_in_python
 from lgcn_jax.runs import agreement, resume, scoring, session
 from lgcn_jax.runs.display import Display
+from lgcn_jax.runs.inference import recorded
 from lgcn_jax.runs.raw_ids import RawIds
 from lgcn_jax.runs.reporter import MemoryReporter
 from lgcn_jax.serving import folding
@@ -27,7 +28,7 @@ from lgcn_jax.serving.vectors import VectorModel
 from lgcn_jax.settings import fields, text
 from lgcn_jax.system import paths
 from lgcn_jax.system.signals import Stopped, StopRequest
-from lgcn_jax.training import estimate, loop
+from lgcn_jax.training import estimate, inference, loop
 from lgcn_jax.training.loop import Callback
 from lgcn_jax.training.setup import build_setup
 from lgcn_jax.training.state import HostParameters
@@ -156,6 +157,10 @@ class Model(FoldsIn, VectorModel):
             listener = MemoryReporter(shown, request, callbacks)
             result = loop.train(setup, ready, listener)
         best = listener.best if listener.best is not None else result.params
+        if config.inference.chosen:
+            found = inference.choose(setup, best)
+            config = inference.with_choice(config, found)
+            setup = dataclasses.replace(setup, config=config)
         return setup.parameters(best), setup.final_embeddings(best), config, listener.history, result.status
 
     def _fit_in_folder(
@@ -182,8 +187,12 @@ class Model(FoldsIn, VectorModel):
             result, _ = session.train(folder, prepared, request, quiet, callbacks=(*callbacks, history.append))
             if result["status"] == "failed":
                 raise FloatingPointError(result["error"])
-            trained, final, _ = scoring.tables(prepared.setup, interactions, folder)
-        return trained, final, prepared.config, history, result["status"]
+            config, notes = recorded(prepared.config, folder, prepared.config.inference.chosen)
+            for note in () if quiet else notes:
+                print(f"{folder}: {note}", file=sys.stderr)
+            setup = dataclasses.replace(prepared.setup, config=config)
+            trained, final, _ = scoring.tables(setup, interactions, folder)
+        return trained, final, config, history, result["status"]
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         facts, arrays = super()._state()

@@ -52,7 +52,7 @@ def of_solved(
         "fit_seconds": round(fit_seconds, 3),
         "seconds": round(fit_seconds + sum(means["seconds"] for means in scores.values()), 3),
         "compile_seconds": None,
-        "vector_width": model.item_embeddings.shape[1] if isinstance(model, VectorModel) else None,
+        "vector_width": model.vector_width if isinstance(model, VectorModel) else None,
         "usage": usage,
         "config": settings,
         "environment": workdir.environment_of_any(interactions),

@@ -28,6 +28,11 @@ class VectorModel(Recommender):
     user_embeddings: np.ndarray
     item_embeddings: np.ndarray
 
+    @property
+    def vector_width(self) -> int | None:
+        """The width d of the vectors; None where a model of this kind has none."""
+        return self.item_embeddings.shape[1]
+
     def _host_scorer(self) -> Scorer:
         return DotProduct(self.user_embeddings, self.item_embeddings)  # type: ignore[arg-type]
 

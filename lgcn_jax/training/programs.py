@@ -14,6 +14,7 @@ from lgcn_jax.evaluation import ranking
 from lgcn_jax.evaluation.ranking import EvaluationTask
 from lgcn_jax.evaluation.scorers import EncoderScorer
 from lgcn_jax.graph.propagation import Adjacency
+from lgcn_jax.models import Inference
 from lgcn_jax.sampling import Batch
 from lgcn_jax.training.setup import Setup, require_divisible_batch
 from lgcn_jax.training.state import Snapshot
@@ -113,14 +114,29 @@ def _local(batch: Batch, axis: str | None) -> Batch:
 
 def make_evaluate(setup: Setup, graphdef: nnx.GraphDef, measure: Callable = ranking.chunk_sums) -> Callable:
     """The function of `Programs.evaluate`, not compiled; `measure` is what is made of (scorer, task, list lengths)."""
-    mesh, ks = setup.mesh, setup.config.evaluation.top_k
+    evaluate = functools.partial(_evaluate, setup, graphdef, measure, setup.config.inference.stated())
+    return setup.mesh.shard_map(evaluate, (setup.param_specs(), PER_DEVICE, PER_DEVICE), WHOLE)
 
-    def evaluate(params, adjacency: Adjacency, task: EvaluationTask):
-        scorer = make_encoder_scorer(graphdef, params, adjacency, task, setup.num_users)
-        wrong = psum((~jnp.isfinite(scorer.final).all()).astype(jnp.int32), mesh.axis(NODES))
-        return jax.tree.map(functools.partial(_nan_where, wrong != 0), measure(scorer, task, ks))
 
-    return mesh.shard_map(evaluate, (setup.param_specs(), PER_DEVICE, PER_DEVICE), WHOLE)
+def make_trial(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
+    """(inference, params, adjacency, task) -> as `Programs.evaluate`, whatever a table is ranked by; not compiled."""
+    trial = functools.partial(_evaluate, setup, graphdef, ranking.chunk_sums)
+    return setup.mesh.shard_map(trial, (WHOLE, setup.param_specs(), PER_DEVICE, PER_DEVICE), WHOLE)
+
+
+def _evaluate(
+    setup: Setup,
+    graphdef: nnx.GraphDef,
+    measure: Callable,
+    inference: Inference,
+    params: nnx.State,
+    adjacency: Adjacency,
+    task: EvaluationTask,
+):
+    """What `measure` finds, on one of the devices."""
+    scorer = make_encoder_scorer(graphdef, params, adjacency, task, setup.num_users, inference)
+    wrong = psum((~jnp.isfinite(scorer.final).all()).astype(jnp.int32), setup.mesh.axis(NODES))
+    return jax.tree.map(functools.partial(_nan_where, wrong != 0), measure(scorer, task, setup.config.evaluation.top_k))
 
 
 def _nan_where(wrong: jax.Array, found: jax.Array) -> jax.Array:
@@ -129,10 +145,18 @@ def _nan_where(wrong: jax.Array, found: jax.Array) -> jax.Array:
 
 
 def make_encoder_scorer(
-    graphdef: nnx.GraphDef, params: nnx.State, adjacency: Adjacency, task: EvaluationTask, num_users: int
+    graphdef: nnx.GraphDef,
+    params: nnx.State,
+    adjacency: Adjacency,
+    task: EvaluationTask,
+    num_users: int,
+    inference: Inference = Inference(),  # noqa: B008
 ) -> EncoderScorer:
     """The model's final embeddings as a scorer of the task's items."""
-    final = nnx.merge(graphdef, params)(adjacency.layout)
+    final = inference.embeddings(nnx.merge(graphdef, params), adjacency.layout)
     items = jnp.arange(task.num_items, dtype=jnp.int32) if task.items is None else task.items
-    rows = adjacency.row[num_users + jnp.minimum(items, task.num_items - 1)]
-    return EncoderScorer(final, adjacency, adjacency.layout.gather_local(final, rows))
+    items = jnp.minimum(items, task.num_items - 1)
+    ranked = adjacency.layout.gather_local(final, adjacency.row[num_users + items])
+    if task.popularity is not None:
+        ranked = inference.scaled(ranked, task.popularity[items])
+    return EncoderScorer(final, adjacency, ranked)

@@ -40,6 +40,7 @@ class Setup(Placement):
       adjacency: A_hat, as placed on the devices.
       sampler: of the train pairs, likewise; None where it is built for evaluation alone.
       task: of the part evaluated, likewise.
+      popularity: float32[num_items], log(1 + n) of items with n train pairs (the sum of their weights).
       counts: what the loss' statistics need of the train pairs; None where it has none, or nothing trains.
     """
 
@@ -48,6 +49,7 @@ class Setup(Placement):
     adjacency: Adjacency
     sampler: Sampler | None
     task: EvaluationTask | None
+    popularity: np.ndarray
     counts: Counts | None = None
 
     @property
@@ -76,17 +78,20 @@ class Setup(Placement):
         return self.mesh.replicate(zero_totals(self.config.loss))
 
     def final_embeddings(self, params: nnx.State) -> np.ndarray:
-        """Host: float32[num_nodes, d], the final embeddings of the users, then of the items."""
-        return self._on_host(jax.jit(self._embed())(params, self.adjacency))
+        """Host: float32[num_nodes, d], the final embeddings of the users, then of the items, as items are ranked."""
+        found = self._on_host(jax.jit(self._embed())(params, self.adjacency))
+        users, items = np.split(found, [self.num_users])
+        scaled = self.config.inference.stated().scaled(items, self.popularity)
+        return found if scaled is items else np.concatenate([users, scaled])
 
     def vector_width(self, params: nnx.State) -> int:
         """The width d of the final embeddings; nothing is computed."""
         return jax.eval_shape(self._embed(), params, self.adjacency).shape[1]
 
     def _embed(self) -> Callable[[nnx.State, Adjacency], jax.Array]:
-        graphdef = self.graphdef()
+        graphdef, inference = self.graphdef(), self.config.inference.stated()
         return self.mesh.shard_map(
-            lambda params, adjacency: nnx.merge(graphdef, params)(adjacency.layout),
+            lambda params, adjacency: inference.embeddings(nnx.merge(graphdef, params), adjacency.layout),
             (self.param_specs(), PER_DEVICE),
             ROWS,
         )
@@ -135,6 +140,8 @@ def build_setup(
         require_divisible_batch(config, mesh)
     placed, adjacency = _graph(config, mesh, interactions)
     owners = None if mesh.nodes == 1 else placed.row_of_node // (placed.num_rows // mesh.nodes)
+    pairs = normalization.weighted_degrees(interactions.train, interactions.num_items, interactions.weights)
+    popularity = np.log1p(pairs[interactions.num_users :]).astype(np.float32)
     return Setup(
         config=config,
         num_users=interactions.num_users,
@@ -143,7 +150,8 @@ def build_setup(
         order=placed,
         adjacency=adjacency,
         sampler=_sampler(config, mesh, interactions, owners) if trains else None,
-        task=_task(config, mesh, interactions, owners, users),
+        task=_task(config, mesh, interactions, owners, users, popularity),
+        popularity=popularity,
         counts=mesh.replicate(count(config, interactions)) if trains and has_statistics(config.loss) else None,
     )
 
@@ -198,7 +206,12 @@ def _sampler(config: Config, mesh: Mesh, interactions: Interactions, owners: np.
 
 
 def _task(
-    config: Config, mesh: Mesh, interactions: Interactions, owners: np.ndarray | None, users: np.ndarray | None
+    config: Config,
+    mesh: Mesh,
+    interactions: Interactions,
+    owners: np.ndarray | None,
+    users: np.ndarray | None,
+    popularity: np.ndarray,
 ) -> EvaluationTask | None:
     if config.evaluation.eval_split == "none":
         return None
@@ -207,4 +220,4 @@ def _task(
     axes = mesh.axis(DATA), mesh.axis(NODES)
     cut = {"data_shards": mesh.data, "owners": owners, "node_shards": mesh.nodes, "axes": axes, "users": users}
     parts = task.shard_evaluation_tasks(interactions, config.evaluation.eval_split, **cut)
-    return mesh.make_sharded(lambda data, nodes: parts[data][nodes])
+    return mesh.make_sharded(lambda data, nodes: dataclasses.replace(parts[data][nodes], popularity=popularity))

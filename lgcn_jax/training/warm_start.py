@@ -88,7 +88,7 @@ def begin(setup: Setup, interactions: Interactions, warm: WarmStart) -> Beginnin
         expected = "some of those of this data set"
         raise InputError(f"--warm_start={warm.source}", "a run with other users and other items", expected)
     carried = np.where(known[:, None], warm.table[place], np.float32(0))
-    start, how = setup.initial_snapshot(), setup.config.model.fold_in(warm.replicated)
+    start, how = setup.initial_snapshot(), setup.config.model.fold_in(trained=warm.replicated)
     operands = start.state.params["table"][...], setup.adjacency, setup.of_nodes(carried), setup.of_nodes(known)
     compiled = jax.jit(
         setup.mesh.shard_map(functools.partial(_table, how), (ROWS, PER_DEVICE, ROWS, ROWS), ROWS),

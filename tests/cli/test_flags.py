@@ -9,6 +9,7 @@ from lgcn_jax.baselines import BASELINES
 from lgcn_jax.cli import main
 from lgcn_jax.cli.flags import all_flags, define, given
 from lgcn_jax.config import PARTS
+from lgcn_jax.losses import LOSSES
 from lgcn_jax.settings import Registry, fields, text
 
 
@@ -26,7 +27,7 @@ def test_the_help_of_a_flag_ends_with_its_default_and_the_parts_that_have_it():
         "l2": "rows (default: 0.0001)",
     }
     ends |= {"margin": "(default: 0.05 for enhanced, 0.9 for ccl; of --loss=enhanced or ccl)"}
-    ends |= {"loss": "directau (default: enhanced)", "beta": "(default: 0.75; of --negatives=popularity)"}
+    ends |= {"loss": f", {list(LOSSES)[-1]} (default: enhanced)", "beta": "(default: 0.75; of --negatives=popularity)"}
     for name, end in ends.items():
         assert all_flags()[name].help.endswith(end)
 

@@ -97,6 +97,11 @@ def test_a_run_is_measured_and_its_users_folded_in(interactions, tmp_path):
     assert told["fold_in"]["folded_in"] == pytest.approx(told["fold_in"]["trained_in"], abs=0.2)
 
 
+def test_a_model_that_is_neither_is_not_folded_in(interactions, capsys):
+    assert cold_start.folded(object(), interactions, None, 1) is None
+    assert "not folded in: object, which is neither trained nor solved" in capsys.readouterr().err
+
+
 def test_other_data_and_other_folders_are_refused(tmp_path, capsys):
     assert program.main(["train", "--model=popularity", *WORLD, f"--workdir={tmp_path / 'model'}"]) == 0
     (tmp_path / "other.csv").write_text("user,item\n" + "".join(f"{n % 7},{n % 5}\n" for n in range(35)))

@@ -18,8 +18,8 @@ PROGRAMS = {path.stem: path for path in EXPERIMENTS.rglob("*.py") if "__main__" 
 WORLD = ("--dataset=synthetic", "--num_users=60", "--num_items=50", "--num_interactions=900", "--embedding_dim=8")
 ONCE = ("--rounds=1", "--repeats=1")
 SIZES = ("--edges=1e3,2e3", "--dims=4,8", "--batches=32,64", "--layers=1,2", "--num_interactions=1000")
-# {program: its flags}; put in are for OUT a free path, for DATA:NAME the folder of that data set, for CURVE a run,
-# for SOLVED a solved model.
+# {program: its flags}; put in are for OUT a free path, for DATA:NAME the folder of that data set, for CURVE and RUN a
+# run, for SOLVED a solved model.
 BENCHMARKS = {
     "evaluation": (*WORLD, *ONCE, "--num_layers=1"),
     "operations": (*WORLD,),
@@ -37,11 +37,16 @@ LONG_BENCHMARKS = {  # each compiles several train steps
 }
 OTHERS = {
     "follow_published": ("CURVE",),
+    "inference_weights": ("RUN",),
     "killed_inside": ("OUT", "save", "0", "data", *WORLD[:-1]),
     "leaderboard": (),
 }
 LONG_OTHERS = {  # what they are made of has tests of its own
     "cold_start": ("SOLVED",),
+    "distil": (
+        *("--dataset=lastfm", "--data_dir=DATA:lastfm", "--teacher=popularity", "--width=8"),
+        *("--passes=1", "--listed=20", "--epochs=1"),
+    ),
     "fold_in": ("--dataset=lastfm", "--data_dir=DATA:lastfm", "--epochs=1"),
     "fuzz": ("--files=50", "--folders=1"),
     "kill_test": ("--dataset=lastfm", "--data_dir=DATA:lastfm", "--epochs=4", "--kills=1", "--out=OUT"),
@@ -61,6 +66,8 @@ def said(tmp_path, published, kept_by_jax):
         before, _, name = flag.partition("DATA:")
         if name:
             return before + published(name)
+        if flag == "RUN":
+            return str(small_run(tmp_path / "run"))
         if flag == "CURVE":
             return str(published_curve(tmp_path / "curve"))
         if flag == "SOLVED":
@@ -76,6 +83,13 @@ def said(tmp_path, published, kept_by_jax):
         return done.stdout
 
     return run
+
+
+def small_run(folder: Path) -> Path:
+    """The folder of a run with a validation part."""
+    flags = (*WORLD, "--validation_fraction=0.2", "--eval_split=valid", "--num_layers=1", "--epochs=1", "--top_k=5")
+    assert main.main(["train", *flags, f"--workdir={folder}", "--quiet"]) == 0
+    return folder
 
 
 def published_curve(folder: Path) -> Path:
@@ -107,9 +121,11 @@ def test_a_benchmark_prints_its_figures_as_json_last(said, name, flags):
 def test_a_program_runs_and_tells_what_it_found(said, name, flags):
     told = {
         "cold_start": "coverage@20",
+        "distil": "softmax",
         "follow_published": "largest difference 0.0000",
         "fuzz": "50 files: ",
         "kill_test": "1 of 1 bit-identical",
+        "inference_weights": "together",
         "killed_inside": "train interactions",
         "leaderboard": "published: recall@20 / ndcg@20",
         "replay_paper": "evaluations equal",

@@ -120,6 +120,13 @@ def test_seconds_of_training_and_of_evaluations_add_up(runs):
     assert (run.epochs, run.at) == ([1, 2], [11.0, 33.0])
 
 
+def test_settings_that_are_folders_are_told_by_their_names(runs):
+    config = result_of(runs / "popular")["config"] | {"first": "/somewhere/runs/one", "weight": 0.5, "second": "gf-cf"}
+    change(runs / "popular", config=config)
+    settings = leaderboard_rows.of_folder(runs / "popular").settings
+    assert (settings["first"], settings["second"], settings["weight"]) == ("one", "gf-cf", 0.5)
+
+
 def measured(**values) -> Measured:
     usual = {"seed": 1, "chosen": "test", "epoch": 3, "recall": 0.19, "ndcg": 0.16, "seconds": 30.0}
     usual |= {"compile_seconds": 2.0, "wall_seconds": 50.0, "startup_seconds": 8.0, "peak_bytes": 10**9}

@@ -187,7 +187,7 @@ def test_folding_in_takes_the_weights_that_were_learned(data, models):
     assert np.abs(weights - 1 / 3).max() > 1e-3
     known = model.fold_in({5: oracle.rows(data.train)[5]}, k=3)
     np.testing.assert_allclose(known.vectors[0], model.user_embeddings[5], rtol=1e-5, atol=1e-7)
-    how = model.config.model.fold_in(model._trained.replicated)
+    how = model.config.model.fold_in(trained=model._trained.replicated)
     assert (how.own, how.scale) == pytest.approx((weights[0], 1 / (1 - weights[0])), rel=1e-6)
 
 

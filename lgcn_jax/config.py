@@ -133,7 +133,7 @@ class Config:
 
     def ignored_settings(self) -> dict[str, str]:
         """The settings that others leave without effect, each with what would give it one."""
-        return self.schedule.ignored_settings()
+        return self.schedule.ignored_settings() | self.model.ignored_settings()
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON values."""

@@ -56,6 +56,7 @@ def trained(mesh="data:1", **parts):
     [
         {"loss": "hinge", "gap": 0.5},
         {"model": "residual", "depth": 3},
+        {"model": "gated"},
         {"sampler": "shared", "num_common": 16},
         {"negatives": "common", "per_batch": 16},
         {"loss": "hinge", "model": "residual", "sampler": "shared"},
@@ -78,6 +79,18 @@ def test_they_are_cut_over_devices_like_those_of_the_package(plugin, mesh):
     importlib.import_module(plugin)
     parts = {"loss": "hinge", "model": "residual", "sampler": "shared", "epochs": 1}
     np.testing.assert_allclose(trained(mesh, **parts).table, trained(**parts).table, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("mesh", ["data:2", "nodes:2"])
+def test_a_parameter_that_is_no_table_is_that_of_one_device(plugin, mesh):
+    """Wherever rows are cut, and Adam has made a step of every gradient."""
+    importlib.import_module(plugin)
+    parts = {"model": "gated", "epochs": 1}
+    found, one = trained(mesh, **parts), trained(**parts)
+    np.testing.assert_allclose(found.table, one.table, rtol=0, atol=1e-5)
+    gate = one.params["gate"][...]
+    assert np.abs(gate).min() > 1e-3
+    np.testing.assert_allclose(found.params["gate"][...], gate, rtol=0, atol=1e-5)
 
 
 def test_in_batch_negatives_and_whole_tables(plugin):
@@ -259,5 +272,6 @@ def test_a_parameter_that_is_no_table_is_refused_before_training(plugin):
             made.weights = nnx.Param(jnp.eye(self.embedding_dim))
             return made
 
-    with pytest.raises(InputError, match=r"--model: found a parameter of shape \(8, 8\), expected a row for each"):
+    line = r"--model: found a parameter of shape \(8, 8\), expected a row for each .*, a scalar, or a Replicated one"
+    with pytest.raises(InputError, match=line):
         trained(model="dense")

@@ -18,6 +18,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from lgcn_jax.devices import processes
+from lgcn_jax.devices.parameters import map_arrays
 from lgcn_jax.errors import InputError
 from lgcn_jax.settings import Settings, setting
 
@@ -113,10 +114,8 @@ class Mesh:
         return None if self.devices.size == 1 else NamedSharding(self.devices, spec)
 
     def shardings(self, tree: Any) -> Any:
-        """How a state is cut: its tables over rows, its scalars not at all; None where there is one device."""
-        if self.devices.size == 1:
-            return None
-        return jax.tree.map(lambda leaf: self.sharding(ROWS if leaf.ndim else WHOLE), tree)
+        """How the arrays of a state are cut, as `state_specs` says; None where there is one device."""
+        return None if self.devices.size == 1 else jax.tree.map(self.sharding, state_specs(tree))
 
     def replicate(self, tree: Any) -> Any:
         """Host values, the same in all processes, on all devices."""
@@ -167,6 +166,11 @@ class Mesh:
             return function(*map(_of_this_device, arguments, operands))
 
         return jax.shard_map(local, mesh=self.devices, in_specs=arguments, out_specs=results, check_vma=False)
+
+
+def state_specs(tree: Any) -> Any:
+    """How a state is cut: its tables over rows; its scalars and its replicated parameters not at all."""
+    return map_arrays(lambda table: ROWS, lambda other: WHOLE, tree)
 
 
 def _of_this_device(spec: Any, tree: Any) -> Any:

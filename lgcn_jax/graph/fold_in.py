@@ -24,6 +24,8 @@ and scale = sum_k alpha_k / sum_{k>=1} alpha_k renormalizes the weights of the l
 A known node with further edges has its layer 0: its final embedding is
 alpha_0 E_u^(0) + sum_i w_i / sqrt(d_u d_i') m_i, where edges that were in the graph already are counted in d_i, and
 only what is new of an edge is added to it. Without a new edge that is the node's trained embedding.
+
+Another encoder has messages of its own, and may have other powers of the two degrees (`models.FoldIn`).
 """
 
 import jax
@@ -37,9 +39,14 @@ from lgcn_jax.graph.layout import Layout
 
 
 def rows_of_matrix(
-    edges: CSR, weights: np.ndarray, added: np.ndarray, degree: np.ndarray, dtype=np.float32
+    edges: CSR,
+    weights: np.ndarray,
+    added: np.ndarray,
+    degree: np.ndarray,
+    dtype=np.float32,
+    exponents: tuple[float, float] = (0.5, 0.5),
 ) -> scipy.sparse.csr_matrix:
-    """Host: the rows of A_hat that nodes have by their edges, dtype[n, num_neighbors].
+    """Host: the rows of D^-a A D^-b that nodes have by their edges, dtype[n, num_neighbors]; by default of A_hat.
 
     Args:
       edges: CSR, the neighbors of each of n nodes.
@@ -47,10 +54,11 @@ def rows_of_matrix(
       added: float[nnz], what of it was not in the graph when `degree` was counted.
       degree: float64[num_neighbors], the sum of each neighbor's weights.
       dtype: of the entries, which are computed in float64.
+      exponents: a and b.
     """
     row = csr.row_of_entry(edges)
     own = np.bincount(row, weights, edges.num_rows)
-    values = weights / np.sqrt(own[row] * (degree[edges.indices] + added))
+    values = weights / (own[row] ** exponents[0] * (degree[edges.indices] + added) ** exponents[1])
     return scipy.sparse.csr_matrix((values.astype(dtype), edges.indices, edges.indptr), (edges.num_rows, len(degree)))
 
 

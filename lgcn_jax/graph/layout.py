@@ -60,6 +60,18 @@ class Layout:
         """x[nodes] for nodes whose rows are on this device."""
         return x[nodes]
 
+    def psum(self, value: jax.Array) -> jax.Array:
+        """The sum over the devices that the matrix is cut over, of what each has computed of its rows."""
+        return value
+
+    def once(self, value: jax.Array) -> jax.Array:
+        """A value that these devices all have, on one of them, and zeros on the others: `psum` gives it back."""
+        return value
+
+    def degree_power(self, exponent: float) -> jax.Array:
+        """The rows of D^exponent, [n, 1]; of a `DegreeLayout` alone."""
+        raise NotImplementedError
+
     def scatter_add(self, x: jax.Array, rows: jax.Array, nodes: jax.Array) -> jax.Array:
         """x with `rows` added at `nodes`, repeats allowed."""
         return scatter.scatter_add(x, rows, nodes)

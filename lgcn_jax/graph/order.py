@@ -41,6 +41,12 @@ class Order(NamedTuple):
         node[self.row_of_node] = np.arange(len(self.row_of_node), dtype=np.int32)
         return node
 
+    def rows(self, values: np.ndarray) -> np.ndarray:
+        """Values of the nodes, [num_nodes, ...], as rows, [num_rows, ...]; zeros for rows without a node."""
+        rows = np.zeros((self.num_rows, *values.shape[1:]), values.dtype)
+        rows[self.row_of_node] = values
+        return rows
+
 
 def resolve_order_name(name: str = "auto") -> str:
     """The order meant by `name`: itself, or for 'auto' what is faster on the platform that JAX runs on."""

@@ -10,12 +10,14 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from lgcn_jax.devices.mesh import psum
 from lgcn_jax.devices.pytree import pytree
-from lgcn_jax.graph import scatter
 from lgcn_jax.graph.bucket import BucketLayout
 from lgcn_jax.graph.compressed import BcooLayout, BcsrLayout, CusparseLayout, SegmentSumLayout
 from lgcn_jax.graph.layout import Layout, Matrix
+from lgcn_jax.graph.wrapped import DegreeLayout, LowPrecisionLayout
 
 DTYPES = ("float32", "bfloat16")
 LAYOUTS: dict[str, type[Layout]] = {
@@ -45,59 +47,22 @@ def available_layouts() -> list[str]:
     return [name for name, layout in LAYOUTS.items() if jax.default_backend() in layout.PLATFORMS]
 
 
-def make_layout(matrix: Matrix, name: str = "auto", dtype: str = "float32") -> Layout:
+def make_layout(matrix: Matrix, name: str = "auto", dtype: str = "float32", degree: np.ndarray | None = None) -> Layout:
     """The symmetric matrix, as `normalization.normalized_adjacency` makes it, on the device in the named layout.
 
     Args:
       matrix: its dtype is that of all sums.
       name: one of LAYOUTS, or 'auto'.
       dtype: 'bfloat16' makes each product read its operand rounded to it; any other changes nothing.
+      degree: float[n], of each row, for an encoder that needs degrees.
     """
-    return with_dtype(jax.device_put(LAYOUTS[resolve_layout_name(name)].prepare(matrix)), dtype)
+    layout = with_dtype(jax.device_put(LAYOUTS[resolve_layout_name(name)].prepare(matrix)), dtype)
+    return layout if degree is None else DegreeLayout(layout, jax.device_put(degree.astype(np.float32)))
 
 
 def with_dtype(layout: Layout, dtype: str) -> Layout:
     """The layout, with products that read their operand rounded to `dtype` where that is 'bfloat16'."""
     return LowPrecisionLayout(layout) if dtype == "bfloat16" else layout
-
-
-@pytree
-class LowPrecisionLayout(Layout):
-    """A layout whose products read x rounded to bfloat16 and add in the dtype of the matrix, as they do otherwise.
-
-    Where the layout inner takes no bfloat16, x is rounded there and back: the numbers are the same.
-    """
-
-    inner: Layout
-
-    @property
-    def num_rows(self) -> int:
-        return self.inner.num_rows
-
-    def product(self, x: jax.Array) -> jax.Array:
-        return self.inner.product(self._rounded(x))
-
-    def product_at(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
-        return self.inner.product_at(self._rounded(x), nodes)
-
-    def product_of_rows(self, rows: jax.Array, nodes: jax.Array) -> jax.Array:
-        """Sums are rounded, not what they are made of: so those of equal nodes come first."""
-        rows, nodes = scatter.coalesce(rows, nodes, self.num_rows)
-        return self.inner.product_of_rows(self._rounded(rows), nodes)
-
-    def gather(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
-        return self.inner.gather(x, nodes)
-
-    def gather_local(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
-        return self.inner.gather_local(x, nodes)
-
-    def scatter_add(self, x: jax.Array, rows: jax.Array, nodes: jax.Array) -> jax.Array:
-        return self.inner.scatter_add(x, rows, nodes)
-
-    def _rounded(self, x: jax.Array) -> jax.Array:
-        # Not by way of the dtype alone: XLA may drop a conversion there and back.
-        low_precision = jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
-        return low_precision.astype(jnp.bfloat16) if self.inner.ACCEPTS_BFLOAT16 else low_precision
 
 
 @pytree
@@ -172,6 +137,45 @@ def gather_rows(
 ) -> jax.Array:
     """table[rows], [m, d]; arguments and gradient as for `combine_layers_at`."""
     return combine_layers_at(layout, (1.0,), table, nodes, shared, axis)[1]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def propagate_at(
+    layout: Layout, x: jax.Array, nodes: jax.Array, shared: jax.Array | None = None, axis: str | None = None
+) -> jax.Array:
+    """Rows of one propagation, (A_hat x)[rows], [m, d]; arguments and gradient as for `combine_layers_at`."""
+    return layout.product_at(x, _flat(nodes, shared))
+
+
+def _at_forward(layout: Layout, x: jax.Array, nodes, shared, axis: str | None):
+    return propagate_at(layout, x, nodes, shared, axis), (layout, nodes, shared)
+
+
+def _at_backward(axis: str | None, kept, gradient: jax.Array):
+    layout, nodes, shared = kept
+    nodes, rows = _of_all(axis, nodes, shared, gradient)
+    return None, layout.product_of_rows(rows, nodes), None, None
+
+
+propagate_at.defvjp(_at_forward, _at_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def at_rows(layout: Layout, parameter: jax.Array, axis: str | None = None) -> jax.Array:
+    """A replicated parameter, to be used on the rows of a batch that `gather_rows` and the like give.
+
+    Of these, devices of the axis have different ones, and devices that A_hat is cut over all have the same: so the
+    gradient is added up over the former, and counted once among the latter.
+    """
+    del layout, axis
+    return parameter
+
+
+def _at_rows_backward(axis: str | None, layout: Layout, gradient: jax.Array):
+    return None, layout.once(psum(gradient, axis))
+
+
+at_rows.defvjp(lambda layout, parameter, axis: (parameter, layout), _at_rows_backward)
 
 
 def _flat(nodes: jax.Array, shared: jax.Array | None) -> jax.Array:

@@ -56,6 +56,12 @@ class RingLayout(Layout):
     def gather_local(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
         return x[self._local(nodes)[0]]
 
+    def psum(self, value: jax.Array) -> jax.Array:
+        return psum(value, self.axis)
+
+    def once(self, value: jax.Array) -> jax.Array:
+        return jnp.where(jax.lax.axis_index(self.axis) == 0, value, 0)
+
     def scatter_add(self, x: jax.Array, rows: jax.Array, nodes: jax.Array) -> jax.Array:
         local, inside = self._local(nodes)
         return self.blocks[0].scatter_add(x, jnp.where(inside[:, None], rows, 0), local)

@@ -1,20 +1,36 @@
 """Encoders: models that are trained, each with its settings."""
 
+from lgcn_jax.devices.parameters import Replicated
 from lgcn_jax.models.encoder import Encoder, EncoderSettings, FoldIn, Nodes
 from lgcn_jax.models.inference import Inference, InferenceSettings
-from lgcn_jax.models.lightgcn import LightGCN, LightGCNSettings
+from lgcn_jax.models.lightgcn import LearnedLightGCN, LightGCN, LightGCNSettings
+from lgcn_jax.models.lightgcnpp import LightGCNPlus, LightGCNPlusSettings
+from lgcn_jax.models.mf import MF, MFSettings
+from lgcn_jax.models.ngcf import NGCF, NGCFSettings
 from lgcn_jax.settings import Registry
 
 __all__ = [
     "ENCODERS",
+    "MF",
+    "NGCF",
     "Encoder",
     "EncoderSettings",
     "FoldIn",
     "Inference",
     "InferenceSettings",
+    "LearnedLightGCN",
     "LightGCN",
+    "LightGCNPlus",
+    "LightGCNPlusSettings",
     "LightGCNSettings",
+    "MFSettings",
+    "NGCFSettings",
     "Nodes",
+    "Replicated",
 ]
 
-ENCODERS: Registry[EncoderSettings] = Registry("model", "the model that is trained", {"lightgcn": LightGCNSettings})
+ENCODERS: Registry[EncoderSettings] = Registry(
+    "model",
+    "the model that is trained",
+    {"lightgcn": LightGCNSettings, "mf": MFSettings, "lightgcn++": LightGCNPlusSettings, "ngcf": NGCFSettings},
+)

@@ -2,11 +2,12 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from lgcn_jax.graph.layout import Layout
@@ -30,7 +31,10 @@ class Nodes(NamedTuple):
 class Encoder(nnx.Module):
     """Base of all encoders: a trained table, and the final embeddings that are computed from it.
 
-    Every parameter with an axis has one row for each node, in the order of the layout's rows; scalars are allowed.
+    Every parameter with an axis has one row for each node, in the order of the layout's rows, or is `Replicated`.
+
+    Where rows are cut over devices, `__call__` is that of one device's rows, and the gradient of a replicated parameter
+    is added up over the devices. One that is used on the rows of a batch instead goes through `propagation.at_rows`.
 
     Attributes:
       table: float[num_rows, d], layer 0 of all nodes, in the order of the layout's rows.
@@ -64,24 +68,35 @@ class Encoder(nnx.Module):
         return gather_rows(layout, final, *where), gather_rows(layout, initial, *where)
 
 
+def unit_rows(x: jax.Array) -> jax.Array:
+    """The rows of x [n, d] divided by their lengths; rows of zeros stay, and have no gradient."""
+    square = (x * x).sum(1, keepdims=True)
+    there = square > 0
+    return x * jnp.where(there, jax.lax.rsqrt(jnp.where(there, square, 1)), 0)
+
+
 class FoldIn(NamedTuple):
     """How a node that has no row in the table gets its embedding from its neighbors: see `graph.fold_in`.
 
     Attributes:
       own: what a node's own row counts in its final embedding.
       scale: what the rest of the final embedding is multiplied by where there is no such row.
-      messages: (layout, table) -> float[num_rows, d], what each node passes on to a neighbor; A_hat times it is the
-        final embedding without what the node's own row counts.
+      messages: (layout, table) -> float[num_rows, d], what each node passes on to a neighbor; D^-a A D^-b times it is
+        the final embedding without what the node's own row counts.
+      exponents: a and b; by default those of A_hat.
     """
 
     own: float
     scale: float
     messages: Callable[[Layout, jax.Array], jax.Array]
+    exponents: tuple[float, float] = (0.5, 0.5)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EncoderSettings(Settings):
     """Base of the settings of all encoders."""
+
+    NEEDS_DEGREES: ClassVar[bool] = False  # whether the layout is a `DegreeLayout`
 
     embedding_dim: int = integer(64, "width d of the tables", most=65536)
     init: str = choice("normal", ("normal", "xavier"), "how the initial tables are drawn")
@@ -98,17 +113,30 @@ class EncoderSettings(Settings):
         """
         raise NotImplementedError
 
+    def ignored_settings(self) -> dict[str, str]:
+        """The settings of other parts that this encoder leaves without effect, each with what would give it one."""
+        return {}
+
+    @property
+    def step_width(self) -> int:
+        """Numbers that a train step keeps for each node at a time, beside the table and the optimizer's state."""
+        return self.embedding_dim
+
     @property
     def weighed_layers(self) -> int:
         """How many layers have weights that may be others when items are ranked; 0: none."""
         return 0
 
-    def fold_in(self, weights: tuple[float, ...] | None = None) -> FoldIn | None:
-        """How new nodes are folded in, with these layer weights in place of training's where there are some.
+    def fold_in(
+        self, weights: tuple[float, ...] | None = None, trained: Mapping[str, np.ndarray] | None = None
+    ) -> FoldIn | None:
+        """How new nodes are folded in; None where this encoder cannot embed a node without a row of its own.
 
-        None where this encoder cannot embed a node without a row of its own.
+        Args:
+          weights: of the layers, in place of training's; None: those of training.
+          trained: the parameters that belong to no node, by name; None: those that a run begins with.
         """
-        del weights
+        del weights, trained
         return None
 
     def initial_table(self, key: jax.Array, nodes: Nodes) -> jax.Array:

@@ -19,6 +19,7 @@ from lgcn_jax.runs.resume import require_same_dataset, stored_settings
 from lgcn_jax.training.placement import Placement
 from lgcn_jax.training.programs import make_evaluate
 from lgcn_jax.training.setup import Setup, build_setup
+from lgcn_jax.training.state import HostParameters
 
 
 def score_checkpoint(
@@ -65,11 +66,11 @@ def _measured(
 
 def tables(
     setup: Setup, interactions: Interactions, folder: Path, which: str = "best"
-) -> tuple[np.ndarray, np.ndarray, selection.CheckpointSelection]:
-    """Host: float32[num_nodes, d], layer 0 and the final embeddings of a run's checkpoint, and which that is."""
+) -> tuple[HostParameters, np.ndarray, selection.CheckpointSelection]:
+    """Host: the parameters and the final embeddings [num_nodes, d] of a run's checkpoint, and which that is."""
     choice, found = load(folder, which, setup, interactions)
     params = setup.to_row_order(found.snapshot.state.params)
-    return setup.table(params), setup.final_embeddings(params), choice
+    return setup.parameters(params), setup.final_embeddings(params), choice
 
 
 def load(

@@ -30,7 +30,8 @@ def of_run(folder: Path, config: Config) -> WarmStart:
     require_alike(config, WarmStart(str(folder), stored, users, items, np.zeros((count, 0), np.float32)))
     placement = Placement(stored.replace(mesh=mesh), Mesh.of(mesh), identity_order(count))
     _, found = scoring.load(folder, "best", placement, None)
-    return WarmStart(str(folder), stored, users, items, placement.table(found.snapshot.state.params))
+    trained = placement.parameters(found.snapshot.state.params)
+    return WarmStart(str(folder), stored, users, items, trained.table, trained.replicated)
 
 
 def _raw_ids(folder: Path, stored: Config) -> tuple[np.ndarray, np.ndarray]:

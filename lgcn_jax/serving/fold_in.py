@@ -25,6 +25,7 @@ from lgcn_jax.serving.recommender import mesh_of
 from lgcn_jax.training.warm_start import WarmStart
 
 ON_UNKNOWN = ("raise", "skip")
+PARAMETER = "parameter."  # before the names of a saved model's parameters that belong to no node
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +40,14 @@ class TrainedGraph:
       table: float32[num_nodes, d], layer 0 of the users, then of the items.
       train: CSR of users over items, the pairs of the graph.
       weights: float32[train.nnz], None: all weigh 1.
+      replicated: the parameters that belong to no node, by name.
     """
 
     config: Config
     table: np.ndarray
     train: CSR
     weights: np.ndarray | None = None
+    replicated: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def num_items(self) -> int:
@@ -59,7 +62,7 @@ class TrainedGraph:
     def how(self) -> FoldIn:
         """How the encoder folds nodes in; an InputError where it does not."""
         weights = self.config.inference.stated().weights
-        if (found := self.config.model.fold_in(weights)) is None:  # type: ignore[arg-type]
+        if (found := self.config.model.fold_in(weights, self.replicated)) is None:  # type: ignore[arg-type]
             model, expected = self.config.to_dict()["model"], "one whose layers 1 to K have weights, such as lightgcn"
             raise InputError("fold_in", f"the model {model}, which embeds no node without a row of its own", expected)
         return found
@@ -68,7 +71,8 @@ class TrainedGraph:
     def messages(self) -> jax.Array:
         """float32[num_nodes, d], on the device: what each node passes on to a neighbor."""
         adjacency = normalized_adjacency(self.train, self.num_items, self.weights)
-        layout = propagation.make_layout(adjacency, dtype=self.config.graph.propagation_dtype)
+        degree = self.degrees if self.config.model.NEEDS_DEGREES else None
+        layout = propagation.make_layout(adjacency, dtype=self.config.graph.propagation_dtype, degree=degree)
         return jax.jit(self.how.messages)(layout, jnp.asarray(self.table))
 
     def part(self, kind: str) -> slice:
@@ -88,6 +92,7 @@ class TrainedGraph:
     def arrays(self, seen: CSR) -> dict[str, np.ndarray]:
         """What is saved of it; the pairs only where they are not `seen`, those that the model saves anyway."""
         found = {"table": self.table} | ({} if self.weights is None else {"weights": self.weights})
+        found |= {f"{PARAMETER}{name}": value for name, value in self.replicated.items()}
         if self.train.nnz != seen.nnz:
             found |= {f"train_{name}": np.asarray(part) for name, part in self.train._asdict().items()}
         return found
@@ -99,7 +104,10 @@ class TrainedGraph:
             return None
         whole = "train_indptr" not in arrays
         train = seen if whole else CSR(arrays["train_indptr"], arrays["train_indices"])
-        return cls(config, arrays["table"], train, arrays.get("weights"))
+        replicated = {
+            name.removeprefix(PARAMETER): value for name, value in arrays.items() if name.startswith(PARAMETER)
+        }
+        return cls(config, arrays["table"], train, arrays.get("weights"), replicated)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +174,7 @@ def _folded(model: Any, source: Any, side: str, on_unknown: str) -> tuple[Histor
     found = histories.parse(source, ids[kinds[0]], ids[kinds[1]], kinds, on_unknown == "skip")
     edges = histories.merged(found, *graph.pairs(side), len(ids[kinds[1]]))
     own, neighbors = map(graph.part, kinds)
-    matrix = fold_in.rows_of_matrix(*edges, graph.degrees[neighbors])
+    matrix = fold_in.rows_of_matrix(*edges, graph.degrees[neighbors], exponents=how.exponents)
     vectors = fold_in.multiply(matrix, graph.messages[neighbors])
     known = found.number >= 0
     vectors[~known] *= np.float32(how.scale)
@@ -176,7 +184,8 @@ def _folded(model: Any, source: Any, side: str, on_unknown: str) -> tuple[Histor
 
 def warm_start(model: Any) -> WarmStart:
     """What a fitted model hands on to a fit that begins with it."""
-    return WarmStart("a model", model.config, model.users, model.items, _require_graph(model).table)
+    graph = _require_graph(model)
+    return WarmStart("a model", model.config, model.users, model.items, graph.table, graph.replicated)
 
 
 def _require_graph(model: Any) -> TrainedGraph:

@@ -11,6 +11,7 @@ from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.errors import InputError
 from lgcn_jax.serving import fold_in
 from lgcn_jax.serving.fold_in import Folded, FoldedUsers, TrainedGraph
+from lgcn_jax.training.state import HostParameters
 from lgcn_jax.training.warm_start import WarmStart
 
 
@@ -19,8 +20,10 @@ class FoldsIn:
 
     _trained: TrainedGraph | None = None
 
-    def _remember_graph(self, config: Config, table: np.ndarray, interactions: Interactions) -> None:
-        self._trained = TrainedGraph(config, table, interactions.train, interactions.weights)
+    def _remember_graph(self, config: Config, trained: HostParameters, interactions: Interactions) -> None:
+        self._trained = TrainedGraph(
+            config, trained.table, interactions.train, interactions.weights, trained.replicated
+        )
 
     def _graph_arrays(self, seen: CSR) -> dict[str, np.ndarray]:
         """What is saved of them."""

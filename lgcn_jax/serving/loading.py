@@ -91,12 +91,12 @@ def _of_run(folder: Path, stated: dict[str, Any], checkpoint: str) -> Model:
     config, interactions = _settled(stored, {"mesh": ONE_DEVICE} | stated)
     config, notes = inference.settle(config, how, interactions, folder, checkpoint)
     setup = build_setup(config, interactions, trains=False)
-    table, final, choice = scoring.tables(setup, interactions, folder, checkpoint)
+    trained, final, choice = scoring.tables(setup, interactions, folder, checkpoint)
     for note in filter(None, [*notes, *choice.notes, choice.missing]):
         print(f"{folder}: {note}", file=sys.stderr)
     made = Model._of_config(stored.replace(**{name: getattr(config.inference, name) for name in inference.AS_TRAINED}))
     made.user_embeddings, made.item_embeddings = np.split(final, [interactions.num_users])
-    made._remember_graph(config, table, interactions)
+    made._remember_graph(config, trained, interactions)
     made.history, made.status = workdir.logged_rows(folder), _status(folder)
     made._remember(raw_ids.with_kept_titles(interactions, folder))
     return made

@@ -31,10 +31,11 @@ from lgcn_jax.system.signals import Stopped, StopRequest
 from lgcn_jax.training import estimate, inference, loop
 from lgcn_jax.training.loop import Callback
 from lgcn_jax.training.setup import build_setup
+from lgcn_jax.training.state import HostParameters
 from lgcn_jax.training.warm_start import WarmStart
 
 # Layer 0 and the final embeddings of all nodes, settings, history and status of a fit.
-Fitted = tuple[np.ndarray, np.ndarray, Config, list[dict[str, Any]], str]
+Fitted = tuple[HostParameters, np.ndarray, Config, list[dict[str, Any]], str]
 
 
 class Model(FoldsIn, VectorModel):
@@ -125,9 +126,9 @@ class Model(FoldsIn, VectorModel):
             signal.raise_signal(request.signal)  # which was the program's to answer, and is again
         if fitted is None:
             raise KeyboardInterrupt  # before the first step there is nothing to return
-        table, final, self.config, self.history, self.status = fitted
+        trained, final, self.config, self.history, self.status = fitted
         self.user_embeddings, self.item_embeddings = np.split(final, [interactions.num_users])
-        self._remember_graph(self.config, table, interactions)
+        self._remember_graph(self.config, trained, interactions)
         self._remember(interactions)
         return self
 
@@ -160,7 +161,7 @@ class Model(FoldsIn, VectorModel):
             found = inference.choose(setup, best)
             config = inference.with_choice(config, found)
             setup = dataclasses.replace(setup, config=config)
-        return setup.table(best), setup.final_embeddings(best), config, listener.history, result.status
+        return setup.parameters(best), setup.final_embeddings(best), config, listener.history, result.status
 
     def _fit_in_folder(
         self,
@@ -190,8 +191,8 @@ class Model(FoldsIn, VectorModel):
             for note in () if quiet else notes:
                 print(f"{folder}: {note}", file=sys.stderr)
             setup = dataclasses.replace(prepared.setup, config=config)
-            table, final, _ = scoring.tables(setup, interactions, folder)
-        return table, final, config, history, result["status"]
+            trained, final, _ = scoring.tables(setup, interactions, folder)
+        return trained, final, config, history, result["status"]
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         facts, arrays = super()._state()

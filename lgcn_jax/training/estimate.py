@@ -16,7 +16,7 @@ from lgcn_jax.training.setup import Setup
 TIMED_STEPS = 8  # steps, after one that warms up
 
 
-def memory_bytes(train: int, test: int, nodes: int, dim: int) -> dict[str, int]:
+def memory_bytes(train: int, test: int, nodes: int, dim: int, step_width: int | None = None) -> dict[str, int]:
     """Bytes of each thing that a run on one device holds within a step; measured on CPUs (`benchmarks/scale.py`).
 
     A_hat has E = 2 * train entries; a table has nodes * dim numbers of 4 bytes.
@@ -27,7 +27,7 @@ def memory_bytes(train: int, test: int, nodes: int, dim: int) -> dict[str, int]:
     * evaluation: row and item of each train pair, which are masked when the test part is ranked, and the test pairs.
     * index: the starts of rows in all of these, ids and flags: about 64 bytes a node.
     * state: the table and both moments of Adam.
-    * layer: within a step, the layer at hand, and then the gradient in its place.
+    * layer: within a step, the layer at hand, and then the gradient in its place; other encoders keep more layers.
     * batch: within a step, what its first and last product need: the columns renumbered for the rows that the batch
       has (4 E), and the entries of these rows, up to E / 4 of them, with where they come from (3 E).
     * program: XLA, its compiler and what it compiled; measured, and the same for every size.
@@ -36,11 +36,12 @@ def memory_bytes(train: int, test: int, nodes: int, dim: int) -> dict[str, int]:
       train, test: numbers of pairs.
       nodes: users and items.
       dim: width of the table.
+      step_width: of all that the encoder keeps for each node within a step; None: as wide as the table.
     """
-    table = 4 * nodes * dim
+    table, layer = 4 * nodes * dim, 4 * nodes * (step_width or dim)
     held = {"interactions": 4 * (train + test), "sampler": 4 * train, "layout": 8 * 2 * train}
     held |= {"evaluation": 8 * train + 4 * test, "index": 64 * nodes, "state": 3 * table}
-    return held | {"layer": table, "batch": 7 * 2 * train, "program": 300_000_000}
+    return held | {"layer": layer, "batch": 7 * 2 * train, "program": 300_000_000}
 
 
 def run_memory_bytes(config: Config, interactions: Interactions) -> dict[str, int]:
@@ -49,7 +50,7 @@ def run_memory_bytes(config: Config, interactions: Interactions) -> dict[str, in
     nodes = interactions.num_users + interactions.num_items
     data, places = mesh_shape(config.devices.mesh)
     sharing = 1 if device_bytes() else data * places // jax.process_count()
-    terms = memory_bytes(train, part.nnz, nodes, config.model.embedding_dim)
+    terms = memory_bytes(train, part.nnz, nodes, config.model.embedding_dim, config.model.step_width)
     terms["interactions"] += 0 if interactions.weights is None else 4 * train
     whole = ("interactions", "index", "program")
     return {name: size if name in whole else size * sharing // places for name, size in terms.items()}

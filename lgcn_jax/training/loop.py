@@ -25,7 +25,7 @@ from lgcn_jax.training.health import NonFiniteError, require_finite
 from lgcn_jax.training.listener import Listener
 from lgcn_jax.training.programs import Programs
 from lgcn_jax.training.setup import Setup
-from lgcn_jax.training.state import Progress, Snapshot, metric_names, table_sha256
+from lgcn_jax.training.state import Progress, Snapshot, metric_names, replicated_on_host, table_sha256
 from lgcn_jax.training.step import named_key
 
 BLOCK_SECONDS = 1.0  # how long the host waits for the device at a time
@@ -85,7 +85,7 @@ class Result:
             "last": progress.latest,
             "seconds": round(progress.seconds, 3),
             "compile_seconds": round(self.compile_seconds, 3),
-            "parameters_sha256": table_sha256(self.table),
+            "parameters_sha256": table_sha256(self.table, replicated_on_host(self.params)),
         }
 
 
@@ -188,7 +188,7 @@ def save(snapshot: Snapshot, listener: Listener, scheduled: bool) -> None:
     """Hands a place to the listener, but never one whose parameters are ruined."""
     epoch, step = snapshot.progress.epoch, snapshot.progress.step
     with processes.waiting(f"before the save after epoch {epoch}, step {step}"):
-        finite = jax.device_get(jnp.isfinite(snapshot.state.params["table"][...]).all())
+        finite = all(jax.device_get([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(snapshot.state.params)]))
     if not finite:
         raise NonFiniteError("a parameter", math.nan, epoch, step)
     listener.save(snapshot, scheduled)

@@ -13,11 +13,11 @@ from jax.experimental import multihost_utils
 from jax.sharding import SingleDeviceSharding
 
 from lgcn_jax.config import Config
-from lgcn_jax.devices.mesh import NODES, ROWS, WHOLE, Mesh, ring_gather
+from lgcn_jax.devices.mesh import NODES, ROWS, WHOLE, Mesh, ring_gather, state_specs
+from lgcn_jax.devices.parameters import map_arrays
 from lgcn_jax.graph.order import Order
-from lgcn_jax.models import Nodes
 from lgcn_jax.training import step
-from lgcn_jax.training.state import Progress, Snapshot, zero_totals
+from lgcn_jax.training.state import HostParameters, Progress, Snapshot, replicated_on_host, zero_totals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,20 +50,25 @@ class Placement:
 
     def abstract_state(self) -> Snapshot:
         """A snapshot of the shapes, dtypes and shardings that `to_node_order` gives."""
-        start = jax.eval_shape(
-            lambda: (
-                step.init_train_state(self.config, Nodes(jnp.zeros(1, jnp.int32), 1, 0))[1],
-                zero_totals(self.config.loss),
-            )
-        )
+        start = jax.eval_shape(lambda: (step.state_of_one_node(self.config)[1], zero_totals(self.config.loss)))
         rows = self.mesh.nodes * self._share
 
-        def described(leaf):
-            shape, spec = ((rows, *leaf.shape[1:]), ROWS) if leaf.ndim else ((), WHOLE)
+        def described(leaf, shape, spec):
             sharding = self.mesh.sharding(spec) or SingleDeviceSharding(jax.devices()[0])  # Orbax wants to know
             return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=sharding)
 
-        return Snapshot(*jax.tree.map(described, start), Progress())
+        def of_table(leaf):
+            return described(leaf, (rows, *leaf.shape[1:]), ROWS)
+
+        return Snapshot(*map_arrays(of_table, lambda leaf: described(leaf, leaf.shape, WHOLE), start), Progress())
+
+    def graphdef(self) -> nnx.GraphDef:
+        """The model's definition."""
+        return step.state_of_one_node(self.config)[0]
+
+    def param_specs(self) -> nnx.State:
+        """How each parameter is cut over devices: what `Mesh.shard_map` takes for the parameters."""
+        return state_specs(jax.eval_shape(lambda: step.state_of_one_node(self.config)[1].params))
 
     def table(self, params: nnx.State) -> np.ndarray:
         """Host: float32[num_nodes, d], the trained layer-0 rows of the users, then of the items.
@@ -71,6 +76,10 @@ class Placement:
         Each process gets all of it, in several processes by way of its devices.
         """
         return self._on_host(params["table"][...])
+
+    def parameters(self, params: nnx.State) -> HostParameters:
+        """Host: all parameters, the table as `table` gives it."""
+        return HostParameters(self.table(params), replicated_on_host(params))
 
     def _on_host(self, rows: jax.Array) -> np.ndarray:
         found = self.to_node_order(rows)
@@ -89,7 +98,7 @@ class Placement:
         move = self.mesh.shard_map(functools.partial(ring_gather, axis=axis), (ROWS, ROWS), ROWS)
 
         def moved(tree, index):
-            return jax.tree.map(lambda leaf: move(leaf, index) if leaf.ndim else jnp.copy(leaf), tree)
+            return map_arrays(lambda table: move(table, index), jnp.copy, tree)
 
         return jax.jit(moved)
 
@@ -101,6 +110,4 @@ class Placement:
 
     def of_nodes(self, values: np.ndarray) -> jax.Array:
         """The host's values of the nodes, [num_nodes, ...], as rows on the devices; zeros for rows without a node."""
-        rows = np.zeros((self.order.num_rows, *values.shape[1:]), values.dtype)
-        rows[self.order.row_of_node] = values
-        return self.put_rows(rows)
+        return self.put_rows(self.order.rows(values))

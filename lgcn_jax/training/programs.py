@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from lgcn_jax.devices.mesh import DATA, NODES, PER_DEVICE, ROWS, WHOLE, local_slice, psum
+from lgcn_jax.devices.mesh import DATA, NODES, PER_DEVICE, WHOLE, local_slice, psum
 from lgcn_jax.evaluation import ranking
 from lgcn_jax.evaluation.ranking import EvaluationTask
 from lgcn_jax.evaluation.scorers import EncoderScorer
@@ -76,8 +76,8 @@ def make_train_steps(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
         batch = sampler.draw(key, number, config.training.batch_size)
         return gradient_of(params, adjacency, _local(batch, mesh.axis(DATA)), statistics)
 
-    placed = statistics_specs(config.loss)
-    gradient = mesh.shard_map(gradient, (ROWS, placed, PER_DEVICE, PER_DEVICE, WHOLE, WHOLE), (ROWS, WHOLE))
+    params, placed = setup.param_specs(), statistics_specs(config.loss)
+    gradient = mesh.shard_map(gradient, (params, placed, PER_DEVICE, PER_DEVICE, WHOLE, WHOLE), (params, WHOLE))
 
     def block(state, totals, adjacency, sampler, key, first, last):
         def step(number, carry):
@@ -100,7 +100,7 @@ def make_renewal(setup: Setup) -> Callable:
         final = nnx.merge(graphdef, params)(adjacency.layout)
         return renewed(loss, final, adjacency, counts, epoch, axes)
 
-    return mesh.shard_map(renew, (ROWS, PER_DEVICE, WHOLE, WHOLE), statistics_specs(loss))
+    return mesh.shard_map(renew, (setup.param_specs(), PER_DEVICE, WHOLE, WHOLE), statistics_specs(loss))
 
 
 def _local(batch: Batch, axis: str | None) -> Batch:
@@ -115,13 +115,13 @@ def _local(batch: Batch, axis: str | None) -> Batch:
 def make_evaluate(setup: Setup, graphdef: nnx.GraphDef, measure: Callable = ranking.chunk_sums) -> Callable:
     """The function of `Programs.evaluate`, not compiled; `measure` is what is made of (scorer, task, list lengths)."""
     evaluate = functools.partial(_evaluate, setup, graphdef, measure, setup.config.inference.stated())
-    return setup.mesh.shard_map(evaluate, (ROWS, PER_DEVICE, PER_DEVICE), WHOLE)
+    return setup.mesh.shard_map(evaluate, (setup.param_specs(), PER_DEVICE, PER_DEVICE), WHOLE)
 
 
 def make_trial(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
     """(inference, params, adjacency, task) -> as `Programs.evaluate`, whatever a table is ranked by; not compiled."""
     trial = functools.partial(_evaluate, setup, graphdef, ranking.chunk_sums)
-    return setup.mesh.shard_map(trial, (WHOLE, ROWS, PER_DEVICE, PER_DEVICE), WHOLE)
+    return setup.mesh.shard_map(trial, (WHOLE, setup.param_specs(), PER_DEVICE, PER_DEVICE), WHOLE)
 
 
 def _evaluate(

@@ -5,7 +5,6 @@ import functools
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 from flax import nnx
@@ -15,12 +14,15 @@ from lgcn_jax.config import Config
 from lgcn_jax.data import csr
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.devices.mesh import DATA, NODES, PER_DEVICE, ROWS, Mesh
+from lgcn_jax.devices.parameters import map_arrays
 from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation import task
 from lgcn_jax.evaluation.ranking import EvaluationTask
 from lgcn_jax.graph import normalization, order, propagation, ring
+from lgcn_jax.graph.normalization import weighted_degrees
 from lgcn_jax.graph.order import Order
 from lgcn_jax.graph.propagation import Adjacency
+from lgcn_jax.graph.wrapped import DegreeLayout
 from lgcn_jax.models import Nodes
 from lgcn_jax.sampling import Sampler
 from lgcn_jax.training import step
@@ -54,20 +56,18 @@ class Setup(Placement):
     def steps_per_epoch(self) -> int:
         return -(-self.sampler.num_examples // self.config.training.batch_size)
 
-    def graphdef(self) -> nnx.GraphDef:
-        """The model's definition."""
-        return step.init_train_state(self.config, Nodes(jnp.zeros(1, jnp.int32), 1, 0))[0]
-
     def init_state(self) -> TrainState:
         """The state of epoch 0, each device's rows drawn on that device."""
         node = self.put_rows(self.order.node_of_row)
         made = jax.jit(lambda node: step.init_train_state(self.config, Nodes(node, self.num_users, self.num_items))[1])
         shapes = jax.eval_shape(made, node)
-        for shape in (leaf.shape for leaf in jax.tree.leaves(shapes.params)):
-            if shape and shape[0] != self.order.num_rows:
-                found = f"a parameter of shape {shape}"
-                raise InputError("--model", found, f"a row for each of the {self.order.num_rows} nodes, or a scalar")
+        map_arrays(self._require_rows, lambda other: None, shapes.params)
         return jax.jit(made, out_shardings=self.mesh.shardings(shapes))(node)
+
+    def _require_rows(self, table: jax.ShapeDtypeStruct) -> None:
+        if table.shape[0] != self.order.num_rows:
+            found, count = f"a parameter of shape {table.shape}", self.order.num_rows
+            raise InputError("--model", found, f"a row for each of the {count} nodes, a scalar, or a Replicated one")
 
     def initial_snapshot(self) -> Snapshot:
         """The place before the first step."""
@@ -92,7 +92,7 @@ class Setup(Placement):
         graphdef, inference = self.graphdef(), self.config.inference.stated()
         return self.mesh.shard_map(
             lambda params, adjacency: inference.embeddings(nnx.merge(graphdef, params), adjacency.layout),
-            (ROWS, PER_DEVICE),
+            (self.param_specs(), PER_DEVICE),
             ROWS,
         )
 
@@ -159,8 +159,10 @@ def build_setup(
 def _graph(config: Config, mesh: Mesh, interactions: Interactions) -> tuple[Order, Adjacency]:
     """The order of rows and A_hat in it, on the devices; the host's matrices are gone when it returns."""
     matrix = normalization.normalized_adjacency(interactions.train, interactions.num_items, interactions.weights)
-    placed = build_order(config, mesh, matrix, interactions.num_users)
-    return placed, _adjacency(config, mesh, order.permute(matrix, placed), placed)
+    placed, degree = build_order(config, mesh, matrix, interactions.num_users), None
+    if config.model.NEEDS_DEGREES:
+        degree = placed.rows(weighted_degrees(interactions.train, interactions.num_items, interactions.weights))
+    return placed, _adjacency(config, mesh, order.permute(matrix, placed), placed, degree)
 
 
 def build_order(config: Config, mesh: Mesh, matrix: scipy.sparse.csr_matrix, num_users: int) -> Order:
@@ -172,13 +174,20 @@ def build_order(config: Config, mesh: Mesh, matrix: scipy.sparse.csr_matrix, num
     return order.identity_order(matrix.shape[0])
 
 
-def _adjacency(config: Config, mesh: Mesh, matrix: scipy.sparse.csr_matrix, placed: Order) -> Adjacency:
+def _adjacency(
+    config: Config, mesh: Mesh, matrix: scipy.sparse.csr_matrix, placed: Order, degree: np.ndarray | None
+) -> Adjacency:
     kind = propagation.LAYOUTS[propagation.resolve_layout_name(config.graph.propagation)]
     finish = functools.partial(propagation.with_dtype, dtype=config.graph.propagation_dtype)
-    if mesh.nodes == 1:
-        return mesh.make_sharded(lambda data, nodes: Adjacency(finish(kind.prepare(matrix)), placed.row_of_node))
-    make = ring.partition(matrix, kind, mesh.nodes, NODES, finish)
-    return mesh.make_sharded(lambda data, nodes: Adjacency(make(nodes), placed.row_of_node))
+    cut = ring.partition(matrix, kind, mesh.nodes, NODES, finish) if mesh.nodes > 1 else None
+
+    def make(data: int, nodes: int) -> Adjacency:
+        layout = cut(nodes) if cut else finish(kind.prepare(matrix))
+        if degree is not None:
+            layout = DegreeLayout(layout, np.split(degree, mesh.nodes)[nodes].astype(np.float32))
+        return Adjacency(layout, placed.row_of_node)
+
+    return mesh.make_sharded(make)
 
 
 def _sampler(config: Config, mesh: Mesh, interactions: Interactions, owners: np.ndarray | None) -> Sampler:

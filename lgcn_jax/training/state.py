@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from lgcn_jax.devices.parameters import Replicated
 from lgcn_jax.losses import Loss
 from lgcn_jax.optimization import OptimizerState
 
@@ -127,11 +128,40 @@ def zero_totals(loss: Loss) -> Totals:
     return Totals(nothing, np.int32(0), nothing)
 
 
+class HostParameters(NamedTuple):
+    """Host: the parameters of a model that was trained.
+
+    Attributes:
+      table: float32[num_nodes, d], the layer-0 rows of the users, then of the items.
+      replicated: float32 arrays, the parameters that belong to no node, by name.
+    """
+
+    table: np.ndarray
+    replicated: dict[str, np.ndarray]
+
+
+def replicated(params: nnx.State) -> dict[str, nnx.Variable]:
+    """The parameters that belong to no node, by name."""
+    flat = {".".join(map(str, path)): value for path, value in nnx.to_flat_state(params)}
+    return {name: flat[name] for name in sorted(flat) if isinstance(flat[name], Replicated) or not flat[name].ndim}
+
+
+def replicated_on_host(params: nnx.State) -> dict[str, np.ndarray]:
+    """Host: the parameters that belong to no node, by name."""
+    return {name: np.asarray(value[...]) for name, value in replicated(params).items()}
+
+
 def table(params: nnx.State) -> np.ndarray:
     """Host: float32[num_rows, d], the trained layer-0 rows in the order of `Setup.order`."""
     return np.asarray(params["table"][...])
 
 
-def table_sha256(rows: np.ndarray) -> str:
-    """sha256 of a table as little-endian float32, row by row: equal hashes mean bit-identical parameters."""
-    return hashlib.sha256(rows.astype("<f4").tobytes()).hexdigest()
+def table_sha256(rows: np.ndarray, others: Mapping[str, np.ndarray] | None = None) -> str:
+    """sha256 of a table as little-endian float32, row by row: equal hashes mean bit-identical parameters.
+
+    Those that belong to no node follow, in the order of their names.
+    """
+    digest = hashlib.sha256(rows.astype("<f4").tobytes())
+    for _, value in sorted((others or {}).items()):
+        digest.update(value.astype("<f4").tobytes())
+    return digest.hexdigest()

@@ -10,6 +10,7 @@ from flax import nnx
 from lgcn_jax import losses
 from lgcn_jax.config import Config
 from lgcn_jax.devices.mesh import psum
+from lgcn_jax.devices.parameters import map_arrays
 from lgcn_jax.graph import propagation
 from lgcn_jax.graph.propagation import Adjacency
 from lgcn_jax.losses import EmbeddedBatch, Embeddings, Tables
@@ -23,6 +24,11 @@ def init_train_state(config: Config, nodes: Nodes) -> tuple[nnx.GraphDef, TrainS
     """The model's definition and the state of epoch 0, drawn from the seed, for these nodes."""
     graphdef, params = nnx.split(config.model.create(named_key(config.training.seed, "init"), nodes))
     return graphdef, TrainState(params, config.build_optimizer().init(params), initial_statistics(config.loss, params))
+
+
+def state_of_one_node(config: Config) -> tuple[nnx.GraphDef, TrainState]:
+    """`init_train_state` for a single node, from which the model's definition and the shapes of the rest are taken."""
+    return init_train_state(config, Nodes(jnp.zeros(1, jnp.int32), 1, 0))
 
 
 def named_key(seed: int, name: str) -> jax.Array:
@@ -55,6 +61,8 @@ def make_gradient(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_n
 
     def gradient(params, adjacency: Adjacency, batch: Batch, statistics: dict[str, jax.Array]):
         (combined, means), found = jax.value_and_grad(loss, has_aux=True)(params, adjacency, batch, statistics)
+        # Of a replicated parameter, each device of the axis `nodes` has what the embeddings of its rows give.
+        found = map_arrays(lambda table: table, adjacency.layout.psum, found)
         found = jax.lax.pmean(found, axis_name) if differs else found
         metrics = {"loss": combined} | {f"loss_{name}": value for name, value in means.items()}
         return found, {name: psum(value, axis_name) for name, value in metrics.items()}

@@ -7,6 +7,7 @@ carried over are initialized as in any run. The optimizer's state is fresh.
 """
 
 import functools
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -19,10 +20,12 @@ from lgcn_jax.data import ids
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.devices.mesh import PER_DEVICE, ROWS
 from lgcn_jax.errors import InputError
+from lgcn_jax.graph.layout import Layout
 from lgcn_jax.graph.propagation import Adjacency, propagate
 from lgcn_jax.models import FoldIn
 from lgcn_jax.training.setup import Setup
-from lgcn_jax.training.state import Snapshot, table_sha256
+from lgcn_jax.training.state import Snapshot, replicated, table_sha256
+from lgcn_jax.training.step import state_of_one_node
 
 
 class WarmStart(NamedTuple):
@@ -33,6 +36,7 @@ class WarmStart(NamedTuple):
       config: its settings.
       users, items: raw ids, ascending.
       table: float32[num_users + num_items, d], layer 0 of the users, then of the items.
+      replicated: the parameters that belong to no node, by name.
     """
 
     source: str
@@ -40,10 +44,11 @@ class WarmStart(NamedTuple):
     users: np.ndarray
     items: np.ndarray
     table: np.ndarray
+    replicated: Mapping[str, np.ndarray] = {}
 
     def facts(self) -> dict[str, str]:
         """What the records of a run say of its source."""
-        return {"source": self.source, "parameters_sha256": table_sha256(self.table)}
+        return {"source": self.source, "parameters_sha256": table_sha256(self.table, self.replicated)}
 
 
 class Beginning(NamedTuple):
@@ -61,6 +66,11 @@ def require_alike(config: Config, warm: WarmStart) -> None:
         if found != expected:
             where = f"--warm_start={warm.source}"
             raise InputError(where, f"a run with --{name}={found}", f"one with --{name}={expected}, as this run has")
+    theirs = _shapes(warm.config)
+    for name, shape in _shapes(config).items():
+        if (found := theirs.get(name, shape)) != shape:
+            where = f"--warm_start={warm.source}"
+            raise InputError(where, f"a run with {name} of shape {found}", f"shape {shape}, as this run has")
 
 
 def begin(setup: Setup, interactions: Interactions, warm: WarmStart) -> Beginning:
@@ -78,16 +88,31 @@ def begin(setup: Setup, interactions: Interactions, warm: WarmStart) -> Beginnin
         expected = "some of those of this data set"
         raise InputError(f"--warm_start={warm.source}", "a run with other users and other items", expected)
     carried = np.where(known[:, None], warm.table[place], np.float32(0))
-    start, how = setup.initial_snapshot(), setup.config.model.fold_in()
+    start, how = setup.initial_snapshot(), setup.config.model.fold_in(trained=warm.replicated)
     operands = start.state.params["table"][...], setup.adjacency, setup.of_nodes(carried), setup.of_nodes(known)
     compiled = jax.jit(
         setup.mesh.shard_map(functools.partial(_table, how), (ROWS, PER_DEVICE, ROWS, ROWS), ROWS),
         out_shardings=setup.mesh.sharding(ROWS),
     )
-    params = jax.tree.map(lambda leaf: leaf, start.state.params)
+    params = _with_replicated(setup, start.state.params, warm)
     nnx.replace_by_pure_dict(params, nnx.to_pure_dict(params) | {"table": compiled(*operands)})
     start = start._replace(state=start.state._replace(params=params))
     return Beginning(start, _told(warm, known, interactions.num_users), warm.facts())
+
+
+def _with_replicated(setup: Setup, params: nnx.State, warm: WarmStart) -> nnx.State:
+    """A copy of a run's parameters in which those that belong to no node are the source's, as far as it has them."""
+    flat = dict(nnx.to_flat_state(params))
+    for path, value in flat.items():
+        if (name := ".".join(map(str, path))) in warm.replicated:
+            flat[path] = value.replace(setup.mesh.replicate(warm.replicated[name]))
+    return nnx.from_flat_state(flat)
+
+
+def _shapes(config: Config) -> dict[str, tuple[int, ...]]:
+    """The shapes of the parameters that belong to no node, by name."""
+    params = jax.eval_shape(lambda: state_of_one_node(config)[1].params)
+    return {name: value.shape for name, value in replicated(params).items()}
 
 
 def _table(
@@ -96,9 +121,16 @@ def _table(
     """The rows that a run begins with."""
     if how is None:
         return jnp.where(known[:, None], carried, fresh)
-    folded = how.scale * propagate(adjacency.layout, how.messages(adjacency.layout, carried))
+    folded = how.scale * _product(adjacency.layout, how.messages(adjacency.layout, carried), *how.exponents)
     reached = (folded != 0).any(1, keepdims=True)
     return jnp.where(known[:, None], carried, jnp.where(reached, folded, fresh))
+
+
+def _product(layout: Layout, x: jax.Array, left: float, right: float) -> jax.Array:
+    """D^-left A D^-right x."""
+    if (left, right) == (0.5, 0.5):
+        return propagate(layout, x)
+    return layout.degree_power(0.5 - left) * propagate(layout, layout.degree_power(0.5 - right) * x)
 
 
 def _places(source: np.ndarray, wanted: np.ndarray) -> np.ndarray:

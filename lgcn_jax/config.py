@@ -77,10 +77,22 @@ class Config:
         if self.loss.needs_shares and not self.negatives.KNOWS_SHARES:
             knowing = " or ".join(name for name, kind in NEGATIVES.items() if kind.KNOWS_SHARES)
             raise InputError("--logq", f"true with --negatives={negatives}", f"--negatives={knowing}")
+        self._require_views()
         if self.training.batch_size == 1 and (self.negatives.IN_BATCH or self.loss.takes_batch):
             raise InputError("--batch_size", "1 with in-batch negatives", "at least 2: others' items are the negatives")
         model = ENCODERS.name_of(self.model), self.model.weighed_layers
         self.inference.validate(*model, self.evaluation.eval_split)
+
+    def _require_views(self) -> None:
+        """Raises an InputError where the loss asks for perturbed layers that the model does not have."""
+        if (views := self.loss.views) is None or max(1, views.layer) <= (layers := self.model.perturbed_layers):
+            return
+        loss, model = LOSSES.name_of(self.loss), ENCODERS.name_of(self.model)
+        if not layers:
+            found = f"{loss}, whose noise goes between layers, with --model={model} as it is set"
+            expected = "one without noise, or --model=lightgcn with at least one layer and fixed weights"
+            raise InputError("--loss", found, expected)
+        raise InputError("--contrast_layer", views.layer, f"at most {layers}, the layers of --model={model}")
 
     @classmethod
     def of(cls, **stated: Any) -> "Config":

@@ -10,6 +10,7 @@ import lgcn_jax as lg
 MODULES = (
     *("lgcn_jax", "lgcn_jax.errors", "lgcn_jax.data.interactions", "lgcn_jax.data.reading"),
     *("lgcn_jax.evaluation.results", "lgcn_jax.optimization.cosine"),
+    *("lgcn_jax.losses.simgcl", "lgcn_jax.losses.xsimgcl", "lgcn_jax.losses.egcf", "lgcn_jax.models.egcf"),
     *("lgcn_jax.models.lightgcn", "lgcn_jax.models.lightgcnpp", "lgcn_jax.models.mf", "lgcn_jax.models.ngcf"),
     *("lgcn_jax.serving.models", "lgcn_jax.serving.recommendations"),
     *("lgcn_jax.serving.loading", "lgcn_jax.serving.uploads", "lgcn_jax.serving.solved"),

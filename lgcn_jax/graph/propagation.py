@@ -7,6 +7,7 @@ one of them in each direction, concern these rows alone, and a layout may have s
 """
 
 import functools
+from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
@@ -122,7 +123,7 @@ def combine_layers_at(
       axis: the mesh axis over which the last dimension of `nodes` is cut, None where it is not; static. The gradient is
         then that of the losses of all its devices, added up.
     """
-    flat = _flat(nodes, shared)
+    flat = flat_rows(nodes, shared)
     inner, scale, own = table, weights[-1], layout.gather(table, flat)
     for weight in weights[-2:0:-1]:  # Horner's rule: no layer is kept for a sum at the end
         inner, scale = weight * table + scale * layout.product(inner), 1.0
@@ -144,7 +145,7 @@ def propagate_at(
     layout: Layout, x: jax.Array, nodes: jax.Array, shared: jax.Array | None = None, axis: str | None = None
 ) -> jax.Array:
     """Rows of one propagation, (A_hat x)[rows], [m, d]; arguments and gradient as for `combine_layers_at`."""
-    return layout.product_at(x, _flat(nodes, shared))
+    return layout.product_at(x, flat_rows(nodes, shared))
 
 
 def _at_forward(layout: Layout, x: jax.Array, nodes, shared, axis: str | None):
@@ -153,7 +154,7 @@ def _at_forward(layout: Layout, x: jax.Array, nodes, shared, axis: str | None):
 
 def _at_backward(axis: str | None, kept, gradient: jax.Array):
     layout, nodes, shared = kept
-    nodes, rows = _of_all(axis, nodes, shared, gradient)
+    nodes, rows = rows_of_all_devices(axis, nodes, shared, gradient)
     return None, layout.product_of_rows(rows, nodes), None, None
 
 
@@ -178,7 +179,8 @@ def _at_rows_backward(axis: str | None, layout: Layout, gradient: jax.Array):
 at_rows.defvjp(lambda layout, parameter, axis: (parameter, layout), _at_rows_backward)
 
 
-def _flat(nodes: jax.Array, shared: jax.Array | None) -> jax.Array:
+def flat_rows(nodes: jax.Array, shared: jax.Array | None) -> jax.Array:
+    """int32[m]: the rows that are asked for, in the order in which they are given."""
     nodes = nodes.reshape(-1)
     return nodes if shared is None else jnp.concatenate([nodes, shared])
 
@@ -188,33 +190,48 @@ def _combined_forward(layout: Layout, weights: tuple[float, ...], table: jax.Arr
 
 
 def _combined_backward(weights: tuple[float, ...], axis: str | None, kept, gradients: tuple[jax.Array, jax.Array]):
-    """The same polynomial of A_hat, applied to a gradient that only some rows have: sums in place, never a pass."""
+    """The same polynomial of A_hat, applied to a gradient that only some rows have."""
     layout, nodes, shared = kept
-    nodes, combined, own = _of_all(axis, nodes, shared, *gradients)
+    nodes, combined, own = rows_of_all_devices(axis, nodes, shared, *gradients)
     own = weights[0] * combined + own
-    if len(weights) == 1:
-        return None, layout.scatter(own, nodes), None, None
-    total = layout.product_of_rows(weights[-1] * combined, nodes)
-    for weight in weights[-2:0:-1]:
-        total = layout.product(layout.scatter_add(total, weight * combined, nodes))
-    return None, layout.scatter_add(total, own, nodes), None, None
+    return None, sum_of_powers(layout, own, (weight * combined for weight in weights[:0:-1]), nodes), None, None
 
 
-def _of_all(axis: str | None, nodes: jax.Array, shared: jax.Array | None, *rows: jax.Array) -> tuple[jax.Array, ...]:
+def sum_of_powers(layout: Layout, own: jax.Array, layers: Iterable[jax.Array], nodes: jax.Array) -> jax.Array:
+    """sum_k A_hat^k X_k, [n, d], X_k the table that is zero but for the sums of some rows [m, d] at int32[m] `nodes`.
+
+    Sums in place, never a pass.
+
+    Args:
+      own: rows of X_0.
+      layers: rows of X_K, ..., X_1.
+    """
+    total = None
+    for layer in layers:
+        if total is None:
+            total = layout.product_of_rows(layer, nodes)
+        else:
+            total = layout.product(layout.scatter_add(total, layer, nodes))
+    return layout.scatter(own, nodes) if total is None else layout.scatter_add(total, own, nodes)
+
+
+def rows_of_all_devices(
+    axis: str | None, nodes: jax.Array, shared: jax.Array | None, *rows: jax.Array
+) -> tuple[jax.Array, ...]:
     """int32[m] nodes and their rows [m, d], of all devices of the axis, in the order of a batch that is not cut.
 
     The backward pass is linear, and so it could also be done on each device and its tables added up. But rows are fewer
     than tables are long, and products that round shall round the same sums as on one device.
     """
     if axis is None:
-        return _flat(nodes, shared), *rows
+        return flat_rows(nodes, shared), *rows
     count = nodes.size
     cut = [row[:count].reshape(*nodes.shape, -1) for row in rows]
     all_nodes, *all_rows = (jax.lax.all_gather(array, axis, axis=nodes.ndim - 1, tiled=True) for array in (nodes, *cut))
     all_rows = [array.reshape(all_nodes.size, -1) for array in all_rows]
     if shared is not None:  # equal nodes on all devices: their rows are added up
         all_rows = [jnp.concatenate([a, jax.lax.psum(b[count:], axis)]) for a, b in zip(all_rows, rows, strict=True)]
-    return _flat(all_nodes, shared), *all_rows
+    return flat_rows(all_nodes, shared), *all_rows
 
 
 combine_layers_at.defvjp(_combined_forward, _combined_backward)

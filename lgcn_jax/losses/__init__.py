@@ -5,10 +5,24 @@ from lgcn_jax.losses.bpr import BPR
 from lgcn_jax.losses.bsl import BSL
 from lgcn_jax.losses.ccl import CCL
 from lgcn_jax.losses.directau import DirectAU
+from lgcn_jax.losses.egcf import EGCFLoss
 from lgcn_jax.losses.enhanced import Enhanced
-from lgcn_jax.losses.loss import EmbeddedBatch, Embeddings, Loss, Tables, WholeModel, hardest, l2_penalty, scores
+from lgcn_jax.losses.loss import (
+    EmbeddedBatch,
+    Embeddings,
+    Loss,
+    Tables,
+    View,
+    Views,
+    WholeModel,
+    hardest,
+    l2_penalty,
+    scores,
+)
+from lgcn_jax.losses.simgcl import SimGCL
 from lgcn_jax.losses.slatk import SLatK
 from lgcn_jax.losses.ssm import SSM
+from lgcn_jax.losses.xsimgcl import XSimGCL
 from lgcn_jax.settings import Registry
 
 __all__ = [
@@ -19,13 +33,18 @@ __all__ = [
     "SSM",
     "AdapTau",
     "DirectAU",
+    "EGCFLoss",
     "EmbeddedBatch",
     "Embeddings",
     "Enhanced",
     "Loss",
     "SLatK",
+    "SimGCL",
     "Tables",
+    "View",
+    "Views",
     "WholeModel",
+    "XSimGCL",
     "hardest",
     "l2_penalty",
     "scores",
@@ -35,5 +54,5 @@ LOSSES: Registry[Loss] = Registry(
     "loss",
     "the loss",
     {"enhanced": Enhanced, "bpr": BPR, "ssm": SSM, "bsl": BSL, "ccl": CCL, "directau": DirectAU}
-    | {"sl@k": SLatK, "adap-tau": AdapTau},
+    | {"sl@k": SLatK, "adap-tau": AdapTau, "simgcl": SimGCL, "xsimgcl": XSimGCL, "egcf": EGCFLoss},
 )

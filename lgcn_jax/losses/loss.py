@@ -31,6 +31,26 @@ class Embeddings(NamedTuple):
     negative: jax.Array | None
 
 
+class Views(NamedTuple):
+    """The perturbed embeddings that a loss contrasts.
+
+    Attributes:
+      noise: length of the vector that is added to every embedding after each propagation.
+      layer: 0: the scores are without noise, and both views are final embeddings of further propagations with it. k of
+        at least 1: the scores are of a propagation with noise, whose final embeddings and layer k are the two views.
+    """
+
+    noise: float
+    layer: int = 0
+
+
+class View(NamedTuple):
+    """Perturbed embeddings [B, d] of a batch's users and positive items."""
+
+    user: jax.Array
+    positive: jax.Array
+
+
 class EmbeddedBatch(NamedTuple):
     """A batch as a loss sees it.
 
@@ -44,6 +64,8 @@ class EmbeddedBatch(NamedTuple):
       share: [B], how probable each positive item is to be an example's; None where it is not known.
       negative_share: [n, B] or [n], likewise each negative item to be drawn.
       statistics: what the loss has by name, [B] of each example's user, [] of the run; none where it has none.
+      user: int32[B], the users; None where nobody asks who they are.
+      views: two of them where the loss has `views`, else none.
     """
 
     final: Embeddings
@@ -55,6 +77,8 @@ class EmbeddedBatch(NamedTuple):
     share: jax.Array | None = None
     negative_share: jax.Array | None = None
     statistics: Mapping[str, jax.Array] = {}
+    user: jax.Array | None = None
+    views: tuple[View, ...] = ()
 
     @property
     def first(self) -> jax.Array | int:
@@ -138,6 +162,11 @@ class Loss(Settings):
     def renewed(self, model: WholeModel) -> dict[str, jax.Array]:
         """The statistics by name: float[U] of the users, in the order of their ids, and float[] of the run."""
         raise NotImplementedError
+
+    @property
+    def views(self) -> Views | None:
+        """The perturbed embeddings that it looks at, which `EmbeddedBatch.views` then has; None: none."""
+        return None
 
     @property
     def names(self) -> tuple[str, ...]:

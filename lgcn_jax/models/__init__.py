@@ -1,6 +1,7 @@
 """Encoders: models that are trained, each with its settings."""
 
 from lgcn_jax.devices.parameters import Replicated
+from lgcn_jax.models.egcf import EGCF, EGCFSettings
 from lgcn_jax.models.encoder import Encoder, EncoderSettings, FoldIn, Nodes
 from lgcn_jax.models.inference import Inference, InferenceSettings
 from lgcn_jax.models.lightgcn import LearnedLightGCN, LightGCN, LightGCNSettings
@@ -10,9 +11,11 @@ from lgcn_jax.models.ngcf import NGCF, NGCFSettings
 from lgcn_jax.settings import Registry
 
 __all__ = [
+    "EGCF",
     "ENCODERS",
     "MF",
     "NGCF",
+    "EGCFSettings",
     "Encoder",
     "EncoderSettings",
     "FoldIn",
@@ -32,5 +35,11 @@ __all__ = [
 ENCODERS: Registry[EncoderSettings] = Registry(
     "model",
     "the model that is trained",
-    {"lightgcn": LightGCNSettings, "mf": MFSettings, "lightgcn++": LightGCNPlusSettings, "ngcf": NGCFSettings},
+    {
+        "lightgcn": LightGCNSettings,
+        "mf": MFSettings,
+        "lightgcn++": LightGCNPlusSettings,
+        "ngcf": NGCFSettings,
+        "egcf": EGCFSettings,
+    },
 )

@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 
 from lgcn_jax.graph.layout import Layout
+from lgcn_jax.graph.perturbation import Noise
 from lgcn_jax.graph.propagation import gather_rows
 from lgcn_jax.settings import Settings, choice, integer, real
 
@@ -67,6 +68,27 @@ class Encoder(nnx.Module):
         where = nodes, shared, axis
         return gather_rows(layout, final, *where), gather_rows(layout, initial, *where)
 
+    def perturbed_at(
+        self,
+        layout: Layout,
+        noise: Noise,
+        layer: int,
+        nodes: jax.Array,
+        shared: jax.Array | None = None,
+        axis: str | None = None,
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Rows of the final embeddings, of one layer, and of layer 0, with noise in each propagation, each [m, d].
+
+        Only encoders with `EncoderSettings.perturbed_layers` have it. They are linear in the table, so that noise,
+        which is a constant to the gradient, leaves it what it is without noise.
+
+        Args:
+          noise: of this propagation.
+          layer: from 0 to `perturbed_layers`.
+          layout, nodes, shared, axis: as for `embeddings_at`.
+        """
+        raise NotImplementedError
+
 
 def unit_rows(x: jax.Array) -> jax.Array:
     """The rows of x [n, d] divided by their lengths; rows of zeros stay, and have no gradient."""
@@ -84,12 +106,17 @@ class FoldIn(NamedTuple):
       messages: (layout, table) -> float[num_rows, d], what each node passes on to a neighbor; D^-a A D^-b times it is
         the final embedding without what the node's own row counts.
       exponents: a and b; by default those of A_hat.
+      finish: what makes the embeddings [n, d] of that product where it is not one yet, as where layers are not linear;
+        messages may then be of any width. None: nothing.
+      begins: whether, in a warm start, the rows of new nodes begin with such embeddings.
     """
 
     own: float
     scale: float
     messages: Callable[[Layout, jax.Array], jax.Array]
     exponents: tuple[float, float] = (0.5, 0.5)
+    finish: Callable[[jax.Array], jax.Array] | None = None
+    begins: bool = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -138,6 +165,11 @@ class EncoderSettings(Settings):
         """
         del weights, trained
         return None
+
+    @property
+    def perturbed_layers(self) -> int:
+        """The number of layers to which `Encoder.perturbed_at` adds noise; 0: it does not exist."""
+        return 0
 
     def initial_table(self, key: jax.Array, nodes: Nodes) -> jax.Array:
         """float32[num_rows, d]: random numbers for the node of each row, and zeros where there is none.

@@ -11,6 +11,7 @@ import numpy as np
 from lgcn_jax.devices.parameters import Replicated
 from lgcn_jax.errors import InputError
 from lgcn_jax.graph.layout import Layout
+from lgcn_jax.graph.perturbation import Noise, combine_noisy_layers_at
 from lgcn_jax.graph.propagation import at_rows, combine_layers_at, gather_rows, propagate, propagate_at
 from lgcn_jax.models.encoder import Encoder, EncoderSettings, FoldIn, Nodes
 from lgcn_jax.settings import choice, integer, representable, setting
@@ -63,6 +64,11 @@ class LightGCNSettings(EncoderSettings):
     @property
     def weighed_layers(self) -> int:
         return self.num_layers + 1 if self.num_layers and self.layer_combination == "fixed" else 0
+
+    @property
+    def perturbed_layers(self) -> int:
+        """None where layer weights are trained, to which noise is no constant."""
+        return self.num_layers if self.layer_combination == "fixed" else 0
 
     def create(self, key: jax.Array, nodes: Nodes) -> "LightGCN | LearnedLightGCN":
         kind = LearnedLightGCN if self.layer_combination == "learned" else LightGCN
@@ -129,6 +135,21 @@ class LightGCN(Encoder):
     ) -> tuple[jax.Array, jax.Array]:
         """As for `Encoder`, but cheaper: the first and the last product are made for these rows alone."""
         return combine_layers_at(layout, self.weights, self.table[...], nodes, shared, axis)
+
+    def perturbed_at(
+        self,
+        layout: Layout,
+        noise: Noise,
+        layer: int,
+        nodes: jax.Array,
+        shared: jax.Array | None = None,
+        axis: str | None = None,
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """As for `Encoder`, by one propagation."""
+        alone = tuple(float(number == layer) for number in range(len(self.weights)))
+        weights = self.weights, alone
+        final, one, initial = combine_noisy_layers_at(layout, noise, weights, self.table[...], nodes, shared, axis)
+        return final, one, initial
 
 
 def softmax_weights(logits: jax.Array, total: float) -> jax.Array:

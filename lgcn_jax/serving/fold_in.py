@@ -64,12 +64,12 @@ class TrainedGraph:
         weights = self.config.inference.stated().weights
         if (found := self.config.model.fold_in(weights, self.replicated)) is None:  # type: ignore[arg-type]
             model, expected = self.config.to_dict()["model"], "one whose layers 1 to K have weights, such as lightgcn"
-            raise InputError("fold_in", f"the model {model}, which embeds no node without a row of its own", expected)
+            raise InputError("fold_in", f"the model {model}, which embeds no new node", expected)
         return found
 
     @functools.cached_property
     def messages(self) -> jax.Array:
-        """float32[num_nodes, d], on the device: what each node passes on to a neighbor."""
+        """float32[num_nodes, width], on the device: what each node passes on to a neighbor."""
         adjacency = normalized_adjacency(self.train, self.num_items, self.weights)
         degree = self.degrees if self.config.model.NEEDS_DEGREES else None
         layout = propagation.make_layout(adjacency, dtype=self.config.graph.propagation_dtype, degree=degree)
@@ -176,6 +176,8 @@ def _folded(model: Any, source: Any, side: str, on_unknown: str) -> tuple[Histor
     own, neighbors = map(graph.part, kinds)
     matrix = fold_in.rows_of_matrix(*edges, graph.degrees[neighbors], exponents=how.exponents)
     vectors = fold_in.multiply(matrix, graph.messages[neighbors])
+    if how.finish is not None:
+        vectors = np.array(jax.jit(how.finish)(vectors))
     known = found.number >= 0
     vectors[~known] *= np.float32(how.scale)
     vectors[known] += np.float32(how.own) * graph.table[own][found.number[known]]

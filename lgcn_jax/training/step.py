@@ -13,9 +13,9 @@ from lgcn_jax.devices.mesh import psum
 from lgcn_jax.devices.parameters import map_arrays
 from lgcn_jax.graph import propagation
 from lgcn_jax.graph.propagation import Adjacency
-from lgcn_jax.losses import EmbeddedBatch, Embeddings, Tables
-from lgcn_jax.models import Encoder, Nodes
+from lgcn_jax.models import Nodes
 from lgcn_jax.sampling import Batch
+from lgcn_jax.training.embedding import embed_batch, embed_with_views
 from lgcn_jax.training.state import StepMetrics, TrainState
 from lgcn_jax.training.statistics import initial_statistics, of_users
 
@@ -36,8 +36,15 @@ def named_key(seed: int, name: str) -> jax.Array:
     return jax.random.fold_in(jax.random.key(seed), ("init", "data").index(name))
 
 
+def noise_key(key: jax.Array, number: jax.Array) -> jax.Array:
+    """The key of the noise of an epoch's step `number`, none that samplers draw by; `key` is that of the epoch."""
+    return jax.random.fold_in(jax.random.fold_in(key, 2**32 - 1), number)
+
+
 def make_gradient(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_name: str | None = None) -> Callable:
-    """`gradient(params, adjacency, batch, statistics)`, the gradient of the batch's loss, and its metrics but the norm.
+    """`gradient(params, adjacency, batch, statistics, key)`: the gradient of the batch's loss, and its other metrics.
+
+    The key is that of the step's noise: of nothing, and left out, unless the loss has `views`.
 
     Args:
       config: names the loss.
@@ -49,9 +56,10 @@ def make_gradient(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_n
     # Each device of the axis computes the whole gradient; where its bits may differ, a mean keeps their tables equal.
     differs = axis_name is not None and not propagation.is_deterministic(config.graph.propagation)
 
-    def loss(params, adjacency: Adjacency, batch: Batch, statistics: dict[str, jax.Array]):
-        model = nnx.merge(graphdef, params)
-        embedded = embed_batch(model, adjacency, batch, num_users, axis_name, tables=config.loss.NEEDS_TABLES)
+    def loss(params, adjacency: Adjacency, batch: Batch, statistics: dict[str, jax.Array], key: jax.Array | None):
+        what = nnx.merge(graphdef, params), adjacency, batch, num_users, axis_name, config.loss.NEEDS_TABLES
+        views = config.loss.views
+        embedded = embed_batch(*what) if views is None else embed_with_views(*what, views, key)
         embedded = embedded._replace(statistics=of_users(config.loss, statistics, adjacency, batch.user))
         if config.negatives.hardest:
             embedded = losses.hardest(embedded, config.negatives.hardest)
@@ -59,8 +67,10 @@ def make_gradient(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_n
         means = {name: (embedded.weight * terms[name]).sum() for name in config.loss.names}
         return config.loss.total(means), means
 
-    def gradient(params, adjacency: Adjacency, batch: Batch, statistics: dict[str, jax.Array]):
-        (combined, means), found = jax.value_and_grad(loss, has_aux=True)(params, adjacency, batch, statistics)
+    def gradient(
+        params, adjacency: Adjacency, batch: Batch, statistics: dict[str, jax.Array], key: jax.Array | None = None
+    ):
+        (combined, means), found = jax.value_and_grad(loss, has_aux=True)(params, adjacency, batch, statistics, key)
         # Of a replicated parameter, each device of the axis `nodes` has what the embeddings of its rows give.
         found = map_arrays(lambda table: table, adjacency.layout.psum, found)
         found = jax.lax.pmean(found, axis_name) if differs else found
@@ -68,43 +78,6 @@ def make_gradient(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_n
         return found, {name: psum(value, axis_name) for name, value in metrics.items()}
 
     return gradient
-
-
-def embed_batch(
-    model: Encoder, adjacency: Adjacency, batch: Batch, num_users: int, axis: str | None = None, tables: bool = False
-) -> EmbeddedBatch:
-    """The embeddings of a batch as a loss sees them; with `tables` those of all users and items, too."""
-    negative = batch.negative
-    each = () if negative is None or negative.ndim == 1 else num_users + negative.T
-    nodes = jnp.stack([batch.user, num_users + batch.positive, *each])
-    shared = [num_users + negative] if negative is not None and negative.ndim == 1 else []
-    shared += [jnp.arange(len(adjacency.row), dtype=jnp.int32)] if tables else []
-    found = model.embeddings_at(
-        adjacency.layout,
-        adjacency.row[nodes],
-        adjacency.row[jnp.concatenate(shared)] if shared else None,
-        axis,
-    )
-    (final, rest), (initial, _) = (_parts(rows, nodes.shape, negative) for rows in found)
-    weight = batch.weight.astype(found[0].dtype)
-    weight = weight / psum(weight.sum(), axis)
-    whole = Tables(rest[:num_users], rest[num_users:]) if tables else None
-    share = batch.negative_share
-    shares = batch.share, share if share is None else share.T
-    return EmbeddedBatch(final, initial, weight, batch.positive, whole, axis, *shares)
-
-
-def _parts(rows: jax.Array, shape: tuple[int, ...], negative: jax.Array | None) -> tuple[Embeddings, jax.Array]:
-    """Rows [m, d] as users, positive and negative items, and what is left of them: those of all nodes.
-
-    By one split, whose gradient is one concatenation.
-    """
-    roles, size = shape
-    shared = len(negative) if negative is not None and negative.ndim == 1 else 0
-    user, positive, each, common, rest = jnp.split(rows, [size, 2 * size, roles * size, roles * size + shared])
-    if negative is not None:
-        negative = common if shared else each.reshape(roles - 2, size, -1)
-    return Embeddings(user, positive, negative), rest
 
 
 def make_update(config: Config) -> Callable[..., tuple[TrainState, StepMetrics]]:
@@ -120,13 +93,15 @@ def make_update(config: Config) -> Callable[..., tuple[TrainState, StepMetrics]]
 
 
 def make_train_step(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_name: str | None = None) -> Callable:
-    """`step(state, adjacency, batch) -> (state, StepMetrics)`; arguments as for `make_gradient`.
+    """`step(state, adjacency, batch, key) -> (state, StepMetrics)`; arguments as for `make_gradient`.
 
     With an axis name it runs under `jax.pmap`, each device with its part of the batch and the whole table.
     """
     gradient, update = make_gradient(config, graphdef, num_users, axis_name), make_update(config)
 
-    def step(state: TrainState, adjacency: Adjacency, batch: Batch) -> tuple[TrainState, StepMetrics]:
-        return update(state, *gradient(state.params, adjacency, batch, state.statistics))
+    def step(
+        state: TrainState, adjacency: Adjacency, batch: Batch, key: jax.Array | None = None
+    ) -> tuple[TrainState, StepMetrics]:
+        return update(state, *gradient(state.params, adjacency, batch, state.statistics, key))
 
     return step

@@ -119,7 +119,7 @@ def _table(
     how: FoldIn | None, fresh: jax.Array, adjacency: Adjacency, carried: jax.Array, known: jax.Array
 ) -> jax.Array:
     """The rows that a run begins with."""
-    if how is None:
+    if how is None or not how.begins:
         return jnp.where(known[:, None], carried, fresh)
     folded = how.scale * _product(adjacency.layout, how.messages(adjacency.layout, carried), *how.exponents)
     reached = (folded != 0).any(1, keepdims=True)

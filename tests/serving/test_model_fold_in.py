@@ -229,7 +229,7 @@ def test_bad_input_is_one_line(model, source, more, line):
 
 def test_a_model_without_layers_says_so(data):
     fitted = lg.LightGCN(**SETTINGS | {"num_layers": 0, "epochs": 1}).fit(data, quiet=True)
-    with pytest.raises(InputError, match=r"fold_in: found the model lightgcn, which embeds no node without a row"):
+    with pytest.raises(InputError, match=r"fold_in: found the model lightgcn, which embeds no new node, exp"):
         fitted.fold_in(HISTORIES, k=3)
 
 

@@ -193,7 +193,7 @@ def test_folding_in_takes_the_weights_that_were_learned(data, models):
 
 @pytest.mark.parametrize("name", ["mf", "ngcf"])
 def test_models_that_embed_no_node_without_a_row_say_so(models, name):
-    with pytest.raises(InputError, match=f"fold_in: found the model {name}, which embeds no node without a row"):
+    with pytest.raises(InputError, match=f"fold_in: found the model {name}, which embeds no new node"):
         models[name].fold_in({1000: [3]}, k=3)
 
 

@@ -1,0 +1,120 @@
+"""Propagation with noise: after each product every embedding is moved a little, in directions of its own signs.
+
+E^(0) is the table and E^(k) = noisy(A_hat E^(k-1)), with noisy(e) = e + magnitude * sign(e) * u, u a random vector of
+length 1 and of positive elements (Yu et al. 2022, arXiv:2112.08679). Since sign has no slope, noise is a
+constant to the gradient: that of a weighted sum of noisy layers is the polynomial of A_hat that it is without noise.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from lgcn_jax.devices.pytree import pytree, static
+from lgcn_jax.graph.layout import Layout
+from lgcn_jax.graph.propagation import Adjacency, flat_rows, rows_of_all_devices, sum_of_powers
+
+ODD = 0x9E3779B9  # 2^32 over the golden ratio: its multiples lie far apart
+
+
+@pytree
+class Noise:
+    """Noise that is never written down: each element is a function of a key, a layer, a node and a place in the vector.
+
+    So it is the same in every order of the rows and on any number of devices. Elements are uniform, of the finalizer of
+    MurmurHash3 twice; `jax.random.uniform` takes ten times as long on a CPU, which is longer than the products take.
+
+    Attributes:
+      seed: uint32[2], of a propagation.
+      node: int32[num_rows], the node of each row of the layout, -1 where there is none.
+      magnitude: length of the vector that is added; static.
+    """
+
+    seed: jax.Array
+    node: jax.Array
+    magnitude: float = static()
+
+    @classmethod
+    def of(cls, key: jax.Array, adjacency: Adjacency, magnitude: float) -> "Noise":
+        """The noise of a key, for the table's rows that are on this device."""
+        node = jnp.arange(1, len(adjacency.row) + 1, dtype=jnp.int32)
+        placed = adjacency.layout.scatter(node[:, None], adjacency.row)[:, 0] - 1
+        return cls(jax.random.bits(key, (2,), jnp.uint32), placed, magnitude)
+
+    def added(self, x: jax.Array, number: int) -> jax.Array:
+        """x [num_rows, d], which is layer `number` before its noise, with it."""
+        return self._added(x, self.node, number)
+
+    def added_at(self, layout: Layout, rows: jax.Array, at: jax.Array, number: int) -> jax.Array:
+        """The same of some rows [m, d] of x, those at int32[m] `at`."""
+        return self._added(rows, layout.gather(self.node[:, None], at)[:, 0], number)
+
+    def _added(self, x: jax.Array, node: jax.Array, number: int) -> jax.Array:
+        start = _mixed(node.astype(jnp.uint32) * jnp.uint32(ODD) + self.seed[0] + jnp.uint32(number))
+        place = jnp.arange(x.shape[1], dtype=jnp.uint32) * jnp.uint32(ODD) + self.seed[1]
+        bits = _mixed(start[:, None] + place[None, :])
+        uniform = ((bits >> 8).astype(jnp.float32) * jnp.float32(2**-24)).astype(x.dtype)
+        length = jnp.sqrt(jnp.maximum(jnp.square(uniform).sum(-1, keepdims=True), 1e-24))
+        return x + jnp.asarray(self.magnitude, x.dtype) * jnp.sign(x) * (uniform / length)
+
+
+def _mixed(x: jax.Array) -> jax.Array:
+    """The finalizer of MurmurHash3: every bit of the result depends on every bit of x."""
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        x = (x ^ (x >> shift)) * jnp.uint32(factor)
+    return x ^ (x >> 16)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 6))
+def combine_noisy_layers_at(
+    layout: Layout,
+    noise: Noise,
+    weights: tuple[tuple[float, ...], ...],
+    table: jax.Array,
+    nodes: jax.Array,
+    shared: jax.Array | None = None,
+    axis: str | None = None,
+) -> tuple[jax.Array, ...]:
+    """Rows of weighted sums of the noisy layers, (sum_k w[k] E^(k))[rows] for each w, and table[rows]; each [m, d].
+
+    As in `propagation.combine_layers_at`, the last product is made for these rows alone, and backward the first one.
+
+    Args:
+      layout: of A_hat.
+      noise: of this propagation.
+      weights: for each result one tuple of K + 1 weights, K at least 1; static.
+      table, nodes, shared, axis: as for `propagation.combine_layers_at`.
+    """
+    at, depth = flat_rows(nodes, shared), len(weights[0]) - 1
+    own, layer = layout.gather(table, at), table
+    found = [each[0] * own for each in weights]
+    for number in range(1, depth + 1):
+        if number < depth:
+            layer = noise.added(layout.product(layer), number)
+            rows = layout.gather(layer, at)
+        else:
+            rows = noise.added_at(layout, layout.product_at(layer, at), at, number)
+        found = [total + each[number] * rows for total, each in zip(found, weights, strict=True)]
+    return *found, own
+
+
+def _forward(layout: Layout, noise: Noise, weights, table: jax.Array, nodes, shared, axis: str | None):
+    found = combine_noisy_layers_at(layout, noise, weights, table, nodes, shared, axis)
+    return found, (layout, nodes, shared)
+
+
+def _backward(weights: tuple[tuple[float, ...], ...], axis: str | None, kept, gradients: tuple[jax.Array, ...]):
+    layout, nodes, shared = kept
+    at, *rows = rows_of_all_devices(axis, nodes, shared, *gradients)
+    own, *layers = (_weighted(layer, rows[:-1]) for layer in zip(*weights, strict=True))
+    return None, None, sum_of_powers(layout, own + rows[-1], reversed(layers), at), None, None
+
+
+def _weighted(weights: tuple[float, ...], rows: list[jax.Array]) -> jax.Array:
+    total = weights[0] * rows[0]
+    for weight, row in zip(weights[1:], rows[1:], strict=True):
+        total = total + weight * row
+    return total
+
+
+combine_noisy_layers_at.defvjp(_forward, _backward)

@@ -35,7 +35,9 @@ class EGCFSettings(EncoderSettings):
         """E^(0), ..., E^(K - 1) are kept for the gradient, beside their sum and the gradient at hand."""
         return self.embedding_dim * (self.num_layers + 2)
 
-    def fold_in(self, trained: Mapping[str, np.ndarray] | None = None) -> FoldIn | None:
+    def fold_in(
+        self, weights: tuple[float, ...] | None = None, trained: Mapping[str, np.ndarray] | None = None
+    ) -> FoldIn | None:
         """By the layers of the neighbors alone, as every node is embedded: no row of its own is missing.
 
         A new item begins a warm start with a row that is drawn, and users have none.

@@ -78,6 +78,7 @@ class Config:
             knowing = " or ".join(name for name, kind in NEGATIVES.items() if kind.KNOWS_SHARES)
             raise InputError("--logq", f"true with --negatives={negatives}", f"--negatives={knowing}")
         self._require_views()
+        self._require_vectors()
         if self.training.batch_size == 1 and (self.negatives.IN_BATCH or self.loss.takes_batch):
             raise InputError("--batch_size", "1 with in-batch negatives", "at least 2: others' items are the negatives")
         model = ENCODERS.name_of(self.model), self.model.weighed_layers
@@ -93,6 +94,18 @@ class Config:
             expected = "one without noise, or --model=lightgcn with at least one layer and fixed weights"
             raise InputError("--loss", found, expected)
         raise InputError("--contrast_layer", views.layer, f"at most {layers}, the layers of --model={model}")
+
+    def _require_vectors(self) -> None:
+        """Raises an InputError where scores are to be dot products of vectors, and the model's are not."""
+        if self.model.HAS_VECTORS:
+            return
+        loss, model = LOSSES.name_of(self.loss), ENCODERS.name_of(self.model)
+        if self.loss.needs_vectors:
+            found = f"{loss}, which needs scores that are products of vectors, with --model={model}"
+            raise InputError("--loss", found, "one of any scores: bpr, or enhanced, with --score=dot")
+        if prior := self.inference.popularity_prior:
+            expected = f"0 with --model={model}, whose scores are no products of vectors that it makes longer"
+            raise InputError("--popularity_prior", text(prior), expected)
 
     @classmethod
     def of(cls, **stated: Any) -> "Config":

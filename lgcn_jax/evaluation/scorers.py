@@ -8,6 +8,7 @@ import numpy as np
 
 from lgcn_jax.devices.pytree import pytree
 from lgcn_jax.graph.propagation import Adjacency
+from lgcn_jax.models import Head
 
 
 class Scorer(Protocol):
@@ -40,19 +41,55 @@ class DotProduct:
 
 
 @pytree
+class HeadScorer:
+    """Scores of a trained model that are no dot products: `head` makes them of what it takes of users and items.
+
+    Attributes:
+      users: [U, a], what `Head.of_users` gives.
+      items: [I, b], what `Head.of_items` gives.
+      head: of the model.
+    """
+
+    users: jax.Array
+    items: jax.Array
+    head: Head
+
+    @classmethod
+    def of(cls, head: Head, users: np.ndarray, items: np.ndarray) -> "HeadScorer":
+        """Host: the scorer of final embeddings."""
+        made = (np.asarray(jax.jit(make)(x)) for make, x in ((head.of_users, users), (head.of_items, items)))
+        return cls(*made, head)  # type: ignore[arg-type, call-arg]
+
+    def scores(self, users: jax.Array) -> jax.Array:
+        return self.head.scores(self.users[users], self.items)
+
+    def of_items(self, items: np.ndarray) -> "HeadScorer":
+        """The scorer of these items alone."""
+        return HeadScorer(self.users, self.items[items], self.head)
+
+    def pair_scores(self, users: jax.Array, items: jax.Array) -> jax.Array:
+        """float32[n]: the score of each pair."""
+        return self.head.pair_scores(self.users[users], self.items[items])
+
+
+@pytree
 class EncoderScorer:
     """Scores of a trained model by its final embeddings, in the order of the table's rows.
 
     Attributes:
       final: [num_rows, d], those of this device where rows are cut over devices.
       adjacency: says where the users' rows stand.
-      items: [ranked, d], the rows of the items that are ranked here.
+      items: [ranked, d], the rows of the items that are ranked here; with a head, what it takes of them.
+      head: what makes the scores, None where they are dot products.
     """
 
     final: jax.Array
     adjacency: Adjacency
     items: jax.Array
+    head: Head | None = None
 
     def scores(self, users: jax.Array) -> jax.Array:
         rows = self.adjacency.gather(self.final, users)
+        if self.head is not None:
+            return self.head.scores(self.head.of_users(rows), self.items)
         return jnp.matmul(rows, self.items.T, precision="highest")  # not TF32 or bfloat16

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -51,11 +51,21 @@ class View(NamedTuple):
     positive: jax.Array
 
 
+class Head(Protocol):
+    """What makes scores of embeddings where they are no dot products."""
+
+    def pair_scores(self, users: jax.Array, items: jax.Array) -> jax.Array:
+        """float[...]: the score of each pair of users [..., a] and items [..., b]."""
+
+    def scores(self, users: jax.Array, items: jax.Array) -> jax.Array:
+        """float[n, m]: the scores of all pairs of users [n, a] and items [m, b]."""
+
+
 class EmbeddedBatch(NamedTuple):
     """A batch as a loss sees it.
 
     Attributes:
-      final: propagated embeddings; their dot products are the scores.
+      final: propagated embeddings, whose dot products are the scores; or what `head` makes scores of.
       initial: layer-0 embeddings, the trained rows, of the same nodes.
       weight: [B], of each example in the batch's mean: they add up to 1 over all devices, padding has 0.
       item: int32[B], the positive items.
@@ -66,6 +76,7 @@ class EmbeddedBatch(NamedTuple):
       statistics: what the loss has by name, [B] of each example's user, [] of the run; none where it has none.
       user: int32[B], the users; None where nobody asks who they are.
       views: two of them where the loss has `views`, else none.
+      head: what makes the scores, None where they are dot products; losses with `needs_vectors` never see one.
     """
 
     final: Embeddings
@@ -79,6 +90,7 @@ class EmbeddedBatch(NamedTuple):
     statistics: Mapping[str, jax.Array] = {}
     user: jax.Array | None = None
     views: tuple[View, ...] = ()
+    head: Head | None = None
 
     @property
     def first(self) -> jax.Array | int:
@@ -147,6 +159,11 @@ class Loss(Settings):
         return False
 
     @property
+    def needs_vectors(self) -> bool:
+        """Whether it needs scores that are dot products of embeddings, and not only what `scores` gives."""
+        return True
+
+    @property
     def needs_shares(self) -> bool:
         """Whether it looks at `EmbeddedBatch.share` and `EmbeddedBatch.negative_share`."""
         return False
@@ -187,6 +204,8 @@ def scores(batch: EmbeddedBatch) -> tuple[jax.Array, jax.Array]:
     own item, or padding, its score is -inf.
     """
     user, positive, negative = batch.final
+    if batch.head is not None:
+        return batch.head.pair_scores(user, positive), _scores_by_head(batch, batch.head)
     found = (user * positive).sum(-1)
     if negative is None:
         return found, _in_batch_scores(batch)
@@ -198,9 +217,19 @@ def scores(batch: EmbeddedBatch) -> tuple[jax.Array, jax.Array]:
     return found, (user[None] * negative).sum(-1)
 
 
+def _scores_by_head(batch: EmbeddedBatch, head: Head) -> jax.Array:
+    user, _, negative = batch.final
+    if negative is None:
+        return _in_batch_scores(batch)
+    return head.scores(user, negative).T if negative.ndim == 2 else head.pair_scores(user[None], negative)
+
+
 def _in_batch_scores(batch: EmbeddedBatch) -> jax.Array:
     positive, item, weight = batch.of_all_devices(batch.final.positive, batch.item, batch.weight)
-    every = jnp.matmul(positive, batch.final.user.T, precision="highest")
+    if batch.head is None:
+        every = jnp.matmul(positive, batch.final.user.T, precision="highest")
+    else:
+        every = batch.head.scores(batch.final.user, positive).T
     return jnp.where((item[:, None] == batch.item[None, :]) | (weight == 0)[:, None], -jnp.inf, every)
 
 
@@ -209,7 +238,9 @@ def hardest(batch: EmbeddedBatch, count: int) -> EmbeddedBatch:
     negative = batch.final.negative
     if negative is None or negative.ndim == 2 or len(negative) <= count:
         return batch
-    found = jax.lax.stop_gradient((batch.final.user[None] * negative).sum(-1))
+    user = batch.final.user[None]
+    found = (user * negative).sum(-1) if batch.head is None else batch.head.pair_scores(user, negative)
+    found = jax.lax.stop_gradient(found)
     _, place = jax.lax.top_k(found.T, count)  # int32[B, count]
 
     def kept(rows: Embeddings) -> Embeddings:

@@ -34,6 +34,10 @@ class ScoredLoss(Loss):
         if self.angular_margin and self.score != "cosine":
             raise InputError("--angular_margin", self.angular_margin, "0 with --score=dot, which knows no angles")
 
+    @property
+    def needs_vectors(self) -> bool:
+        return self.score != "dot"
+
     def scores(self, batch: EmbeddedBatch) -> tuple[jax.Array, jax.Array]:
         """The scores of the positive items, [B], with the angular margin, and of the negative ones, [n, B]."""
         positive, negative = scores(batch._replace(final=vectors(batch.final, self.score)))

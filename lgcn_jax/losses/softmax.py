@@ -58,6 +58,10 @@ class Contrastive(ScoredLoss):
     )
 
     @property
+    def needs_vectors(self) -> bool:
+        return True
+
+    @property
     def takes_batch(self) -> bool:
         return self.in_batch
 

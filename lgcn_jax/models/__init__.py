@@ -2,11 +2,12 @@
 
 from lgcn_jax.devices.parameters import Replicated
 from lgcn_jax.models.egcf import EGCF, EGCFSettings
-from lgcn_jax.models.encoder import Encoder, EncoderSettings, FoldIn, Nodes
+from lgcn_jax.models.encoder import Encoder, EncoderSettings, FoldIn, Head, Nodes
 from lgcn_jax.models.inference import Inference, InferenceSettings
 from lgcn_jax.models.lightgcn import LearnedLightGCN, LightGCN, LightGCNSettings
 from lgcn_jax.models.lightgcnpp import LightGCNPlus, LightGCNPlusSettings
 from lgcn_jax.models.mf import MF, MFSettings
+from lgcn_jax.models.neumf import NeuMF, NeuMFSettings
 from lgcn_jax.models.ngcf import NGCF, NGCFSettings
 from lgcn_jax.settings import Registry
 
@@ -19,6 +20,7 @@ __all__ = [
     "Encoder",
     "EncoderSettings",
     "FoldIn",
+    "Head",
     "Inference",
     "InferenceSettings",
     "LearnedLightGCN",
@@ -28,6 +30,8 @@ __all__ = [
     "LightGCNSettings",
     "MFSettings",
     "NGCFSettings",
+    "NeuMF",
+    "NeuMFSettings",
     "Nodes",
     "Replicated",
 ]
@@ -41,5 +45,6 @@ ENCODERS: Registry[EncoderSettings] = Registry(
         "lightgcn++": LightGCNPlusSettings,
         "ngcf": NGCFSettings,
         "egcf": EGCFSettings,
+        "neumf": NeuMFSettings,
     },
 )

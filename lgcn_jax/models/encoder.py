@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -97,6 +97,25 @@ def unit_rows(x: jax.Array) -> jax.Array:
     return x * jnp.where(there, jax.lax.rsqrt(jnp.where(there, square, 1)), 0)
 
 
+class Head(Protocol):
+    """A pytree that makes scores of final embeddings where they are no dot products.
+
+    What a node brings along is computed once, by `of_users` and `of_items`, whatever it is paired with.
+    """
+
+    def of_users(self, rows: jax.Array) -> jax.Array:
+        """[..., a]: what the other functions take of users, of their final embeddings [..., w]."""
+
+    def of_items(self, rows: jax.Array) -> jax.Array:
+        """[..., b]: likewise of items."""
+
+    def pair_scores(self, users: jax.Array, items: jax.Array) -> jax.Array:
+        """float[...]: the score of each pair of users [..., a] and items [..., b]."""
+
+    def scores(self, users: jax.Array, items: jax.Array) -> jax.Array:
+        """float[n, m]: the scores of all pairs of users [n, a] and items [m, b], in memory that is bounded."""
+
+
 class FoldIn(NamedTuple):
     """How a node that has no row in the table gets its embedding from its neighbors: see `graph.fold_in`.
 
@@ -124,6 +143,7 @@ class EncoderSettings(Settings):
     """Base of the settings of all encoders."""
 
     NEEDS_DEGREES: ClassVar[bool] = False  # whether the layout is a `DegreeLayout`
+    HAS_VECTORS: ClassVar[bool] = True  # whether scores are dot products of final embeddings; else there is a `head`
 
     embedding_dim: int = integer(64, "width d of the tables", most=65536)
     init: str = choice("normal", ("normal", "xavier"), "how the initial tables are drawn")
@@ -144,10 +164,24 @@ class EncoderSettings(Settings):
         """The settings of other parts that this encoder leaves without effect, each with what would give it one."""
         return {}
 
+    def head(self, parameters: Mapping[str, jax.Array]) -> Head | None:
+        """What makes the scores where they are no dot products.
+
+        Args:
+          parameters: those that belong to no node, by name.
+        """
+        del parameters
+        return None
+
+    @property
+    def table_width(self) -> int:
+        """Numbers of a node's row of the table."""
+        return self.embedding_dim
+
     @property
     def step_width(self) -> int:
         """Numbers that a train step keeps for each node at a time, beside the table and the optimizer's state."""
-        return self.embedding_dim
+        return self.table_width
 
     @property
     def weighed_layers(self) -> int:
@@ -172,13 +206,14 @@ class EncoderSettings(Settings):
         return 0
 
     def initial_table(self, key: jax.Array, nodes: Nodes) -> jax.Array:
-        """float32[num_rows, d]: random numbers for the node of each row, and zeros where there is none.
+        """float32[num_rows, table_width]: random numbers for the node of each row, and zeros where there is none.
 
         "normal" is N(0, init_std^2). "xavier" is uniform in [-b, b] with b = sqrt(6 / (n + d)), n the number of users
-        for users, of items for items: Glorot and Bengio 2010, `torch.nn.init.xavier_uniform_` on each of the tables.
+        for users, of items for items: Glorot and Bengio 2010, `torch.nn.init.xavier_uniform_` on each of the tables,
+        two of which may stand side by side in a row.
         A node's numbers depend on the key and on the node alone, not on the order of the rows or their number.
         """
-        node, shape = nodes.node, (self.embedding_dim,)
+        node, shape = nodes.node, (self.table_width,)
         if self.init == "normal":
             drawn = jax.vmap(lambda node: jax.random.normal(jax.random.fold_in(key, node), shape, jnp.float32))(node)
             return jnp.where(node[:, None] >= 0, self.init_std * drawn, 0)

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from lgcn_jax.config import PARTS, Config
@@ -13,7 +13,7 @@ from lgcn_jax.data import csr, datasets
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.devices.mesh import ONE_DEVICE, Mesh
 from lgcn_jax.errors import InputError
-from lgcn_jax.evaluation.scorers import DotProduct
+from lgcn_jax.evaluation.scorers import DotProduct, HeadScorer, Scorer
 from lgcn_jax.reporting import measures, quality
 from lgcn_jax.reporting.contents import LISTED, Findings, ReportData, SettingRow, UserLists
 from lgcn_jax.runs import checkpoint, inference, integrity, raw_ids, scoring, workdir
@@ -66,7 +66,6 @@ def from_model(model: Model, interactions: Interactions) -> ReportData:
     evaluated = [row for row in model.history if row["split"] != "train"]
     best = max(evaluated, key=lambda row: row[config.evaluation.watched], default={})
     epochs = sum(row["split"] == "train" for row in model.history)
-    vectors = model.user_embeddings, model.item_embeddings
     return ReportData(
         model=config.to_dict()["model"],
         status=model.status,
@@ -76,7 +75,7 @@ def from_model(model: Model, interactions: Interactions) -> ReportData:
         interactions=interactions,
         rows=list(model.history),
         result={"epochs": epochs, "best": best},
-        findings=findings(*vectors, interactions, config, best.get("epoch", epochs), []),
+        findings=findings(model.scorer, model.item_embeddings, interactions, config, best.get("epoch", epochs), []),
     )
 
 
@@ -106,14 +105,16 @@ def settings(config: Config) -> list[SettingRow]:
 
 
 def findings(
-    users: np.ndarray, items: np.ndarray, interactions: Interactions, config: Config, epoch: int, notes: list[str]
+    scorer: Scorer, items: np.ndarray, interactions: Interactions, config: Config, epoch: int, notes: list[str]
 ) -> Findings:
-    """What the final vectors of an epoch give: on the test part, or where that is empty on the validation part."""
+    """What the scorer of an epoch gives: on the test part, or where that is empty on the validation part.
+
+    `items` are the final embeddings, also where their dot products are no scores.
+    """
     split = next((name for name in ("test", "valid") if interactions.part(name).nnz), "")
     degrees = csr.column_counts(interactions.train, interactions.num_items)
-    scorer = DotProduct(jnp.asarray(users), jnp.asarray(items))
     ranker = topk.Ranker(scorer, interactions.num_items, Mesh.of(ONE_DEVICE))
-    assessed = quality.assess(users, items, ranker, interactions, split, config.evaluation.top_k) if split else None
+    assessed = quality.assess(scorer, ranker, interactions, split, config.evaluation.top_k) if split else None
     lists = _lists(ranker, interactions, split or "valid")
     return Findings(epoch, notes, assessed, measures.item_map(items, degrees), lists)
 
@@ -138,11 +139,13 @@ def _findings_of_folder(folder: Path, config: Config, interactions: Interactions
     if not integrity.steps(folder / "checkpoints"):
         return None
     one, unchosen = inference.recorded(config.replace(mesh=ONE_DEVICE), folder, config.inference.chosen)
-    _, vectors, choice = scoring.tables(build_setup(one, interactions, trains=False), interactions, folder)
+    trained, vectors, choice = scoring.tables(build_setup(one, interactions, trains=False), interactions, folder)
     epoch = checkpoint.read_metadata(folder / "checkpoints", choice.step)["progress"]["epoch"]
     notes = [*unchosen, *choice.notes, *filter(None, [choice.missing])]
     users, items = np.split(vectors, [interactions.num_users])
-    return findings(users, items, interactions, config, epoch, notes)
+    head = config.model.head(trained.replicated)  # type: ignore[arg-type]
+    scorer = HeadScorer.of(head, users, items) if head else DotProduct(users, items)  # type: ignore[arg-type]
+    return findings(jax.device_put(scorer), items, interactions, config, epoch, notes)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """How well a run's vectors predict a part of the data set, beside popularity: metrics, groups, lists, scores."""
 
-import jax.numpy as jnp
 import numpy as np
 
 from lgcn_jax.baselines import Popularity
@@ -8,7 +7,7 @@ from lgcn_jax.data import csr
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.evaluation import exposure, results
 from lgcn_jax.evaluation.results import EvaluationResult
-from lgcn_jax.evaluation.scorers import DotProduct, Scorer
+from lgcn_jax.evaluation.scorers import Scorer
 from lgcn_jax.reporting import measures
 from lgcn_jax.reporting.contents import MODEL, POPULAR, TRAIN, Quality
 from lgcn_jax.serving import topk
@@ -18,22 +17,17 @@ HELD_OUT, UNSEEN, FIRST = "held-out item", "random unseen item", "first recommen
 
 
 def assess(
-    users: np.ndarray,
-    items: np.ndarray,
+    ours: Scorer,
     ranker: topk.Ranker,
     interactions: Interactions,
     split: str,
     asked: tuple[int, ...],
 ) -> Quality:
-    """The quality of final vectors [num_users, d] and [num_items, d], at KS and at the list lengths asked for.
-
-    `ranker` is that of these vectors.
-    """
+    """The quality of a scorer on the device, at KS and at the list lengths asked for; `ranker` is that of it."""
     ks = tuple(sorted({*(k for k in KS if k <= interactions.num_items), *asked}))
-    ours = DotProduct(jnp.asarray(users), jnp.asarray(items))
     scorers: dict[str, Scorer] = {MODEL: ours, POPULAR: Popularity().fit(interactions)}
     found = {name: results.evaluate(scorer, interactions, split, ks) for name, scorer in scorers.items()}
-    pairs = _scores_of_pairs(users, items, interactions, split)
+    pairs = _scores_of_pairs(ours, interactions, split)
     return Quality(
         split=split,
         k=ks,
@@ -55,14 +49,12 @@ def _lists(found: dict[str, EvaluationResult], k: int, interactions: Interaction
     return {name: exposure.of_lists(each, degrees, interactions.num_users) for name, each in counts.items()}
 
 
-def _scores_of_pairs(
-    users: np.ndarray, items: np.ndarray, interactions: Interactions, split: str
-) -> dict[str, np.ndarray]:
+def _scores_of_pairs(scorer: Scorer, interactions: Interactions, split: str) -> dict[str, np.ndarray]:
     pairs = measures.sampled_pairs(interactions.part(split), interactions.seen(split), interactions.num_items)
     of, positives, unseen = pairs
     return {
-        HELD_OUT: np.einsum("nd,nd->n", users[of], items[positives]),
-        UNSEEN: np.einsum("nd,nd->n", users[of], items[unseen]),
+        HELD_OUT: topk.pair_scores(scorer, of, positives),
+        UNSEEN: topk.pair_scores(scorer, of, unseen),
     }
 
 

@@ -16,6 +16,7 @@ from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.devices.mesh import require_devices
 from lgcn_jax.errors import InputError, named_as_in_python
+from lgcn_jax.evaluation.scorers import HeadScorer, Scorer
 from lgcn_jax.runs import agreement, resume, scoring, session
 from lgcn_jax.runs.display import Display
 from lgcn_jax.runs.inference import recorded
@@ -56,7 +57,8 @@ class Model(FoldsIn, VectorModel):
       config: the settings.
       users, items: raw ids, once it was fitted.
       user_embeddings: float32[num_users, d], the final (propagated) vectors of the best epoch, in the order of `users`.
-      item_embeddings: float32[num_items, d], in the order of `items`; their dot products are the scores.
+      item_embeddings: float32[num_items, d], in the order of `items`; their dot products are the scores, but for
+        model="neumf", which makes scores of them by a network.
       history: the lines of metrics.jsonl, one for each epoch and evaluation.
       status: 'completed', or 'interrupted' where Ctrl-C or a callback ended the training.
 
@@ -193,6 +195,27 @@ class Model(FoldsIn, VectorModel):
             setup = dataclasses.replace(prepared.setup, config=config)
             trained, final, _ = scoring.tables(setup, interactions, folder)
         return trained, final, config, history, result["status"]
+
+    @property
+    def vector_width(self) -> int | None:
+        return super().vector_width if self.config.model.HAS_VECTORS else None
+
+    def _host_scorer(self) -> Scorer:
+        if self.config.model.HAS_VECTORS:
+            return super()._host_scorer()
+        assert self._trained is not None
+        source = self.user_embeddings, self.item_embeddings, self._trained.replicated
+        return self._uploads.get("host scorer", source, self._scorer_by_head)
+
+    def _scorer_by_head(self, source: tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]) -> HeadScorer:
+        *vectors, parameters = source
+        return HeadScorer.of(self.config.model.head(parameters), *vectors)  # type: ignore[arg-type]
+
+    def _require_vectors(self, asked: str) -> None:
+        super()._require_vectors(asked)
+        if not self.config.model.HAS_VECTORS:
+            found = f"the model {self.config.to_dict()['model']}, whose scores are no dot products of vectors"
+            raise InputError(asked, found, "recommend or predict, or a model with vectors, such as lightgcn or mf")
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         facts, arrays = super()._state()

@@ -36,6 +36,11 @@ class VectorModel(Recommender):
     def _host_scorer(self) -> Scorer:
         return DotProduct(self.user_embeddings, self.item_embeddings)  # type: ignore[arg-type]
 
+    def _require_vectors(self, asked: str) -> None:
+        """Raises an InputError where there are no vectors whose dot products are the scores."""
+        del asked
+        self._require_fitted()
+
     def similar_items(self, items: Any, k: int = 10, *, metric: str = "cosine", mesh: str = ONE_DEVICE) -> Neighbors:
         """The nearest items of each item by the final vectors, itself left out. Ties go to the lowest id.
 
@@ -46,14 +51,15 @@ class VectorModel(Recommender):
           mesh: as for `recommend`.
 
         Raises:
-          InputError: an id is unknown or of another type, `k` is out of range, or there is no such metric.
+          InputError: an id is unknown or of another type, `k` is out of range, there is no such metric, or the model
+            is one whose scores are no dot products.
         """
-        self._require_fitted()
+        self._require_vectors("similar_items")
         return self._neighbors("item", self.items, self.item_titles, self.item_embeddings, items, k, metric, mesh)
 
     def similar_users(self, users: Any, k: int = 10, *, metric: str = "cosine", mesh: str = ONE_DEVICE) -> Neighbors:
         """The nearest users of each user, as `similar_items` of items."""
-        self._require_fitted()
+        self._require_vectors("similar_users")
         return self._neighbors("user", self.users, self.user_titles, self.user_embeddings, users, k, metric, mesh)
 
     def _neighbors(
@@ -89,11 +95,12 @@ class VectorModel(Recommender):
           format: npz, safetensors, parquet, usearch or faiss; the last two are indexes of the items.
 
         Raises:
-          InputError: there is no such format, its package is not installed, or the folder holds something else.
+          InputError: there is no such format, its package is not installed, the folder holds something else, or the
+            model is one whose scores are no dot products.
           WriteError: the disk does not take it.
         """
         export.require(format)
-        self._require_fitted()
+        self._require_vectors("export")
         vectors = export.Vectors(*self._raw_ids(), self.user_embeddings, self.item_embeddings, self._seen)
         export.write(vectors, Path(path), format)
 

@@ -4,13 +4,16 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 
 from lgcn_jax.devices.mesh import psum
+from lgcn_jax.graph.layout import Layout
 from lgcn_jax.graph.perturbation import Noise
-from lgcn_jax.graph.propagation import Adjacency
+from lgcn_jax.graph.propagation import Adjacency, at_rows
 from lgcn_jax.losses import EmbeddedBatch, Embeddings, Tables, View, Views
-from lgcn_jax.models import Encoder
+from lgcn_jax.models import Encoder, EncoderSettings, Head
 from lgcn_jax.sampling import Batch
+from lgcn_jax.training.state import replicated
 
 
 def embed_batch(
@@ -95,3 +98,18 @@ def _view(model: Encoder, adjacency: Adjacency, embedded: EmbeddedBatch, num_use
     noisy = jax.lax.stop_gradient(model.perturbed_at(adjacency.layout, noise, 0, nodes, None, embedded.axis)[0])
     clean = jnp.concatenate([embedded.final.user, embedded.final.positive])
     return View(*jnp.split(clean + (noisy - jax.lax.stop_gradient(clean)), 2))
+
+
+def head_at_rows(settings: EncoderSettings, params: nnx.State, layout: Layout, axis: str | None) -> Head:
+    """What makes the scores of a batch, of a model without vectors; its gradient is as that of `at_rows`."""
+    named = {name: at_rows(layout, value[...], axis) for name, value in replicated(params).items()}
+    head = settings.head(named)
+    assert head is not None
+    return head
+
+
+def with_head(embedded: EmbeddedBatch, head: Head) -> EmbeddedBatch:
+    """A batch whose `final` is what the head makes scores of."""
+    user, positive, negative = embedded.final
+    items = head.of_items(positive), None if negative is None else head.of_items(negative)
+    return embedded._replace(final=Embeddings(head.of_users(user), *items), head=head)

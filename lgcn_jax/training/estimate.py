@@ -50,7 +50,7 @@ def run_memory_bytes(config: Config, interactions: Interactions) -> dict[str, in
     nodes = interactions.num_users + interactions.num_items
     data, places = mesh_shape(config.devices.mesh)
     sharing = 1 if device_bytes() else data * places // jax.process_count()
-    terms = memory_bytes(train, part.nnz, nodes, config.model.embedding_dim, config.model.step_width)
+    terms = memory_bytes(train, part.nnz, nodes, config.model.table_width, config.model.step_width)
     terms["interactions"] += 0 if interactions.weights is None else 4 * train
     whole = ("interactions", "index", "program")
     return {name: size if name in whole else size * sharing // places for name, size in terms.items()}

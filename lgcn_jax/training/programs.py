@@ -14,10 +14,10 @@ from lgcn_jax.evaluation import ranking
 from lgcn_jax.evaluation.ranking import EvaluationTask
 from lgcn_jax.evaluation.scorers import EncoderScorer
 from lgcn_jax.graph.propagation import Adjacency
-from lgcn_jax.models import Inference
+from lgcn_jax.models import Head, Inference
 from lgcn_jax.sampling import Batch
 from lgcn_jax.training.setup import Setup, require_divisible_batch
-from lgcn_jax.training.state import Snapshot
+from lgcn_jax.training.state import Snapshot, replicated
 from lgcn_jax.training.statistics import Counts, renewed, statistics_specs
 from lgcn_jax.training.step import make_gradient, make_update, noise_key
 
@@ -135,8 +135,10 @@ def _evaluate(
     task: EvaluationTask,
 ):
     """What `measure` finds, on one of the devices."""
-    scorer = make_encoder_scorer(graphdef, params, adjacency, task, setup.num_users, inference)
-    wrong = psum((~jnp.isfinite(scorer.final).all()).astype(jnp.int32), setup.mesh.axis(NODES))
+    head = setup.config.model.head({name: value[...] for name, value in replicated(params).items()})
+    scorer = make_encoder_scorer(graphdef, params, adjacency, task, setup.num_users, inference, head)
+    finite = [jnp.isfinite(each).all() for each in jax.tree.leaves((scorer.final, head))]
+    wrong = psum((~functools.reduce(jnp.logical_and, finite)).astype(jnp.int32), setup.mesh.axis(NODES))
     return jax.tree.map(functools.partial(_nan_where, wrong != 0), measure(scorer, task, setup.config.evaluation.top_k))
 
 
@@ -152,12 +154,13 @@ def make_encoder_scorer(
     task: EvaluationTask,
     num_users: int,
     inference: Inference = Inference(),  # noqa: B008
+    head: Head | None = None,
 ) -> EncoderScorer:
-    """The model's final embeddings as a scorer of the task's items."""
+    """The model's final embeddings as a scorer of the task's items, with what makes scores of them."""
     final = inference.embeddings(nnx.merge(graphdef, params), adjacency.layout)
     items = jnp.arange(task.num_items, dtype=jnp.int32) if task.items is None else task.items
     items = jnp.minimum(items, task.num_items - 1)
     ranked = adjacency.layout.gather_local(final, adjacency.row[num_users + items])
     if task.popularity is not None:
         ranked = inference.scaled(ranked, task.popularity[items])
-    return EncoderScorer(final, adjacency, ranked)
+    return EncoderScorer(final, adjacency, ranked if head is None else head.of_items(ranked), head)

@@ -84,8 +84,10 @@ class Setup(Placement):
         scaled = self.config.inference.stated().scaled(items, self.popularity)
         return found if scaled is items else np.concatenate([users, scaled])
 
-    def vector_width(self, params: nnx.State) -> int:
-        """The width d of the final embeddings; nothing is computed."""
+    def vector_width(self, params: nnx.State) -> int | None:
+        """The width d of the final embeddings, None where scores are no dot products of them; nothing is computed."""
+        if not self.config.model.HAS_VECTORS:
+            return None
         return jax.eval_shape(self._embed(), params, self.adjacency).shape[1]
 
     def _embed(self) -> Callable[[nnx.State, Adjacency], jax.Array]:

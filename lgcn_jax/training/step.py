@@ -15,7 +15,7 @@ from lgcn_jax.graph import propagation
 from lgcn_jax.graph.propagation import Adjacency
 from lgcn_jax.models import Nodes
 from lgcn_jax.sampling import Batch
-from lgcn_jax.training.embedding import embed_batch, embed_with_views
+from lgcn_jax.training.embedding import embed_batch, embed_with_views, head_at_rows, with_head
 from lgcn_jax.training.state import StepMetrics, TrainState
 from lgcn_jax.training.statistics import initial_statistics, of_users
 
@@ -60,6 +60,8 @@ def make_gradient(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_n
         what = nnx.merge(graphdef, params), adjacency, batch, num_users, axis_name, config.loss.NEEDS_TABLES
         views = config.loss.views
         embedded = embed_batch(*what) if views is None else embed_with_views(*what, views, key)
+        if not config.model.HAS_VECTORS:
+            embedded = with_head(embedded, head_at_rows(config.model, params, adjacency.layout, axis_name))
         embedded = embedded._replace(statistics=of_users(config.loss, statistics, adjacency, batch.user))
         if config.negatives.hardest:
             embedded = losses.hardest(embedded, config.negatives.hardest)

@@ -95,7 +95,7 @@ def test_shared_ones_are_uniform_and_the_same_for_all(sampler):
     batch = drawn(8, sampler, negatives="shared", num_shared=20000)
     assert batch.negative.shape == (20000,)
     likely(batch.negative, np.ones(ITEMS))
-    np.testing.assert_allclose(batch.negative_share, 1 / ITEMS)
+    np.testing.assert_allclose(batch.negative_probability, 1 / ITEMS)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -103,9 +103,9 @@ def test_shares_are_how_often_items_are_drawn(sampler):
     size = 20000 if sampler == "user" else 14
     batch = drawn(size, sampler, negatives="in-batch")
     assert batch.negative is None
-    assert batch.negative_share is None
+    assert batch.negative_probability is None
     share = np.zeros(ITEMS)
-    share[batch.positive] = batch.share
+    share[batch.positive] = batch.positive_probability
     assert share.sum() == pytest.approx(1)
     if sampler == "user":
         likely(batch.positive, share)

@@ -141,7 +141,7 @@ class Config:
 
     def build_optimizer(self) -> Optimizer:
         """The optimizer with the schedule of its learning rate."""
-        return optimization.build(self.optimizer, self.schedule)
+        return optimization.build_optimizer(self.optimizer, self.schedule)
 
     def ignored_settings(self) -> dict[str, str]:
         """The settings that others leave without effect, each with what would give it one."""

@@ -61,7 +61,7 @@ class SamplerSettings(Settings):
         return (count / count.sum()).astype(np.float32)
 
 
-def build(
+def build_sampler(
     settings: SamplerSettings,
     train: CSR,
     num_items: int,

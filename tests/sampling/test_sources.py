@@ -26,7 +26,7 @@ def train() -> csr.CSR:
 
 def drawn(size: int, sampler: str = "user", **settings) -> sampling.Batch:
     name = settings.pop("negatives")
-    built = sampling.build(SAMPLERS[sampler](), train(), ITEMS, NEGATIVES[name](**settings))
+    built = sampling.build_sampler(SAMPLERS[sampler](), train(), ITEMS, NEGATIVES[name](**settings))
     return jax.device_get(jax.jit(lambda: built.draw(jax.random.key(4), jnp.int32(0), size))())
 
 

@@ -74,11 +74,11 @@ class Config:
             raise InputError("--negatives", negatives, f"nothing with --sampler={sampler}, which has its own")
         if self.loss.IN_BATCH_ONLY and not self.negatives.IN_BATCH:
             raise InputError("--negatives", negatives, f"in-batch with --loss={LOSSES.name_of(self.loss)}")
-        if self.loss.needs_shares and not self.negatives.KNOWS_SHARES:
-            knowing = " or ".join(name for name, kind in NEGATIVES.items() if kind.KNOWS_SHARES)
+        if self.loss.needs_probabilities and not self.negatives.KNOWS_PROBABILITIES:
+            knowing = " or ".join(name for name, kind in NEGATIVES.items() if kind.KNOWS_PROBABILITIES)
             raise InputError("--logq", f"true with --negatives={negatives}", f"--negatives={knowing}")
         self._require_views()
-        if self.training.batch_size == 1 and (self.negatives.IN_BATCH or self.loss.takes_batch):
+        if self.training.batch_size == 1 and (self.negatives.IN_BATCH or self.loss.uses_in_batch_negatives):
             raise InputError("--batch_size", "1 with in-batch negatives", "at least 2: others' items are the negatives")
         model = ENCODERS.name_of(self.model), self.model.weighed_layers
         self.inference.validate(*model, self.evaluation.eval_split)
@@ -141,7 +141,7 @@ class Config:
 
     def build_optimizer(self) -> Optimizer:
         """The optimizer with the schedule of its learning rate."""
-        return optimization.build(self.optimizer, self.schedule)
+        return optimization.build_optimizer(self.optimizer, self.schedule)
 
     def ignored_settings(self) -> dict[str, str]:
         """The settings that others leave without effect, each with what would give it one."""

@@ -37,7 +37,7 @@ def main(argv: list[str]) -> None:
     table = matrix.shape[0], settings.model.embedding_dim
     bandwidths = {name: floor.measure(matrix.indices, *table, name) for name in TOLERANCE}
     describe(counts, bandwidths)
-    sampler = sampling.build(settings.sampler, interactions.train, interactions.num_items)
+    sampler = sampling.build_sampler(settings.sampler, interactions.train, interactions.num_items)
     works = {"product": product(layouts, settings), "train step": train_step(layouts, settings, sampler, interactions)}
     ms, share = {}, {}
     for work, calls in works.items():

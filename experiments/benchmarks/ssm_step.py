@@ -129,7 +129,7 @@ def step_parts(setup: Setup) -> dict[str, Callable]:
     @jax.jit
     def embedding(params, adjacency):
         def total(params):
-            final, _ = nnx.merge(graphdef, params).embeddings_at(adjacency.layout, adjacency.row[nodes])
+            final, _ = nnx.merge(graphdef, params).embeddings_at(adjacency.layout, adjacency.row_of_node[nodes])
             return (final * final).sum()
 
         return jax.grad(total)(params)

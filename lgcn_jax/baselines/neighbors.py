@@ -39,15 +39,15 @@ def nearest(matrix: Matrix, settings: Neighborhood) -> Matrix:
     """
     columns = matrix.T.tocsr()
     counts, rows = np.diff(columns.indptr).astype(np.float64), columns.shape[1]
-    centred = settings.similarity == "pearson"
-    length = np.sqrt(counts * (1 - counts / rows) if centred else counts)
+    centered = settings.similarity == "pearson"
+    length = np.sqrt(counts * (1 - counts / rows) if centered else counts)
     found = []
     for first in range(0, len(counts), BLOCK):
         some = np.arange(first, min(first + BLOCK, len(counts)))
         shared = (columns[some] @ matrix).tocsr()
         shared.sort_indices()
         row = some[np.repeat(np.arange(len(some)), np.diff(shared.indptr))]
-        value = shared.data.astype(np.float64) - (counts[row] * counts[shared.indices] / rows if centred else 0)
+        value = shared.data.astype(np.float64) - (counts[row] * counts[shared.indices] / rows if centered else 0)
         divisor = length[row] * length[shared.indices] + settings.shrink
         value = np.divide(value, divisor, where=divisor > 0, out=np.zeros(len(value)))
         value[row == shared.indices] = 0

@@ -15,18 +15,18 @@ FEW, MANY = 1 << 10, 1 << 15  # entries that are added at a time: of rows, and o
 FAR = np.int32(2**31 - 1)  # a place that no array has: what is added there is dropped
 
 
-class Entries(NamedTuple):
+class SparseEntries(NamedTuple):
     """The entries of some rows, one row after the other; what lies past the last one is padding.
 
     Attributes:
       row: int32[capacity], which of these rows an entry is of; past the last one how many rows there are.
-      place: int32[capacity], where it stands among all entries of the matrix.
-      stops: int32[rows], where each of these rows ends.
+      entry: int32[capacity], its number among all entries of the matrix.
+      row_ends: int32[rows], where each of these rows ends.
     """
 
     row: jax.Array
-    place: jax.Array
-    stops: jax.Array
+    entry: jax.Array
+    row_ends: jax.Array
 
 
 @pytree
@@ -55,11 +55,11 @@ class SparseRows:
         longest = max(int(lengths.max(initial=0)), 1)
         return cls(matrix.indptr.astype(np.int32), columns, values, matrix.shape[1], longest)  # type: ignore[arg-type]
 
-    def entries(self, rows: jax.Array) -> Entries:
+    def entries(self, rows: jax.Array) -> SparseEntries:
         """The entries of int32[n] `rows`, repeats allowed."""
         starts = self.starts[rows]
         lengths = self.starts[rows + 1] - starts
-        return _laid_out(starts, lengths, len(rows) * self.longest)
+        return _expand_entries(starts, lengths, len(rows) * self.longest)
 
     def dense(self, rows: jax.Array) -> jax.Array:
         """[n, num_columns]: the rows."""
@@ -82,10 +82,10 @@ class SparseRows:
             where = index(jnp.where(inside, row, FAR), self.columns[place])
             return total.at[where].add(self.values[place], mode="drop")
 
-        return _in_turns(starts, lengths, FEW, add, total)
+        return _add_in_chunks(starts, lengths, FEW, add, total)
 
 
-def _in_turns(starts: jax.Array, lengths: jax.Array, size: int, add: Callable, total: jax.Array) -> jax.Array:
+def _add_in_chunks(starts: jax.Array, lengths: jax.Array, size: int, add: Callable, total: jax.Array) -> jax.Array:
     """`add(segment, place, inside, total)` for all places of segments, `size` of them at a time; some are not `inside`.
 
     A scatter costs as much for what it drops, so there are no more turns than the segments need.
@@ -102,13 +102,13 @@ def _in_turns(starts: jax.Array, lengths: jax.Array, size: int, add: Callable, t
     return jax.lax.fori_loop(0, (stops[-1] + size - 1) // size, turn, total)
 
 
-def _laid_out(starts: jax.Array, lengths: jax.Array, capacity: int) -> Entries:
+def _expand_entries(starts: jax.Array, lengths: jax.Array, capacity: int) -> SparseEntries:
     stops = jnp.cumsum(lengths, dtype=jnp.int32)
     number = jnp.arange(capacity, dtype=jnp.int32)
     row = jnp.repeat(jnp.arange(len(starts), dtype=jnp.int32), lengths, total_repeat_length=capacity)
     inside = number < stops[-1]
     place = jnp.where(inside, (starts - stops + lengths)[row] + number, 0)
-    return Entries(jnp.where(inside, row, len(starts)), place, stops)
+    return SparseEntries(jnp.where(inside, row, len(starts)), place, stops)
 
 
 @pytree
@@ -169,4 +169,4 @@ class SparseProduct:
             return total.at[target, self.right.columns[place]].add(value[entry] * self.right.values[place], mode="drop")
 
         total = jnp.broadcast_to(self.offset, (len(users), len(self.offset)))
-        return _in_turns(starts, lengths, MANY, add, total)
+        return _add_in_chunks(starts, lengths, MANY, add, total)

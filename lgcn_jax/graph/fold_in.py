@@ -41,7 +41,7 @@ from lgcn_jax.graph.layout import Layout
 def rows_of_matrix(
     edges: CSR,
     weights: np.ndarray,
-    added: np.ndarray,
+    new_weights: np.ndarray,
     degree: np.ndarray,
     dtype=np.float32,
     exponents: tuple[float, float] = (0.5, 0.5),
@@ -51,14 +51,14 @@ def rows_of_matrix(
     Args:
       edges: CSR, the neighbors of each of n nodes.
       weights: float[nnz], the weight of each edge.
-      added: float[nnz], what of it was not in the graph when `degree` was counted.
+      new_weights: float[nnz], what of it was not in the graph when `degree` was counted.
       degree: float64[num_neighbors], the sum of each neighbor's weights.
       dtype: of the entries, which are computed in float64.
       exponents: a and b.
     """
     row = csr.row_of_entry(edges)
     own = np.bincount(row, weights, edges.num_rows)
-    values = weights / (own[row] ** exponents[0] * (degree[edges.indices] + added) ** exponents[1])
+    values = weights / (own[row] ** exponents[0] * (degree[edges.indices] + new_weights) ** exponents[1])
     return scipy.sparse.csr_matrix((values.astype(dtype), edges.indices, edges.indptr), (edges.num_rows, len(degree)))
 
 

@@ -37,8 +37,8 @@ class Noise:
     @classmethod
     def of(cls, key: jax.Array, adjacency: Adjacency, magnitude: float) -> "Noise":
         """The noise of a key, for the table's rows that are on this device."""
-        node = jnp.arange(1, len(adjacency.row) + 1, dtype=jnp.int32)
-        placed = adjacency.layout.scatter(node[:, None], adjacency.row)[:, 0] - 1
+        node = jnp.arange(1, len(adjacency.row_of_node) + 1, dtype=jnp.int32)
+        placed = adjacency.layout.scatter(node[:, None], adjacency.row_of_node)[:, 0] - 1
         return cls(jax.random.bits(key, (2,), jnp.uint32), placed, magnitude)
 
     def added(self, x: jax.Array, number: int) -> jax.Array:

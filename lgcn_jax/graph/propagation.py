@@ -72,15 +72,15 @@ class Adjacency:
 
     Attributes:
       layout: of A_hat, in the order of the rows.
-      row: int32[num_nodes], the row of each node: of the users, then of the items.
+      row_of_node: int32[num_nodes], the row of each node: of the users, then of the items.
     """
 
     layout: Layout
-    row: jax.Array
+    row_of_node: jax.Array
 
     def gather(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
         """The rows of x that belong to int32 `nodes`."""
-        return self.layout.gather(x, self.row[nodes])
+        return self.layout.gather(x, self.row_of_node[nodes])
 
 
 @jax.custom_vjp

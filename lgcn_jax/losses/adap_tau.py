@@ -85,7 +85,7 @@ class AdapTau(Contrastive):
         users, items = map(normalized, model.final)
         own = (users * model.mean_of_own(items)).sum(-1)  # the mean cosine of each user's train pairs
         temperature = self._temperature(model, own, (users * items.mean(0)[None]).sum(-1))
-        loss = model.each_user(_log_mean_exp_of(items, model.share), users, min(len(items), ITEMS)) - own
+        loss = model.each_user(_log_mean_exp_of(items, model.positive_probability), users, min(len(items), ITEMS)) - own
         mean = jnp.where(model.pairs > 0, loss, 0).sum() / (model.pairs > 0).sum().astype(loss.dtype)
         adapted = temperature * jnp.exp(lambert_w(jnp.clip((loss - mean) / self.spread, -1 / math.e, 1000)))
         return {
@@ -99,19 +99,19 @@ class AdapTau(Contrastive):
         pairs, users = jnp.where(often, model.pairs, 0), often.astype(model.pairs.dtype)
         measured = (pairs * own).sum() / pairs.sum() - (users * every).sum() / users.sum()
         gap = jnp.where(model.epoch > self.assumed_epochs, measured, self.assumed_gap)
-        return gap / (math.log(len(model.share) / 2) + jnp.log(users.sum()) - jnp.log(pairs.sum()))
+        return gap / (math.log(len(model.positive_probability) / 2) + jnp.log(users.sum()) - jnp.log(pairs.sum()))
 
 
-def _log_mean_exp_of(items: jax.Array, share: jax.Array) -> Callable[[jax.Array], jax.Array]:
+def _log_mean_exp_of(items: jax.Array, probability: jax.Array) -> Callable[[jax.Array], jax.Array]:
     """Rows [b, d] -> log(sum_j share_j exp(row . item_j)), float[b].
 
-    Of more than ITEMS items these are looked at that stand at so many equal steps of the sum of shares.
+    Of more than ITEMS items these are looked at that stand at so many equal steps of the sum of probabilities.
     """
-    weight = jnp.log(share)
+    weight = jnp.log(probability)
     if len(items) > ITEMS:
-        step = (jnp.arange(ITEMS, dtype=share.dtype) + 0.5) / ITEMS
-        place = jnp.minimum(jnp.searchsorted(jnp.cumsum(share), step), len(items) - 1)
-        items, weight = items[place], jnp.full(ITEMS, -math.log(ITEMS), share.dtype)
+        step = (jnp.arange(ITEMS, dtype=probability.dtype) + 0.5) / ITEMS
+        place = jnp.minimum(jnp.searchsorted(jnp.cumsum(probability), step), len(items) - 1)
+        items, weight = items[place], jnp.full(ITEMS, -math.log(ITEMS), probability.dtype)
 
     def found(rows: jax.Array) -> jax.Array:
         return jax.nn.logsumexp(jnp.matmul(rows, items.T, precision="highest") + weight[None], axis=1)

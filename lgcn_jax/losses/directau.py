@@ -30,7 +30,7 @@ class DirectAU(Loss):
         return {"alignment": 1.0, "uniformity": self.gamma}
 
     @property
-    def takes_batch(self) -> bool:
+    def uses_in_batch_negatives(self) -> bool:
         return True
 
     def terms(self, batch: EmbeddedBatch) -> dict[str, jax.Array]:

@@ -38,7 +38,7 @@ class EGCFLoss(Loss):
         )
 
     @property
-    def takes_batch(self) -> bool:
+    def uses_in_batch_negatives(self) -> bool:
         return True
 
     def terms(self, batch: EmbeddedBatch) -> dict[str, jax.Array]:

@@ -61,8 +61,8 @@ class EmbeddedBatch(NamedTuple):
       item: int32[B], the positive items.
       tables: what the loss asked for by `NEEDS_TABLES`, else None.
       axis: the mesh axis over which the batch is cut, None where it is not.
-      share: [B], how probable each positive item is to be an example's; None where it is not known.
-      negative_share: [n, B] or [n], likewise each negative item to be drawn.
+      positive_probability: [B], how probable each positive item is to be an example's; None where it is not known.
+      negative_probability: [n, B] or [n], likewise each negative item to be drawn.
       statistics: what the loss has by name, [B] of each example's user, [] of the run; none where it has none.
       user: int32[B], the users; None where nobody asks who they are.
       views: two of them where the loss has `views`, else none.
@@ -74,8 +74,8 @@ class EmbeddedBatch(NamedTuple):
     item: jax.Array
     tables: Tables | None
     axis: str | None
-    share: jax.Array | None = None
-    negative_share: jax.Array | None = None
+    positive_probability: jax.Array | None = None
+    negative_probability: jax.Array | None = None
     statistics: Mapping[str, jax.Array] = {}
     user: jax.Array | None = None
     views: tuple[View, ...] = ()
@@ -99,7 +99,7 @@ class WholeModel(NamedTuple):
       final: the final embeddings of all users and items.
       epoch: int32[], the epoch that begins, from 1.
       pairs: float32[U], the number of each user's train pairs.
-      share: float32[I], how probable each item is to be the positive one of an example.
+      positive_probability: float32[I], how probable each item is to be the positive one of an example.
       mean_of_own: rows of items [I, d] -> float[U, d], the mean of those that each user has, 0 where there is none; of
         weighted pairs, the weighted mean.
       each_user: (function, rows, width) -> float[U], a function of some users' rows [b, d] -> float[b], applied to all
@@ -109,7 +109,7 @@ class WholeModel(NamedTuple):
     final: Tables
     epoch: jax.Array
     pairs: jax.Array
-    share: jax.Array
+    positive_probability: jax.Array
     mean_of_own: Callable[[jax.Array], jax.Array]
     each_user: Callable[[Callable[[jax.Array], jax.Array], jax.Array, int], jax.Array]
 
@@ -142,13 +142,13 @@ class Loss(Settings):
         raise NotImplementedError
 
     @property
-    def takes_batch(self) -> bool:
+    def uses_in_batch_negatives(self) -> bool:
         """Whether items of the batch's other examples are negatives, whatever --negatives is."""
         return False
 
     @property
-    def needs_shares(self) -> bool:
-        """Whether it looks at `EmbeddedBatch.share` and `EmbeddedBatch.negative_share`."""
+    def needs_probabilities(self) -> bool:
+        """Whether it looks at `EmbeddedBatch.positive_probability` and `EmbeddedBatch.negative_probability`."""
         return False
 
     def validate(self, pairs: np.ndarray, num_items: int) -> None:

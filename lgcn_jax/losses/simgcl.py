@@ -38,7 +38,7 @@ class SimGCL(Loss):
         return {"ranking": 1.0, "contrastive": self.contrast_weight}
 
     @property
-    def takes_batch(self) -> bool:
+    def uses_in_batch_negatives(self) -> bool:
         return True
 
     @property

@@ -58,11 +58,11 @@ class Contrastive(ScoredLoss):
     )
 
     @property
-    def takes_batch(self) -> bool:
+    def uses_in_batch_negatives(self) -> bool:
         return self.in_batch
 
     @property
-    def needs_shares(self) -> bool:
+    def needs_probabilities(self) -> bool:
         return self.logq
 
     def contrast(
@@ -92,15 +92,15 @@ class Contrastive(ScoredLoss):
         items, labels, weight = batch.of_all_devices(positive, label, batch.weight)
         offset = jnp.where(weight > 0, 0.0, -jnp.inf).astype(rows.dtype)
         if self.logq:
-            (share,) = batch.of_all_devices(required(batch.share))
-            count = (weight > 0).sum().astype(share.dtype)
-            offset = offset - jnp.log(count * share).astype(rows.dtype)
+            (probability,) = batch.of_all_devices(required(batch.positive_probability))
+            count = (weight > 0).sum().astype(probability.dtype)
+            offset = offset - jnp.log(count * probability).astype(rows.dtype)
         return logsumexp_of_products(rows, items, offset, label, labels)
 
     def _of_the_drawn(self, batch: EmbeddedBatch, rows: jax.Array, negative: jax.Array) -> jax.Array:
         offset = jnp.zeros(negative.shape[:-1], rows.dtype)
         if self.logq:
-            offset = offset - jnp.log(len(negative) * required(batch.negative_share)).astype(rows.dtype)
+            offset = offset - jnp.log(len(negative) * required(batch.negative_probability)).astype(rows.dtype)
         if negative.ndim == 2:  # the same for all examples
             nobody = jnp.full(len(negative), -1, jnp.int32)
             return logsumexp_of_products(rows, negative, offset, jnp.zeros(len(rows), jnp.int32), nobody)
@@ -114,8 +114,8 @@ class SoftmaxLoss(Contrastive):
     temperature: float = real(0.12, "temperature of the contrastive term", lambda v: v > 0, "a number above 0")
 
 
-def required(share: jax.Array | None) -> jax.Array:
-    """The shares, which a sampler from elsewhere need not know."""
-    if share is None:
+def required(probability: jax.Array | None) -> jax.Array:
+    """The probabilities, which a sampler from elsewhere need not know."""
+    if probability is None:
         raise InputError("--logq", "true", "false with a sampler that does not tell how often items are drawn")
-    return share
+    return probability

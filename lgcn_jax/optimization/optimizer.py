@@ -114,7 +114,7 @@ def _plateau_init(params):
 
 
 @functools.cache  # an evaluation asks for it again, and must not compile the schedule's update again
-def build(adam: Adam, schedule: Schedule) -> Optimizer:
+def build_optimizer(adam: Adam, schedule: Schedule) -> Optimizer:
     """The optimizer that the settings ask for."""
     plateau = schedule.transform(adam.learning_rate)
     compiled = None if plateau is None else plateau._replace(update=jax.jit(plateau.update))

@@ -46,6 +46,14 @@ class Difference:
 class Comparison:
     """What `compare` finds.
 
+    >>> import lgcn_jax as lg
+    >>> from lgcn_jax.evaluation.paired import paired_difference
+    >>> found = paired_difference([0.1, 0.2], [0.2, 0.4])
+    >>> row = Difference("bpr", "enhanced", "recall@20", "users", (0.15, 0.3), found, corrected=0.5)
+    >>> columns = lg.Comparison("shop", "test", "epochs chosen on the valid part", (row,)).columns()
+    >>> columns["over"], columns["p (Holm)"]
+    (['2 users'], [0.5])
+
     Attributes:
       dataset: the name of the data set.
       split: the part on which all are compared.

@@ -10,7 +10,7 @@ from lgcn_jax.sampling.negatives import KnownPairs, NegativeSettings
 from lgcn_jax.sampling.pairs import LocalPairs, Negatives, Ownership
 from lgcn_jax.sampling.popularity import PopularityNegatives, PopularitySettings
 from lgcn_jax.sampling.published import PublishedSampler, PublishedSamplerSettings
-from lgcn_jax.sampling.shard import SamplerSettings, Shard, build, build_shard
+from lgcn_jax.sampling.shard import SamplerSettings, Shard, build_sampler, build_shard
 from lgcn_jax.sampling.shared import SharedNegatives, SharedSettings
 from lgcn_jax.sampling.uniform import UniformNegatives, UniformSettings
 from lgcn_jax.sampling.user import UserSampler, UserSamplerSettings
@@ -42,7 +42,7 @@ __all__ = [
     "UniformNegatives",
     "UniformSettings",
     "UserSampler",
-    "build",
+    "build_sampler",
     "build_shard",
     "pytree",
     "static",

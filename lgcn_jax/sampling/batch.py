@@ -13,16 +13,17 @@ class Batch(NamedTuple):
       negative: int32[B, n], n items of each example; int32[n], the same for all examples; None: the positive items of
         the other examples.
       weight: float32[B], of each example in the mean; 0 where it is padding.
-      share: float32[B], how probable each positive item is to be that of an example; None where that is not known.
-      negative_share: likewise of each negative item to be drawn, of the negatives' shape.
+      positive_probability: float32[B], how probable each positive item is to be that of an example; None where that
+        is not known.
+      negative_probability: likewise of each negative item to be drawn, of the negatives' shape.
     """
 
     user: jax.Array
     positive: jax.Array
     negative: jax.Array | None
     weight: jax.Array
-    share: jax.Array | None = None
-    negative_share: jax.Array | None = None
+    positive_probability: jax.Array | None = None
+    negative_probability: jax.Array | None = None
 
 
 class Sampler(Protocol):

@@ -40,7 +40,7 @@ class EdgeSampler:
         positive = self.pairs.item(row, jnp.maximum(offset, 0))
         negative = self.pairs.negatives(row, here, jax.random.fold_in(key, step + 1))
         user, positive = self.pairs.broadcast_from_owner(here, user, positive)
-        return Batch(user, positive, negative, weight, **self.pairs.shares(positive, negative))
+        return Batch(user, positive, negative, weight, **self.pairs.probabilities(positive, negative))
 
 
 class EdgeSamplerSettings(SamplerSettings):

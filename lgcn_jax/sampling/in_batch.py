@@ -25,7 +25,7 @@ class InBatchSettings(NegativeSettings):
     """
 
     IN_BATCH: ClassVar[bool] = True
-    KNOWS_SHARES: ClassVar[bool] = True
+    KNOWS_PROBABILITIES: ClassVar[bool] = True
 
     def build(self, known: KnownPairs, owned: Ownership) -> InBatchNegatives:
         del known, owned

@@ -16,13 +16,13 @@ class KnownPairs(NamedTuple):
     Attributes:
       train: CSR of users over items, the pairs that are trained on.
       num_items: of the data set.
-      share: float32[num_items], how probable each item is to be the positive one of an example.
+      positive_probability: float32[num_items], how probable each item is to be the positive one of an example.
       disliked: CSR of users over items, the pairs known not to be wanted; None: none is known.
     """
 
     train: CSR
     num_items: int
-    share: np.ndarray
+    positive_probability: np.ndarray
     disliked: CSR | None = None
 
 
@@ -31,7 +31,7 @@ class NegativeSettings(Settings):
     """Base of the settings of all sources of negatives."""
 
     IN_BATCH: ClassVar[bool] = False  # whether they are the items of the batch's other examples
-    KNOWS_SHARES: ClassVar[bool] = False  # whether it is known how probable each item is to be drawn
+    KNOWS_PROBABILITIES: ClassVar[bool] = False  # whether it is known how probable each item is to be drawn
 
     @property
     def hardest(self) -> int:

@@ -28,7 +28,7 @@ class Negatives(Protocol):
         """
         raise NotImplementedError
 
-    def share(self, pairs: "LocalPairs", items: jax.Array | None) -> jax.Array | None:
+    def negative_probability(self, pairs: "LocalPairs", items: jax.Array | None) -> jax.Array | None:
         """float32, how probable each of the items is to be drawn at a time; None where that is not known."""
         del pairs, items
         return None
@@ -42,7 +42,7 @@ class LocalPairs:
       train: CSR, a row for each of these users.
       user: int32[rows], who they are, ascending, padded with the largest int32; None where they are all.
       source: what draws the negatives.
-      share: float32[num_items], how probable each item is to be the positive one of an example.
+      positive_probability: float32[num_items], how probable each item is to be the positive one of an example.
       num_items: of the data set; static.
       axis: the mesh axis over which users are cut; static.
     """
@@ -50,7 +50,7 @@ class LocalPairs:
     train: CSR
     user: jax.Array | np.ndarray | None
     source: Negatives
-    share: jax.Array | np.ndarray
+    positive_probability: jax.Array | np.ndarray
     num_items: int = static()
     axis: str | None = static()
 
@@ -79,9 +79,12 @@ class LocalPairs:
         """The negative items of a batch of these rows, on all devices; see `Negatives.draw`."""
         return self.source.draw(self, row, here, key)
 
-    def shares(self, positive: jax.Array, negative: jax.Array | None) -> dict[str, jax.Array | None]:
+    def probabilities(self, positive: jax.Array, negative: jax.Array | None) -> dict[str, jax.Array | None]:
         """What `Batch` says of how probable the items are, by name."""
-        return {"share": self.share[positive], "negative_share": self.source.share(self, negative)}
+        return {
+            "positive_probability": self.positive_probability[positive],
+            "negative_probability": self.source.negative_probability(self, negative),
+        }
 
     def broadcast_from_owner(self, here: jax.Array, *values: jax.Array) -> list[jax.Array]:
         """On all devices, the values of the one on which each is `here`."""

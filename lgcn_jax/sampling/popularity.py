@@ -53,7 +53,7 @@ class PopularityNegatives(Negatives):
         items = jnp.where(left > 0, found, pairs.missing_item(row, uniform)).reshape(-1, self.count)
         return pairs.broadcast_from_owner(here[:, None], items)[0]
 
-    def share(self, pairs: LocalPairs, items: jax.Array | None) -> jax.Array:
+    def negative_probability(self, pairs: LocalPairs, items: jax.Array | None) -> jax.Array:
         """Before a user's own items are cut out."""
         del pairs
         assert items is not None
@@ -67,7 +67,7 @@ class PopularityNegatives(Negatives):
 class PopularitySettings(NegativeSettings):
     """Items are drawn by (number of train pairs) ** beta, as words are by Mikolov et al. 2013 with .75."""
 
-    KNOWS_SHARES: ClassVar[bool] = True
+    KNOWS_PROBABILITIES: ClassVar[bool] = True
 
     beta: float = real(0.75, "power of an item's popularity", lambda v: v >= 0, "a number of at least 0")
     num_negatives: int = integer(1, "negatives of each example")

@@ -53,7 +53,7 @@ class SamplerSettings(Settings):
         """Host: how often a pair is drawn whose user has so many of them, up to a factor that all share."""
         return np.ones(len(degree))
 
-    def share(self, train: CSR, drawable: np.ndarray, num_items: int) -> np.ndarray:
+    def positive_probability(self, train: CSR, drawable: np.ndarray, num_items: int) -> np.ndarray:
         """Host: float32[num_items], how probable each item is to be the positive one of an example."""
         degree = csr.degrees(train)
         weight = np.where(drawable, self.pair_weight(np.maximum(degree, 1)), 0)
@@ -61,7 +61,7 @@ class SamplerSettings(Settings):
         return (count / count.sum()).astype(np.float32)
 
 
-def build(
+def build_sampler(
     settings: SamplerSettings,
     train: CSR,
     num_items: int,
@@ -107,8 +107,8 @@ def build_shard(
     if not drawable.any():
         raise ValueError("no user has both a train item and an item that is none")
     owned = Ownership(owners, place)
-    share = settings.share(train, drawable, num_items)
-    source = (negatives or UniformSettings()).build(KnownPairs(train, num_items, share, disliked), owned)
+    probability = settings.positive_probability(train, drawable, num_items)
+    source = (negatives or UniformSettings()).build(KnownPairs(train, num_items, probability, disliked), owned)
     user = None if owners is None else owned.values(np.arange(train.num_rows, dtype=np.int32), LAST)
-    pairs = LocalPairs(owned.take(train), user, source, share, num_items, axis)
+    pairs = LocalPairs(owned.take(train), user, source, probability, num_items, axis)
     return settings.build(Shard(train, drawable, pairs, owned))

@@ -23,7 +23,7 @@ class SharedNegatives(Negatives):
         del row, here
         return jax.random.randint(key, (self.count,), 0, pairs.num_items)
 
-    def share(self, pairs: LocalPairs, items: jax.Array | None) -> jax.Array:
+    def negative_probability(self, pairs: LocalPairs, items: jax.Array | None) -> jax.Array:
         del items
         return jnp.full(self.count, 1 / pairs.num_items, jnp.float32)
 
@@ -32,7 +32,7 @@ class SharedNegatives(Negatives):
 class SharedSettings(NegativeSettings):
     """Items are drawn uniformly for the whole batch; nothing keeps them from being items that a user has."""
 
-    KNOWS_SHARES: ClassVar[bool] = True
+    KNOWS_PROBABILITIES: ClassVar[bool] = True
 
     num_shared: int = integer(2048, "negatives that all examples of a batch share")
 

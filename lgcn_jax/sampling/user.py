@@ -33,7 +33,7 @@ class UserSampler:
         (positive,) = self.pairs.broadcast_from_owner(here, self.pairs.item(row, offset))
         negative = self.pairs.negatives(row, here, negative_key)
         weight = jnp.ones(batch_size, jnp.float32)
-        return Batch(user, positive, negative, weight, **self.pairs.shares(positive, negative))
+        return Batch(user, positive, negative, weight, **self.pairs.probabilities(positive, negative))
 
 
 class UserSamplerSettings(SamplerSettings):

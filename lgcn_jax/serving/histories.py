@@ -37,7 +37,7 @@ class Edges(NamedTuple):
 
     rows: CSR
     weight: np.ndarray
-    added: np.ndarray
+    new_weights: np.ndarray
 
 
 def parse(

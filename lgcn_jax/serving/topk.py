@@ -62,7 +62,7 @@ class Ranker:
           k: at most the number of items.
         """
         rank = _program(self._mesh, self._share, k)
-        mask = self._mesh.make_sharded(lambda data, nodes: self._part(allowed, nodes))
+        mask = self._mesh.make_sharded(lambda data, nodes: self._allowed_of_block(allowed, nodes))
         waiting: collections.deque[Any] = collections.deque()
         found = [(np.zeros((0, k), np.float32), np.zeros((0, k), np.int32))]
         for place in self._chunks(users, masked):
@@ -73,7 +73,7 @@ class Ranker:
         scores, items = (np.concatenate(parts)[: len(users)] for parts in zip(*found, strict=True))
         return items, scores
 
-    def _part(self, allowed: np.ndarray, nodes: int) -> np.ndarray:
+    def _allowed_of_block(self, allowed: np.ndarray, nodes: int) -> np.ndarray:
         """bool[ranked], which items of a place are allowed."""
         share = allowed[nodes * self._share : (nodes + 1) * self._share]
         return np.pad(share, (0, self._ranked - len(share)))

@@ -31,21 +31,23 @@ def embed_batch(
     each = () if negative is None or negative.ndim == 1 else num_users + negative.T
     nodes = jnp.stack([batch.user, num_users + batch.positive, *each])
     shared = [num_users + negative] if negative is not None and negative.ndim == 1 else []
-    shared += [jnp.arange(len(adjacency.row), dtype=jnp.int32)] if tables else []
+    shared += [jnp.arange(len(adjacency.row_of_node), dtype=jnp.int32)] if tables else []
     found = (embed or model.embeddings_at)(
         adjacency.layout,
-        adjacency.row[nodes],
-        adjacency.row[jnp.concatenate(shared)] if shared else None,
+        adjacency.row_of_node[nodes],
+        adjacency.row_of_node[jnp.concatenate(shared)] if shared else None,
         axis,
     )
     (final, rest), *between, (initial, _) = (_parts(rows, nodes.shape, negative) for rows in found)
     weight = batch.weight.astype(found[0].dtype)
     weight = weight / psum(weight.sum(), axis)
     whole = Tables(rest[:num_users], rest[num_users:]) if tables else None
-    share = batch.negative_share
-    shares = batch.share, share if share is None else share.T
+    negatives = batch.negative_probability
+    probabilities = batch.positive_probability, negatives if negatives is None else negatives.T
     views = tuple(View(rows.user, rows.positive) for rows, _ in between)
-    return EmbeddedBatch(final, initial, weight, batch.positive, whole, axis, *shares, user=batch.user, views=views)
+    return EmbeddedBatch(
+        final, initial, weight, batch.positive, whole, axis, *probabilities, user=batch.user, views=views
+    )
 
 
 def _parts(rows: jax.Array, shape: tuple[int, ...], negative: jax.Array | None) -> tuple[Embeddings, jax.Array]:
@@ -91,7 +93,7 @@ def _view(model: Encoder, adjacency: Adjacency, embedded: EmbeddedBatch, num_use
     Encoders that have one are linear, and so their slope is that of the embeddings without noise: the backward pass is
     the one that these need anyway, whatever the number of views.
     """
-    nodes = adjacency.row[jnp.stack([embedded.user, num_users + embedded.item])]
+    nodes = adjacency.row_of_node[jnp.stack([embedded.user, num_users + embedded.item])]
     noisy = jax.lax.stop_gradient(model.perturbed_at(adjacency.layout, noise, 0, nodes, None, embedded.axis)[0])
     clean = jnp.concatenate([embedded.final.user, embedded.final.positive])
     return View(*jnp.split(clean + (noisy - jax.lax.stop_gradient(clean)), 2))

@@ -108,7 +108,7 @@ def _local(batch: Batch, axis: str | None) -> Batch:
     """The part of a batch that is this device's; negatives that all examples share are those of all devices."""
     shared = {}
     if batch.negative is not None and batch.negative.ndim == 1:
-        shared = {"negative": batch.negative, "negative_share": batch.negative_share}
+        shared = {"negative": batch.negative, "negative_probability": batch.negative_probability}
     cut = batch._replace(**dict.fromkeys(shared))
     return jax.tree.map(lambda column: local_slice(column, axis), cut)._replace(**shared)
 
@@ -157,7 +157,7 @@ def make_encoder_scorer(
     final = inference.embeddings(nnx.merge(graphdef, params), adjacency.layout)
     items = jnp.arange(task.num_items, dtype=jnp.int32) if task.items is None else task.items
     items = jnp.minimum(items, task.num_items - 1)
-    ranked = adjacency.layout.gather_local(final, adjacency.row[num_users + items])
+    ranked = adjacency.layout.gather_local(final, adjacency.row_of_node[num_users + items])
     if task.popularity is not None:
         ranked = inference.scaled(ranked, task.popularity[items])
     return EncoderScorer(final, adjacency, ranked)

@@ -25,12 +25,12 @@ class Counts(NamedTuple):
 
     Attributes:
       pairs: float32[U], the number of each user's pairs.
-      share: float32[I], how probable each item is to be the positive one of an example.
+      positive_probability: float32[I], how probable each item is to be the positive one of an example.
       root: float32[U + I], the square roots of the degrees that A_hat is normalized by.
     """
 
     pairs: jax.Array
-    share: jax.Array
+    positive_probability: jax.Array
     root: jax.Array
 
 
@@ -57,8 +57,8 @@ def count(config: Config, interactions: Interactions) -> Counts:
     pairs = csr.degrees(train)
     drawable = (pairs > 0) & (pairs < items)
     root = np.sqrt(weighted_degrees(train, items, interactions.weights))
-    share = config.sampler.share(train, drawable, items)
-    return Counts(pairs.astype(np.float32), share, root.astype(np.float32))
+    probability = config.sampler.positive_probability(train, drawable, items)
+    return Counts(pairs.astype(np.float32), probability, root.astype(np.float32))
 
 
 def of_users(
@@ -80,7 +80,7 @@ def renewed(
       axes: the mesh axes on which there are several devices, which share the users among them.
     """
     num_users, layout = len(counts.pairs), adjacency.layout
-    every = adjacency.gather(final, jnp.arange(len(adjacency.row), dtype=jnp.int32))
+    every = adjacency.gather(final, jnp.arange(len(adjacency.row_of_node), dtype=jnp.int32))
 
     def each_user(function: Callable, rows: jax.Array, width: int) -> jax.Array:
         return _in_blocks(function, rows, max(1, BLOCK // width), axes)
@@ -90,19 +90,21 @@ def renewed(
             final=Tables(every[:num_users], every[num_users:]),
             epoch=epoch,
             pairs=counts.pairs,
-            share=counts.share,
+            positive_probability=counts.positive_probability,
             mean_of_own=lambda items: _mean_of_own(adjacency, counts.root, items),
             each_user=each_user,
         )
     )
-    of_rows = {name: layout.scatter(found[name][:, None], adjacency.row[:num_users]) for name in loss.USER_STATISTICS}
+    of_rows = {
+        name: layout.scatter(found[name][:, None], adjacency.row_of_node[:num_users]) for name in loss.USER_STATISTICS
+    }
     return {name: found[name] for name in loss.RUN_STATISTICS} | {name: rows[:, 0] for name, rows in of_rows.items()}
 
 
 def _mean_of_own(adjacency: Adjacency, root: jax.Array, items: jax.Array) -> jax.Array:
     """[U, d]: D_u^-1 R items, which is D_u^-1/2 A_hat (D_i^1/2 items)."""
     num_users = len(root) - len(items)
-    rows = adjacency.layout.scatter(items * root[num_users:, None], adjacency.row[num_users:])
+    rows = adjacency.layout.scatter(items * root[num_users:, None], adjacency.row_of_node[num_users:])
     total = adjacency.gather(adjacency.layout.product(rows), jnp.arange(num_users, dtype=jnp.int32))
     scale = jnp.where(root > 0, 1 / jnp.where(root > 0, root, 1), 0)
     return total * scale[:num_users, None]

@@ -53,10 +53,10 @@ def normalized(train):
 
 def similarities(columns, kind, shrink):
     """Of the columns of a 0/1 matrix, by the definitions; those of a column without a pair are 0."""
-    centred = columns - columns.mean(0) if kind == "pearson" else columns
-    length = np.linalg.norm(centred, axis=0)
+    centered = columns - columns.mean(0) if kind == "pearson" else columns
+    length = np.linalg.norm(centered, axis=0)
     divisor = np.outer(length, length) + shrink
-    found = np.where(divisor > 0, centred.T @ centred / np.where(divisor > 0, divisor, 1), 0)
+    found = np.where(divisor > 0, centered.T @ centered / np.where(divisor > 0, divisor, 1), 0)
     return found * (1 - np.eye(len(found)))
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -272,12 +273,29 @@ def test_processes_that_do_not_meet_end_in_one_line(tmp_path, place, found):
     assert done.stderr.startswith(f"--coordinator: found {address} (after 3 s {found}), expected HOST:PORT")
 
 
+@contextlib.contextmanager
+def joining(port: int, place: int):
+    """Entered when process `place` waits for the others: the first one listens, the second one knocks here."""
+    if place == 1:
+        with socket.create_server(("127.0.0.1", port)) as server:
+            server.settimeout(SOON)
+            with server.accept()[0]:
+                yield
+        return
+    end = time.monotonic() + SOON
+    while time.monotonic() < end:
+        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+            break
+        time.sleep(0.1)
+    yield
+
+
 @pytest.mark.parametrize("place", [0, 1])
 def test_an_interrupt_while_waiting_for_the_others_is_answered(tmp_path, place):
-    alone = f"--coordinator=127.0.0.1:{kill_test.free_port()}", "--num_processes=2", f"--process_id={place}"
+    port = kill_test.free_port()
+    alone = f"--coordinator=127.0.0.1:{port}", "--num_processes=2", f"--process_id={place}"
     command = [sys.executable, "-m", "lgcn_jax", "train", *RUN, f"--workdir={tmp_path / 'run'}", *alone]
-    with subprocess.Popen(command, **PIPES) as process:
-        time.sleep(8)
+    with subprocess.Popen(command, **PIPES) as process, joining(port, place):
         process.send_signal(signal.SIGINT)
         began = time.monotonic()
         said = process.communicate(timeout=SOON)[1]

@@ -135,10 +135,10 @@ def test_adap_tau_begins_on_gowalla_as_the_published_log_says(published):
 def test_a_user_s_loss_is_estimated_of_items_at_equal_steps_of_their_share(monkeypatch):
     users, items, liked, model = whole(2)
     expected = np.log(np.exp(users @ items.T) @ (liked.sum(0) / liked.sum()))
-    exact = adap_tau._log_mean_exp_of(jnp.asarray(items), model.share)(jnp.asarray(users))
+    exact = adap_tau._log_mean_exp_of(jnp.asarray(items), model.positive_probability)(jnp.asarray(users))
     np.testing.assert_allclose(exact, expected, rtol=1e-9)
     monkeypatch.setattr(adap_tau, "ITEMS", 14)
-    estimate = adap_tau._log_mean_exp_of(jnp.asarray(items), model.share)(jnp.asarray(users))
+    estimate = adap_tau._log_mean_exp_of(jnp.asarray(items), model.positive_probability)(jnp.asarray(users))
     np.testing.assert_allclose(estimate, expected, atol=0.1)
     assert np.abs(estimate - expected).max() > 1e-6
 

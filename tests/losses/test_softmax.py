@@ -197,7 +197,10 @@ def test_logq_makes_the_sum_of_what_is_drawn_that_over_all_items():
             size = len(drawn)
             negative = jnp.asarray(items)[more] if both else None
             rows = Embeddings(jnp.repeat(jnp.asarray(user), size, 0), jnp.asarray(items)[drawn], negative)
-            shares = {"share": jnp.asarray(share)[drawn], "negative_share": jnp.full(len(more), 1 / 6)}
+            shares = {
+                "positive_probability": jnp.asarray(share)[drawn],
+                "negative_probability": jnp.full(len(more), 1 / 6),
+            }
             batch = EmbeddedBatch(rows, rows, jnp.full(size, 1 / size), drawn, None, None, **shares)
             return jnp.exp(loss.contrast(batch, loss.temperature).negative).mean()
 

@@ -31,7 +31,7 @@ def pairs(rows: dict[int, list[int]]) -> csr.CSR:
 
 def drawn(name: str, size: int, epochs: int = 1) -> sampling.Batch:
     """The first batches of some epochs, one after the other."""
-    sampler = sampling.build(SAMPLERS[name](), pairs(LIKED), ITEMS, NEGATIVES["explicit"](), pairs(DISLIKED))
+    sampler = sampling.build_sampler(SAMPLERS[name](), pairs(LIKED), ITEMS, NEGATIVES["explicit"](), pairs(DISLIKED))
     keys = jax.random.split(jax.random.key(0), epochs)
     batches = jax.jit(jax.vmap(lambda key: sampler.draw(key, jnp.int32(0), size)))(keys)
     return sampling.Batch(*(np.asarray(column).reshape(-1, *column.shape[2:]) for column in batches[:4]))
@@ -61,7 +61,7 @@ def test_positive_and_negative_are_independent():
 def test_a_data_set_without_them_is_refused_in_one_line(disliked):
     """Also one whose disliked pairs are all trained on."""
     with pytest.raises(InputError, match=r"--negatives: found explicit .* no disliked pair, expected uniform, or"):
-        sampling.build(SAMPLERS["user"](), pairs(LIKED), ITEMS, NEGATIVES["explicit"](), disliked)
+        sampling.build_sampler(SAMPLERS["user"](), pairs(LIKED), ITEMS, NEGATIVES["explicit"](), disliked)
 
 
 def test_a_sampler_with_negatives_of_its_own_is_refused():

@@ -26,7 +26,7 @@ def train() -> csr.CSR:
 @pytest.fixture(scope="module")
 def ours(train):
     """(epoch, step, user, positive, negative) of every example of many epochs, and examples of each epoch."""
-    sampler = sampling.build(SAMPLERS["published"](), train, ITEMS)
+    sampler = sampling.build_sampler(SAMPLERS["published"](), train, ITEMS)
     steps = -(-sampler.num_examples // BATCH)
 
     @jax.jit
@@ -84,8 +84,8 @@ def test_only_the_last_batch_is_short_and_it_has_an_example(train, ours):
 def test_no_more_examples_are_planned_than_an_epoch_can_have(train):
     """Where all users have items, every draw gives one."""
     everyone = csr.from_pairs(np.arange(4), np.arange(4), (4, 5))
-    sampler = sampling.build(SAMPLERS["published"](), everyone, 5)
+    sampler = sampling.build_sampler(SAMPLERS["published"](), everyone, 5)
     assert sampler.num_examples == 4
     assert sampler.count(jax.random.key(0), 3) == 4
     some = csr.from_pairs(np.repeat(np.arange(100), 20), np.tile(np.arange(20), 100), (200, 30))
-    assert sampling.build(SAMPLERS["published"](), some, 30).num_examples == 1000 + 135  # 6 * sqrt(500) = 134.2
+    assert sampling.build_sampler(SAMPLERS["published"](), some, 30).num_examples == 1000 + 135  # 6 * sqrt(500) = 134.2

@@ -39,7 +39,7 @@ def uniform(values, expected) -> float:
 
 
 def test_users_positives_and_negatives_are_uniform(train):
-    batch = drawn(sampling.build(SAMPLERS["user"](), train, ITEMS))
+    batch = drawn(sampling.build_sampler(SAMPLERS["user"](), train, ITEMS))
     assert uniform(batch.user, [0, 1, 4]) > 1e-4
     for user in (0, 1, 4):
         mine = batch.user == user
@@ -49,7 +49,7 @@ def test_users_positives_and_negatives_are_uniform(train):
 
 
 def test_positive_and_negative_of_a_user_are_independent(train):
-    batch = drawn(sampling.build(SAMPLERS["user"](), train, ITEMS))
+    batch = drawn(sampling.build_sampler(SAMPLERS["user"](), train, ITEMS))
     mine = batch.user == 0
     table = np.zeros((3, 3))
     np.add.at(table, (batch.positive[mine], batch.negative[mine] - 3), 1)
@@ -60,7 +60,7 @@ def test_positive_and_negative_of_a_user_are_independent(train):
 def test_no_negative_is_a_train_positive(name):
     random = np.random.default_rng(0)
     train = csr.from_pairs(random.integers(0, 50, 1500), random.integers(0, 40, 1500), (50, 40))
-    batch = drawn(sampling.build(SAMPLERS[name](), train, 40), size=20_000)
+    batch = drawn(sampling.build_sampler(SAMPLERS[name](), train, 40), size=20_000)
     own = set(zip(csr.row_of_entry(train).tolist(), train.indices.tolist(), strict=True))
     assert all(pair in own for pair in zip(batch.user.tolist(), batch.positive.tolist(), strict=True))
     assert not any(pair in own for pair in zip(batch.user.tolist(), batch.negative.tolist(), strict=True))
@@ -68,7 +68,7 @@ def test_no_negative_is_a_train_positive(name):
 
 @pytest.mark.parametrize("batch_size", [1, 4, 9, 100])
 def test_an_epoch_of_edges_holds_every_drawable_pair_once(train, batch_size):
-    sampler = jax.device_put(sampling.build(SAMPLERS["edge"](), train, ITEMS))
+    sampler = jax.device_put(sampling.build_sampler(SAMPLERS["edge"](), train, ITEMS))
     assert sampler.num_examples == 9  # of 15 pairs, six are those of the user who has every item
     seen = []
     for step in range(-(-9 // batch_size)):
@@ -79,14 +79,14 @@ def test_an_epoch_of_edges_holds_every_drawable_pair_once(train, batch_size):
 
 
 def test_every_epoch_has_an_order_of_its_own(train):
-    sampler = sampling.build(SAMPLERS["edge"](), train, ITEMS)
+    sampler = sampling.build_sampler(SAMPLERS["edge"](), train, ITEMS)
     orders = {tuple(drawn(sampler, 9, epoch).positive.tolist()) for epoch in range(5)}
     assert len(orders) == 5
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_key_determines_its_batch(train, name):
-    sampler = sampling.build(SAMPLERS[name](), train, ITEMS)
+    sampler = sampling.build_sampler(SAMPLERS[name](), train, ITEMS)
     for first, second in zip(drawn(sampler, 50, 3), drawn(sampler, 50, 3), strict=True):
         np.testing.assert_array_equal(first, second)
     assert (drawn(sampler, 50, 3).negative != drawn(sampler, 50, 4).negative).any()
@@ -97,7 +97,7 @@ def test_every_step_of_an_epoch_draws_anew(name):
     """By chance a pair of batches has a few places in common, but never half of them."""
     random = np.random.default_rng(0)
     train = csr.from_pairs(random.integers(0, 50, 900), random.integers(0, 40, 900), (50, 40))
-    sampler = sampling.build(SAMPLERS[name](), train, 40)
+    sampler = sampling.build_sampler(SAMPLERS[name](), train, 40)
     draw = jax.jit(lambda step: sampler.draw(jax.random.key(1), step, 200))
     batches = [draw(jnp.int32(step)) for step in range(3)]
     for first, second in itertools.combinations(batches, 2):
@@ -107,17 +107,17 @@ def test_every_step_of_an_epoch_draws_anew(name):
 
 def test_an_epoch_of_users_draws_as_often_as_there_are_pairs(train):
     """Also those of the user who has every item; every draw of every batch counts."""
-    sampler = sampling.build(SAMPLERS["user"](), train, ITEMS)
+    sampler = sampling.build_sampler(SAMPLERS["user"](), train, ITEMS)
     assert sampler.num_examples == train.nnz == 15
     assert (drawn(sampler, 15).weight == 1).all()
-    assert sampling.build(SAMPLERS["edge"](), train, ITEMS).num_examples == 9
+    assert sampling.build_sampler(SAMPLERS["edge"](), train, ITEMS).num_examples == 9
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_data_without_a_possible_triple_is_refused(name):
     full = csr.from_pairs(np.array([0, 0]), np.array([0, 1]), (2, 2))
     with pytest.raises(ValueError, match="no user has both"):
-        sampling.build(SAMPLERS[name](), full, 2)
+        sampling.build_sampler(SAMPLERS[name](), full, 2)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_data_without_a_possible_triple_is_refused(name):
 )
 def test_which_keys_are_drawn_from_does_not_change(train, name, step, expected):
     """A run that goes on in another version draws what it would have drawn."""
-    sampler = sampling.build(SAMPLERS[name](), train, ITEMS)
+    sampler = sampling.build_sampler(SAMPLERS[name](), train, ITEMS)
     batch = jax.jit(lambda step: sampler.draw(jax.random.key(5), step, 6))(jnp.int32(step))
     for column, values in zip(batch[:4], expected, strict=True):
         np.testing.assert_array_equal(np.ravel(column), values)
@@ -170,7 +170,9 @@ def test_each_place_has_the_pairs_of_its_users(train, place, users, indptr, indi
 
 
 def test_one_place_has_all_users(train):
-    row, here = sampling.build(SAMPLERS["user"](), train, ITEMS).pairs.to_local_index(jnp.arange(5, dtype=jnp.int32))
+    row, here = sampling.build_sampler(SAMPLERS["user"](), train, ITEMS).pairs.to_local_index(
+        jnp.arange(5, dtype=jnp.int32)
+    )
     np.testing.assert_array_equal(row, np.arange(5))
     assert here.dtype == bool
     assert here.all()
@@ -178,4 +180,4 @@ def test_one_place_has_all_users(train):
 
 def test_a_sampler_does_not_change(train):
     with pytest.raises(dataclasses.FrozenInstanceError):
-        sampling.build(SAMPLERS["edge"](), train, ITEMS).num_examples = 1
+        sampling.build_sampler(SAMPLERS["edge"](), train, ITEMS).num_examples = 1

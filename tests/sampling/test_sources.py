@@ -26,7 +26,7 @@ def train() -> csr.CSR:
 
 def drawn(size: int, sampler: str = "user", **settings) -> sampling.Batch:
     name = settings.pop("negatives")
-    built = sampling.build(SAMPLERS[sampler](), train(), ITEMS, NEGATIVES[name](**settings))
+    built = sampling.build_sampler(SAMPLERS[sampler](), train(), ITEMS, NEGATIVES[name](**settings))
     return jax.device_get(jax.jit(lambda: built.draw(jax.random.key(4), jnp.int32(0), size))())
 
 
@@ -95,19 +95,19 @@ def test_shared_ones_are_uniform_and_the_same_for_all(sampler):
     batch = drawn(8, sampler, negatives="shared", num_shared=20000)
     assert batch.negative.shape == (20000,)
     likely(batch.negative, np.ones(ITEMS))
-    np.testing.assert_allclose(batch.negative_share, 1 / ITEMS)
+    np.testing.assert_allclose(batch.negative_probability, 1 / ITEMS)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_shares_are_how_often_items_are_drawn(sampler):
-    size = 20000 if sampler == "user" else 14
+def test_probabilities_are_how_often_items_are_drawn(sampler):
+    size = 14 if sampler == "edge" else 20000
     batch = drawn(size, sampler, negatives="in-batch")
     assert batch.negative is None
-    assert batch.negative_share is None
+    assert batch.negative_probability is None
     share = np.zeros(ITEMS)
-    share[batch.positive] = batch.share
+    share[batch.positive] = batch.positive_probability
     assert share.sum() == pytest.approx(1)
-    if sampler == "user":
+    if sampler != "edge":
         likely(batch.positive, share)
     else:
         np.testing.assert_allclose(share, np.bincount(batch.positive, minlength=ITEMS) / 14, rtol=1e-6)

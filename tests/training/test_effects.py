@@ -50,7 +50,7 @@ def by_hand(sampler: str = "user", propagation_dtype: str = "float32") -> np.nda
     matrix = normalization.normalized_adjacency(data.train, data.num_items)
     adjacency = Adjacency(propagation.make_layout(matrix, "bcsr", propagation_dtype), rows)
     graphdef, state = init_train_state(CONFIG, Nodes(rows, data.num_users, data.num_items))
-    drawn = sampling.build(SAMPLERS[sampler](), data.train, data.num_items)
+    drawn = sampling.build_sampler(SAMPLERS[sampler](), data.train, data.num_items)
     step = jax.jit(make_train_step(CONFIG, graphdef, data.num_users))
     draw = jax.jit(lambda key, number: drawn.draw(key, number, CONFIG.training.batch_size))
     for epoch in (1, 2):

@@ -35,7 +35,8 @@ def recommend(values: flags.FlagValues, request: StopRequest) -> int:
     stated = f"--{whom}={values[whom].value}"
     how = {"exclude_seen": values["exclude_seen"].value, "candidates": candidates, "exclude": exclude}
     how |= {"k": values["k"].value, "on_unknown": values["on_unknown"].value}
-    with flags_for(users=stated, items=stated, histories=stated, dataset=stated, k="--k", on_unknown="--on_unknown"):
+    typed = dict.fromkeys(("users", "items", "histories", "dataset", "fold_in"), stated)
+    with flags_for(**typed, k="--k", on_unknown="--on_unknown"):
         if whom == "fold_in":
             found, notes = _folded(values, model, how)
         else:

@@ -27,6 +27,7 @@ from lgcn_jax.data import datasets
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.devices import mesh, processes
 from lgcn_jax.errors import InputError, WriteError
+from lgcn_jax.models import ENCODERS
 from lgcn_jax.system.signals import StopRequest
 
 PROCESSES = {
@@ -41,6 +42,7 @@ def train(values: flags.FlagValues, request: StopRequest) -> int:
     """Trains or continues a run, fills its folder, and prints the metrics beside the popularity baseline's."""
     request.line = "interrupted before training began"
     folder = workdir_of(values)
+    _require_model(values["model"].value)
     if values["model"].value in BASELINES:
         mixture.require_none(values, values["model"].value)
         return solve.solve(values, folder, request.begun)
@@ -53,6 +55,13 @@ def train(values: flags.FlagValues, request: StopRequest) -> int:
         with processes.waiting("at the look for devices"):
             mesh.require_devices()
         return (_dry_run if values["dry_run"].value else _train)(values, folder, request)
+
+
+def _require_model(model: str | None) -> None:
+    """Raises an InputError where a model is stated that is neither trained nor solved nor mixed."""
+    known = (*ENCODERS, *BASELINES, mixture.NAME)
+    if model and model not in known:
+        raise InputError("--model", repr(model), f"one of {', '.join(known)} (--plugin=MODULE registers more)")
 
 
 def _train(values: flags.FlagValues, folder: Path, request: StopRequest) -> int:

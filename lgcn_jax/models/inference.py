@@ -78,7 +78,8 @@ class InferenceSettings(Settings):
         """Raises an InputError where a model of so many weighed layers, or the part evaluated, does not allow this."""
         weights = self.inference_weights
         if weights and not layers:
-            raise InputError("--inference_weights", text(weights), f"nothing with --model={model}: no layers to weigh")
+            expected = f"nothing with --model={model} as it is set, which has no layers with weights that are stated"
+            raise InputError("--inference_weights", text(weights), expected)
         if weights and weights != AUTO and len(weights) != layers:
             raise InputError("--inference_weights", f"{len(weights)} numbers", f"{layers}, one for each layer, or auto")
         for name in self.chosen if eval_split != "valid" else ():

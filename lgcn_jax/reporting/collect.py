@@ -18,7 +18,7 @@ from lgcn_jax.reporting import measures, quality
 from lgcn_jax.reporting.contents import LISTED, Findings, ReportData, SettingRow, UserLists
 from lgcn_jax.runs import checkpoint, inference, integrity, raw_ids, scoring, workdir
 from lgcn_jax.runs.resume import stored_settings
-from lgcn_jax.serving import topk
+from lgcn_jax.serving import storage, topk
 from lgcn_jax.serving.models import Model
 from lgcn_jax.settings import Registry, fields, text
 from lgcn_jax.training.setup import build_setup
@@ -85,6 +85,8 @@ def settings_of(folder: Path) -> Config:
     Raises:
       InputError: there is none.
     """
+    if storage.is_model(folder):
+        raise InputError(f"--workdir={folder}", "a saved model, which has no epochs", "a run that was trained")
     config = stored_settings(folder)
     if config is None:
         raise InputError(f"--workdir={folder}", "no run", "a folder that train has filled")

@@ -8,7 +8,9 @@ from typing import Any
 from lgcn_jax.config import RELOCATABLE, Config
 from lgcn_jax.errors import InputError
 from lgcn_jax.runs import workdir
+from lgcn_jax.runs.inference import AS_TRAINED
 from lgcn_jax.runs.resume import stored_settings
+from lgcn_jax.serving import storage
 from lgcn_jax.settings import text
 
 PROTOCOL = ("eval_split", "eval_every", "top_k", "early_stopping_patience", "epochs")  # how the epoch is chosen
@@ -23,6 +25,8 @@ def folder_of(run: str | Path) -> Path:
 
 def finished(folder: Path) -> Config:
     """The settings of a run that has come to its end."""
+    if storage.is_model(folder):
+        raise InputError(folder, "a saved model, which has no epochs", "a run that was trained")
     config = stored_settings(folder)
     if config is None:
         raise InputError(folder, "no run", "a folder that train has filled")
@@ -67,7 +71,8 @@ def groups_of(configs: dict[Path, Config], by: str | None) -> dict[str, dict[int
 
 
 def _without_seed(config: Config) -> dict[str, Any]:
-    ignored = {*RELOCATABLE, "seed", "save_every"}
+    """The settings that change a run's numbers, but for its seed; what its table is ranked by is one of them."""
+    ignored = {*RELOCATABLE, "seed", "save_every"} - AS_TRAINED.keys()
     return {name: value for name, value in config.to_dict().items() if name not in ignored}
 
 

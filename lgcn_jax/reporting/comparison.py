@@ -16,7 +16,7 @@ from lgcn_jax.devices.mesh import ONE_DEVICE
 from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.evaluation.paired import PairedDifference, holm, paired_difference
 from lgcn_jax.reporting import comparable
-from lgcn_jax.runs import scoring
+from lgcn_jax.runs import inference, scoring
 from lgcn_jax.system import extras, files
 
 
@@ -202,9 +202,12 @@ def _paired(group: dict[int, Values], metric: str, over: str) -> np.ndarray:
 
 
 def _values(config: Config, folder: Path, interactions: Interactions, split: str, metrics: Sequence[str]) -> Values:
-    """The metrics of each user at the run's best epoch."""
+    """The metrics of each user at the run's best epoch, ranked as the run is served."""
     names = tuple(dict.fromkeys(metric.split("@")[0] for metric in metrics))
     one = config.replace(mesh=ONE_DEVICE)  # whatever the run was trained on
+    one, unchosen = inference.recorded(one, folder, config.inference.chosen)
+    if unchosen:
+        raise InputError(folder, unchosen[0], "a run whose choice is in its result.json")
     found, _, choice = scoring.score_in_detail(one, interactions, folder, "best", split, wanted=names)
     if choice.missing:
         raise InputError(folder, choice.missing, "a run that has its best checkpoint")

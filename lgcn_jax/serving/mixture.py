@@ -171,7 +171,7 @@ def _model(name: str, given: Any, interactions: Interactions) -> Recommender:
     """A fitted model, which has the train part of these data and nothing else."""
     made = _made(name, given, interactions)
     if not hasattr(made, "users"):
-        made.fit(interactions)
+        _fit(name, made, interactions)
     pairs = csr.column_counts(interactions.train, interactions.num_items)
     seen = interactions.seen("test")
     same = np.array_equal(made.users, interactions.user_ids) and np.array_equal(made.items, interactions.item_ids)
@@ -180,6 +180,16 @@ def _model(name: str, given: Any, interactions: Interactions) -> Recommender:
         found = f"{_called(made)} of other data"
         raise InputError(f"--{name}", found, f"one of {interactions.name}, read and split as here")
     return made
+
+
+def _fit(name: str, made: Any, interactions: Interactions) -> None:
+    """Fits one of the models; an InputError says which one it is of."""
+    try:
+        made.fit(interactions)
+    except InputError as error:
+        where, found, expected = error.parts
+        advice = "(a model with other settings is fitted first)"
+        raise InputError(f"--{name}", f"{_called(made)} with {where} {found}", f"{expected} {advice}") from None
 
 
 def _made(name: str, given: Any, interactions: Interactions) -> Any:

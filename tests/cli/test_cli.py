@@ -183,6 +183,7 @@ def test_misspelt_flags_pass_nowhere(lines, tmp_path, capsys, monkeypatch):
         (["train", "--num_layers=-1"], ["--num_layers", "-1", "from 0"]),
         (["train", "--batch_size=0"], ["--batch_size", "0", "from 1"]),
         (["train", "--loss=hinge"], ["--loss", "hinge", "bpr"]),
+        (["train", "--model=eas"], ["--model: found 'eas', expected one of lightgcn, mf", "ease", "mixture"]),
         (["train", "--loss=bpr", "--alpha=0.5"], ["--alpha", "0.5", "nothing with --loss=bpr, which has none"]),
         (["train", "stray"], ["stray", "--flag=value"]),
         (["train", "--dataset=gowala"], ["--dataset", "gowala", "gowalla"]),

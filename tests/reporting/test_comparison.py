@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ import scipy.stats
 
 import lgcn_jax as lg
 from lgcn_jax.cli.main import main
+from lgcn_jax.config import Config
 from lgcn_jax.errors import InputError
+from lgcn_jax.reporting import comparable
 
 SYNTHETIC = {"num_users": 60, "num_items": 40, "num_interactions": 600}
 
@@ -56,6 +59,22 @@ def test_users_of_two_runs_are_paired(runs, interactions):
     assert row.corrected == row.found.p_value
 
 
+def test_runs_are_ranked_by_what_they_chose(tmp_path):
+    """With the weights and the prior of result.json, which is how they are served."""
+    data = lg.load("synthetic", **SYNTHETIC, validation_fraction=0.3)
+    auto = {"eval_split": "valid", "inference_weights": "auto", "popularity_prior": "auto"}
+    run = train(data, tmp_path / "run", loss="ssm", **auto)
+    again = shutil.copytree(run, tmp_path / "again")
+    tested = json.loads((run / "result.json").read_text())["test"]["ndcg@5"]
+    (row,) = lg.compare(run, again, metrics="ndcg@5").differences
+    assert row.means == pytest.approx((tested, tested), abs=1e-6)
+    trained = lg.load_model(run, inference_weights=(), popularity_prior=0.0).evaluate(data, k=5)
+    assert abs(trained["ndcg@5"] - tested) > 1e-3
+    (again / "result.json").write_text(json.dumps({"status": "completed"}))
+    with pytest.raises(InputError, match="not chosen yet, since the run has not ended"):
+        lg.compare(run, again)
+
+
 def test_groups_that_differ_in_the_seed_are_compared_by_seed_and_by_user(runs, interactions, by_seed):
     users, seeds = by_seed.differences
     assert (users.first, users.second) == (seeds.first, seeds.second)
@@ -67,6 +86,17 @@ def test_groups_that_differ_in_the_seed_are_compared_by_seed_and_by_user(runs, i
     np.testing.assert_allclose(users.means, whole.mean((1, 2)))
     difference = (whole[1] - whole[0]).mean(0)
     assert users.found.p_value == pytest.approx(scipy.stats.wilcoxon(difference, zero_method="pratt").pvalue)
+
+
+def test_runs_that_are_ranked_otherwise_are_another_group():
+    """Where their data lie, and on what they were computed, makes none."""
+    stated = [{"seed": 1}, {"seed": 2, "mesh": "data:2"}, *({"seed": n, "popularity_prior": 0.25} for n in (1, 2))]
+    configs = {Path(str(number)): Config.of(**settings) for number, settings in enumerate(stated)}
+    found = comparable.groups_of(configs, "seed")
+    assert found == {
+        "popularity_prior=0.0": {1: Path("0"), 2: Path("1")},
+        "popularity_prior=0.25": {1: Path("2"), 2: Path("3")},
+    }
 
 
 def test_p_values_are_corrected_for_all_metrics(runs):
@@ -137,3 +167,6 @@ def test_runs_of_other_data_or_another_protocol_or_unfinished_ones_are_refused(r
         lg.compare(runs[0], protocol)
     with pytest.raises(InputError, match="found no run, expected a folder that train has filled"):
         lg.compare(runs[0], tmp_path)
+    lg.Popularity().fit(interactions).save(tmp_path / "saved")
+    with pytest.raises(InputError, match="found a saved model, which has no epochs, expected a run that was trained"):
+        lg.compare(runs[0], tmp_path / "saved")

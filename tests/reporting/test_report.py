@@ -311,6 +311,9 @@ def test_a_folder_without_a_run_is_refused_in_one_line(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert (out, err) == ("", f"--workdir={tmp_path}: found no run, expected a folder that train has filled\n")
     assert list(tmp_path.iterdir()) == []
+    lg.Popularity().fit(lg.read(([1, 2, 3, 3], [7, 7, 7, 8]), test_fraction=0.5)).save(tmp_path / "saved")
+    assert main.main(["report", f"--workdir={tmp_path / 'saved'}"]) == 2
+    assert "found a saved model, which has no epochs, expected a run that was trained\n" in capsys.readouterr().err
 
 
 def test_other_data_than_the_runs_are_refused(run, tmp_path):

@@ -178,7 +178,11 @@ def test_a_run_that_has_not_ended_is_ranked_as_trained_and_says_so(chosen, train
         ({"popularity_prior": "much"}, "popularity_prior: found much, expected a number from -4 to 4, or auto"),
         (
             {"num_layers": 0, "layer_weights": (), "inference_weights": "auto"},
-            "inference_weights: found auto, expected",
+            "inference_weights: found auto, expected nothing with model=lightgcn as it is set, which has no layers",
+        ),
+        (
+            {"layer_combination": "learned", "inference_weights": "auto"},
+            "inference_weights: found auto, expected nothing with model=lightgcn as it is set, which has no layers",
         ),
         (
             {"inference_weights": "auto", "eval_split": "test"},

@@ -91,7 +91,7 @@ def test_the_choice_does_not_look_at_the_test_part(filtered, interactions):
 def test_two_models_with_vectors_are_one_with_both_widths(run, interactions, tmp_path):
     factors = lg.IALS(width=6, sweeps=4).fit(interactions)
     model = lg.Mixture(run[0], factors, weight=0.4).fit(interactions)
-    assert model.user_embeddings.shape, model.item_embeddings.shape == ((120, 14), (80, 14))
+    assert (model.user_embeddings.shape, model.item_embeddings.shape) == ((120, 14), (80, 14))
     expected = 0.4 * standardized(raw(run[1])) + 0.6 * standardized(raw(factors))
     found = model.user_embeddings.astype(np.float64) @ model.item_embeddings.T.astype(np.float64)
     np.testing.assert_allclose(found - found.mean(1, keepdims=True), expected, atol=2e-5)
@@ -138,6 +138,10 @@ def test_a_mixture_survives_its_folder_and_can_be_mixed_again(run, filtered, int
                 lg.load("synthetic", **SIZE | {"validation_fraction": 0})
             ),
             "weight: found auto, expected a number, or data with a validation part",
+        ),
+        (
+            lambda data: lg.Mixture("ease", "gf-cf", weight=1).fit(data),
+            "second: found a GFCF model with rank 256, expected at most 80, the smaller of the numbers of users and",
         ),
         (
             lambda data: lg.Mixture("ease", lg.EASE().fit(lg.load("synthetic", **SIZE | {"data_seed": 7}))).fit(data),

@@ -192,9 +192,13 @@ def test_folding_in_takes_the_weights_that_were_learned(data, models):
 
 
 @pytest.mark.parametrize("name", ["mf", "ngcf"])
-def test_models_that_embed_no_node_without_a_row_say_so(models, name):
+def test_models_that_embed_no_node_without_a_row_say_so(models, name, tmp_path, capsys):
     with pytest.raises(InputError, match=f"fold_in: found the model {name}, which embeds no new node"):
         models[name].fold_in({1000: [3]}, k=3)
+    models[name].save(tmp_path / "model")
+    (tmp_path / "new.csv").write_text("user,item\n1000,3\n")
+    assert main.main(["recommend", f"--workdir={tmp_path / 'model'}", f"--fold_in={tmp_path / 'new.csv'}"]) == 2
+    assert f"--fold_in={tmp_path / 'new.csv'}: found the model {name}, which" in capsys.readouterr().err
 
 
 def begun(data, source: lg.Model, **more):

@@ -158,7 +158,8 @@ class Config:
 
     def ignored_settings(self) -> dict[str, str]:
         """The settings that others leave without effect, each with what would give it one."""
-        return self.schedule.ignored_settings() | self.model.ignored_settings()
+        twice = {"in_batch": "other --negatives than in-batch"} if self.negatives.IN_BATCH else {}
+        return self.schedule.ignored_settings() | self.model.ignored_settings() | twice
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON values."""

@@ -225,3 +225,16 @@ def test_values_are_made_plain_and_other_types_are_refused():
     for name, value in (("learning_rate", "0.1"), ("top_k", "20"), ("mesh", None), ("loss", ["bpr"]), ("epochs", True)):
         with pytest.raises(InputError, match=f"--{name}: found"):
             Config.of(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("stated", "ignored"),
+    [
+        ({"loss": "ssm"}, {"in_batch"}),
+        ({"loss": "ssm", "negatives": "shared"}, set()),
+        ({"init": "xavier"}, {"init_std"}),
+        ({}, set()),
+    ],
+)
+def test_settings_without_effect_are_known(stated, ignored):
+    assert Config.of(plateau_factor=0.5, **stated).ignored_settings().keys() == ignored

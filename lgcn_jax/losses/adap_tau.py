@@ -16,8 +16,8 @@ from lgcn_jax.losses.scored import normalized
 from lgcn_jax.losses.softmax import Contrastive
 from lgcn_jax.settings import integer, real
 
-RARE = 0.2  # quantile of the users' numbers of pairs up to which they have no part in the gap
-ITEMS = 4096  # of which a user's loss is estimated
+ACTIVE_QUANTILE = 0.2  # quantile of the users' numbers of pairs up to which they have no part in the gap
+SAMPLED_ITEMS = 4096  # of which a user's loss is estimated
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class AdapTau(Contrastive):
         return {"softmax": jnp.where(jnp.isneginf(negative), 0, negative - positive)}
 
     def validate(self, pairs: np.ndarray, num_items: int) -> None:
-        often = pairs[pairs > np.quantile(pairs, RARE)]
+        often = pairs[pairs > np.quantile(pairs, ACTIVE_QUANTILE)]
         if not 0 < 2 * often.sum() < len(often) * num_items:
             expected = "another on data whose users have equally many pairs, or pairs with half of all items"
             raise InputError("--loss", "adap-tau", expected)
@@ -85,7 +85,8 @@ class AdapTau(Contrastive):
         users, items = map(normalized, model.final)
         own = (users * model.mean_of_own(items)).sum(-1)  # the mean cosine of each user's train pairs
         temperature = self._temperature(model, own, (users * items.mean(0)[None]).sum(-1))
-        loss = model.each_user(_log_mean_exp_of(items, model.positive_probability), users, min(len(items), ITEMS)) - own
+        log_mean_exp = _log_mean_exp_of(items, model.positive_probability)
+        loss = model.each_user(log_mean_exp, users, min(len(items), SAMPLED_ITEMS)) - own
         mean = jnp.where(model.pairs > 0, loss, 0).sum() / (model.pairs > 0).sum().astype(loss.dtype)
         adapted = temperature * jnp.exp(lambert_w(jnp.clip((loss - mean) / self.spread, -1 / math.e, 1000)))
         return {
@@ -95,23 +96,24 @@ class AdapTau(Contrastive):
 
     def _temperature(self, model: WholeModel, own: jax.Array, every: jax.Array) -> jax.Array:
         """That of all users, of the mean cosine of each user with the items of train pairs, and with all: float[U]."""
-        often = model.pairs > jnp.quantile(model.pairs, RARE)
+        often = model.pairs > jnp.quantile(model.pairs, ACTIVE_QUANTILE)
         pairs, users = jnp.where(often, model.pairs, 0), often.astype(model.pairs.dtype)
         measured = (pairs * own).sum() / pairs.sum() - (users * every).sum() / users.sum()
-        gap = jnp.where(model.epoch > self.assumed_epochs, measured, self.assumed_gap)
+        usable = (model.epoch > self.assumed_epochs) & (measured > 0)  # below 0 no temperature would be above 0
+        gap = jnp.where(usable, measured, self.assumed_gap)
         return gap / (math.log(len(model.positive_probability) / 2) + jnp.log(users.sum()) - jnp.log(pairs.sum()))
 
 
 def _log_mean_exp_of(items: jax.Array, probability: jax.Array) -> Callable[[jax.Array], jax.Array]:
-    """Rows [b, d] -> log(sum_j share_j exp(row . item_j)), float[b].
+    """Rows [b, d] -> log(sum_j p_j exp(row . item_j)), p the probabilities, float[b].
 
-    Of more than ITEMS items these are looked at that stand at so many equal steps of the sum of probabilities.
+    Of more than SAMPLED_ITEMS items these are looked at that stand at so many equal steps of the sum of probabilities.
     """
     weight = jnp.log(probability)
-    if len(items) > ITEMS:
-        step = (jnp.arange(ITEMS, dtype=probability.dtype) + 0.5) / ITEMS
+    if len(items) > SAMPLED_ITEMS:
+        step = (jnp.arange(SAMPLED_ITEMS, dtype=probability.dtype) + 0.5) / SAMPLED_ITEMS
         place = jnp.minimum(jnp.searchsorted(jnp.cumsum(probability), step), len(items) - 1)
-        items, weight = items[place], jnp.full(ITEMS, -math.log(ITEMS), probability.dtype)
+        items, weight = items[place], jnp.full(SAMPLED_ITEMS, -math.log(SAMPLED_ITEMS), probability.dtype)
 
     def found(rows: jax.Array) -> jax.Array:
         return jax.nn.logsumexp(jnp.matmul(rows, items.T, precision="highest") + weight[None], axis=1)

@@ -161,8 +161,8 @@ class EncoderSettings(Settings):
         raise NotImplementedError
 
     def ignored_settings(self) -> dict[str, str]:
-        """The settings of other parts that this encoder leaves without effect, each with what would give it one."""
-        return {}
+        """The settings that have no effect beside this encoder, each with what would give it one."""
+        return {} if self.init == "normal" else {"init_std": "--init=normal"}
 
     def head(self, parameters: Mapping[str, jax.Array]) -> Head | None:
         """What makes the scores where they are no dot products.

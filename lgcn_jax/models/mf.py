@@ -19,7 +19,8 @@ class MFSettings(EncoderSettings):
     """
 
     def ignored_settings(self) -> dict[str, str]:
-        return dict.fromkeys(("propagation", "propagation_dtype"), "a model that multiplies by the graph")
+        products = dict.fromkeys(("propagation", "propagation_dtype"), "a model that multiplies by the graph")
+        return super().ignored_settings() | products
 
     def create(self, key: jax.Array, nodes: Nodes) -> "MF":
         return MF(self.initial_table(key, nodes))

@@ -116,6 +116,15 @@ def test_adap_tau_s_temperatures_are_the_formulas(epoch):
     assert adapted.min() < 0.4 < 1.1 < adapted.max()
 
 
+def test_a_temperature_is_above_0_also_where_train_pairs_are_further_apart_than_all_pairs():
+    """The gap that is assumed is used then: a measured one would give a temperature below 0."""
+    model = whole(4)[-1]
+    away = model._replace(mean_of_own=lambda rows: -model.final.users)
+    loss = AdapTau(assumed_epochs=3)
+    found, assumed = (loss.renewed(each)["temperature"] for each in (away, away._replace(epoch=jnp.int32(1))))
+    assert float(found) == float(assumed) > 0
+
+
 def test_adap_tau_begins_on_gowalla_as_the_published_log_says(published):
     """w_0 = 9.17942387..., the inverse of the temperature of the first epoch."""
     lines = (Path(published("gowalla")) / "gowalla" / "train.txt").read_text().splitlines()
@@ -137,7 +146,7 @@ def test_a_user_s_loss_is_estimated_of_items_at_equal_steps_of_their_share(monke
     expected = np.log(np.exp(users @ items.T) @ (liked.sum(0) / liked.sum()))
     exact = adap_tau._log_mean_exp_of(jnp.asarray(items), model.positive_probability)(jnp.asarray(users))
     np.testing.assert_allclose(exact, expected, rtol=1e-9)
-    monkeypatch.setattr(adap_tau, "ITEMS", 14)
+    monkeypatch.setattr(adap_tau, "SAMPLED_ITEMS", 14)
     estimate = adap_tau._log_mean_exp_of(jnp.asarray(items), model.positive_probability)(jnp.asarray(users))
     np.testing.assert_allclose(estimate, expected, atol=0.1)
     assert np.abs(estimate - expected).max() > 1e-6

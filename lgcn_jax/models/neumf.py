@@ -10,15 +10,15 @@ import jax.numpy as jnp
 from lgcn_jax.devices.parameters import Replicated
 from lgcn_jax.devices.pytree import pytree
 from lgcn_jax.errors import InputError
-from lgcn_jax.models.encoder import EncoderSettings, Nodes
-from lgcn_jax.models.mf import MF
+from lgcn_jax.models.encoder import Nodes
+from lgcn_jax.models.mf import MF, MFSettings
 from lgcn_jax.settings import integer
 
 BLOCK_NUMBERS = 1 << 22  # of a hidden layer that are there at a time: 16 MB
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NeuMFSettings(EncoderSettings):
+class NeuMFSettings(MFSettings):
     """Depth of NeuMF's network, whose hidden layers are d, d/2, d/4, ... wide; its table has 2d numbers a node.
 
     >>> from lgcn_jax.config import Config
@@ -46,9 +46,6 @@ class NeuMFSettings(EncoderSettings):
     def table_width(self) -> int:
         """2d: d numbers for the product, and d for the network."""
         return 2 * self.embedding_dim
-
-    def ignored_settings(self) -> dict[str, str]:
-        return dict.fromkeys(("propagation", "propagation_dtype"), "a model that multiplies by the graph")
 
     def create(self, key: jax.Array, nodes: Nodes) -> "NeuMF":
         of_table, of_output, *of_layers = jax.random.split(key, 2 + self.mlp_layers)

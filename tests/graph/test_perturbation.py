@@ -66,8 +66,8 @@ def test_noise_is_a_node_s_whatever_the_order_of_the_rows():
     plain, other = adjacency_of(), adjacency_of(shuffled=True)
     key = jax.random.key(7)
     expected, found = (directions(Noise.of(key, each, MAGNITUDE)) for each in (plain, other))
-    np.testing.assert_array_equal(found[np.asarray(other.row)], expected)
-    noise, rows = Noise.of(key, other, MAGNITUDE), other.row[jnp.asarray([3, 41, 3])]
+    np.testing.assert_array_equal(found[np.asarray(other.row_of_node)], expected)
+    noise, rows = Noise.of(key, other, MAGNITUDE), other.row_of_node[jnp.asarray([3, 41, 3])]
     some = noise.added_at(other.layout, jnp.ones((3, DIM)), rows, 1) - 1
     np.testing.assert_array_equal(some, expected[[3, 41, 3]])
 

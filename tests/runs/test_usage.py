@@ -24,7 +24,7 @@ def test_time_is_that_of_the_whole_command_and_its_parts_add_up(tmp_path):
     assert used["wall_seconds"] >= used["startup_seconds"] + result["seconds"] - 0.01
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert sum(row["seconds"] for row in rows) == pytest.approx(result["seconds"], abs=1e-3)  # evaluations included
-    assert 0 < used["peak_bytes"] <= memory.peak_bytes()
+    assert 0 < used["peak_bytes"] <= memory.peak_bytes() + 2**22  # Linux counts pages of each thread in batches
     assert used["device_peak_bytes"] is None
     assert result["vector_width"] == 4
 

@@ -35,6 +35,7 @@ flags.DEFINE_bool("collect", False, "write a file of facts for each row", flag_v
 flags.DEFINE_string("facts", str(FACTS), "folder of the files of facts", flag_values=FLAGS)
 flags.DEFINE_string("name", "", "of the file of --collect (default: that of the folder)", flag_values=FLAGS)
 flags.DEFINE_string("label", "", "what the table calls the row of --collect", flag_values=FLAGS)
+flags.DEFINE_list("after", [], "runs that the row of --collect is made of: their time is added", flag_values=FLAGS)
 flags.DEFINE_string("note", "", "a sentence below the table about the row of --collect", flag_values=FLAGS)
 flags.DEFINE_string("figure", "", "a file, .svg or .png, that gets the figure", flag_values=FLAGS)
 flags.DEFINE_list("write", [], "pages whose marked places get the tables", flag_values=FLAGS)
@@ -71,6 +72,8 @@ def collect(rows: list[Row]) -> None:
     Path(FLAGS.facts).mkdir(parents=True, exist_ok=True)
     for row in rows:
         row.label, row.note = FLAGS.label or row.label, FLAGS.note or row.note
+        for part in map(Path, FLAGS.after):
+            leaderboard_rows.add_time(row, leaderboard_rows.of_folder(part, groups=False))
         path = Path(FLAGS.facts) / f"{FLAGS.name or row.name}.json"
         files.write(path, leaderboard_rows.written(row).encode())
         print(f"wrote {path}")

@@ -31,7 +31,8 @@ class Measured:
 
     Attributes:
       seed: None for a model without one.
-      chosen: the part that chose the epoch, 'test' or 'valid'; '' where there are no epochs to choose from.
+      chosen: the part that chose the epoch, 'test' or 'valid'; 'none' where the last one alone was evaluated; '' where
+        there are no epochs to choose from.
       epoch: that epoch.
       recall, ndcg: of the test part.
       seconds: of all steps and evaluations, or of solving and evaluating.
@@ -128,6 +129,21 @@ def read(paths: list[Path]) -> tuple[list[Row], list[str]]:
         except InputError as error:
             problems.append(str(error))
     return list(rows.values()), problems
+
+
+def add_time(row: Row, part: Row) -> None:
+    """Adds the whole time of a part, which had to be there first, to the time before each run of the row.
+
+    Raises:
+      InputError: the time of one of both is not known.
+    """
+    before = part.mean("wall_seconds")
+    if before is None or row.mean("startup_seconds") is None or row.mean("wall_seconds") is None:
+        raise InputError(part.name, "no time of the whole command", "a run that one command made, and a row of one")
+    row.runs = [
+        dataclasses.replace(run, startup_seconds=run.startup_seconds + before, wall_seconds=run.wall_seconds + before)
+        for run in row.runs
+    ]
 
 
 def _add(rows: dict[str, Row], row: Row, path: Path) -> None:
@@ -234,7 +250,7 @@ def _measured(folder: Path, result: dict[str, Any]) -> Measured:
     epochs, at, recalls = (list(column) for column in zip(*curve, strict=True))
     return Measured(
         seed=config.get("seed"),
-        chosen=result["best"]["split"] if result["epochs"] else "",
+        chosen=_chosen(result, epochs),
         epoch=tested["epoch"],
         recall=tested[RECALL],
         ndcg=tested[NDCG],
@@ -249,6 +265,14 @@ def _measured(folder: Path, result: dict[str, Any]) -> Measured:
         at=[round(seconds, 2) for seconds in at],
         recalls=[round(recall, 6) for recall in recalls],
     )
+
+
+def _chosen(result: dict[str, Any], epochs: list[int]) -> str:
+    """The part that chose the epoch: none where only the last one was evaluated, on the test part."""
+    if not result["epochs"]:
+        return ""
+    split = result["best"]["split"]
+    return "none" if split == "test" and epochs == [result["epochs"]] else split
 
 
 def _curve(folder: Path) -> list[tuple[int, float, float]]:

@@ -7,7 +7,7 @@ from typing import Any
 from leaderboard_rows import GOALS, Measured, Row
 
 NOTHING = "-"
-CHOSEN = {"test": "test", "valid": "validation", "": NOTHING}
+CHOSEN = {"none": "fixed", "test": "test", "valid": "validation", "": NOTHING}
 HEAD = ("model", "loss", "recall@20", "ndcg@20", "published", "seeds", "epoch chosen on", "trained or solved in")
 GOAL = "to {goal}"
 COSTS = ("whole command", GOAL, "peak memory", "width", "device", "commit")

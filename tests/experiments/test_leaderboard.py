@@ -183,6 +183,28 @@ def test_rows_are_the_best_first_and_are_told_apart_by_what_differs():
     assert [row["model"] for row in shown(*rows)] == ["lightgcn (l2 0.3)", "lightgcn (l2 0.1)", "mine"]
 
 
+def test_the_time_of_what_a_row_is_made_of_is_added(folders, tmp_path):
+    facts = tmp_path / "facts"
+    assert run(f"--facts={facts}", "--collect", folders / "popular", "--name=alone") == 0
+    assert (
+        run(f"--facts={facts}", "--collect", folders / "popular", "--name=made", f"--after={folders / 'tiny-3'}") == 0
+    )
+    alone, made = (json.loads((facts / f"{name}.json").read_text())["runs"][0] for name in ("alone", "made"))
+    whole = json.loads((folders / "tiny-3" / "result.json").read_text())["usage"]["wall_seconds"]
+    for name in ("wall_seconds", "startup_seconds"):
+        assert made[name] == pytest.approx(alone[name] + whole)
+    assert made["seconds"] == alone["seconds"]
+
+
+def test_an_epoch_that_was_evaluated_alone_was_not_chosen():
+    best = {"split": "test", "epoch": 5}
+    assert leaderboard_rows._chosen({"epochs": 5, "best": best}, [5]) == "none"
+    assert leaderboard_rows._chosen({"epochs": 6, "best": best}, [5]) == "test"
+    assert leaderboard_rows._chosen({"epochs": 5, "best": best}, [4, 5]) == "test"
+    assert leaderboard_rows._chosen({"epochs": 5, "best": best | {"split": "valid"}}, [5]) == "valid"
+    assert leaderboard_rows._chosen({"epochs": 0, "best": best}, [0]) == ""
+
+
 def test_facts_of_a_row_are_all_that_the_table_needs(folders, tmp_path, capsys):
     """Written twice, they are the same; and seeds of facts and of a folder are one row."""
     facts = f"--facts={tmp_path / 'facts'}"

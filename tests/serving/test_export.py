@@ -56,10 +56,10 @@ def test_the_lines_of_the_readme_find_the_unseen_best(name, model, tmp_path, mon
         hits.append(len(set(found.tolist()) & set(exact.ids[user].tolist())) / 10)
         if name != "usearch":
             assert found.tolist() == exact.ids[user].tolist()
-    assert np.mean(hits) >= 0.99
+    assert np.mean(hits) >= 0.95
     facts = json.loads((tmp_path / "out" / "export.json").read_text())
     assert ("recall" in facts) == (name == "usearch")
-    assert facts.get("recall", 1) >= 0.99
+    assert facts.get("recall", 1) >= 0.95
     assert str(exact.ids[-1][0]) in capsys.readouterr().out
 
 

@@ -26,6 +26,9 @@ class CCL(Loss):
     def weights(self) -> dict[str, float]:
         return {"positive": 1.0, "negative": self.negative_weight}
 
+    def scores(self, batch: EmbeddedBatch) -> tuple[jax.Array, jax.Array]:
+        return scores(batch._replace(final=vectors(batch.final, "cosine")))
+
     def terms(self, batch: EmbeddedBatch) -> dict[str, jax.Array]:
-        positive, negative = scores(batch._replace(final=vectors(batch.final, "cosine")))
+        positive, negative = self.scores(batch)
         return {"positive": 1 - positive, "negative": jax.nn.relu(negative - self.margin).mean(0)}

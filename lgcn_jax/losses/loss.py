@@ -149,6 +149,10 @@ class Loss(Settings):
         """The weight of each term in the total; the first term is the one by which divergence is recognised."""
         raise NotImplementedError
 
+    def scores(self, batch: EmbeddedBatch) -> tuple[jax.Array, jax.Array]:
+        """What it takes for the scores of the positive items, [B], and of the negative ones, [n, B]."""
+        return scores(batch)
+
     def terms(self, batch: EmbeddedBatch) -> dict[str, jax.Array]:
         """The terms' values for each example, float[B]; the names are those of `weights`."""
         raise NotImplementedError
@@ -233,14 +237,12 @@ def _in_batch_scores(batch: EmbeddedBatch) -> jax.Array:
     return jnp.where((item[:, None] == batch.item[None, :]) | (weight == 0)[:, None], -jnp.inf, every)
 
 
-def hardest(batch: EmbeddedBatch, count: int) -> EmbeddedBatch:
-    """The batch with no more of each example's negatives than the `count` that have the highest scores."""
+def hardest(batch: EmbeddedBatch, loss: Loss, count: int) -> EmbeddedBatch:
+    """The batch with no more of each example's negatives than the `count` that have the highest scores of the loss."""
     negative = batch.final.negative
     if negative is None or negative.ndim == 2 or len(negative) <= count:
         return batch
-    user = batch.final.user[None]
-    found = (user * negative).sum(-1) if batch.head is None else batch.head.pair_scores(user, negative)
-    found = jax.lax.stop_gradient(found)
+    found = jax.lax.stop_gradient(loss.scores(batch)[1])
     _, place = jax.lax.top_k(found.T, count)  # int32[B, count]
 
     def kept(rows: Embeddings) -> Embeddings:

@@ -2,15 +2,13 @@
 
 import dataclasses
 
-import jax
-
-from lgcn_jax.losses.infonce import ranking_and_contrast
-from lgcn_jax.losses.loss import EmbeddedBatch, Loss, Views
+from lgcn_jax.losses.loss import Views
+from lgcn_jax.losses.simgcl import SimGCL
 from lgcn_jax.settings import integer, real
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class XSimGCL(Loss):
+class XSimGCL(SimGCL):
     """-log sigmoid(s_pos - s_neg) + contrast_weight * (InfoNCE of the users + InfoNCE of the items), as `SimGCL`.
 
     But there is one propagation alone, with noise: the scores are of its final embeddings, and x and y of InfoNCE are
@@ -32,16 +30,5 @@ class XSimGCL(Loss):
     contrast_layer: int = integer(1, "layer that the final embeddings are contrasted with", most=64)
 
     @property
-    def weights(self) -> dict[str, float]:
-        return {"ranking": 1.0, "contrastive": self.contrast_weight}
-
-    @property
-    def uses_in_batch_negatives(self) -> bool:
-        return True
-
-    @property
     def views(self) -> Views | None:
         return Views(self.noise, self.contrast_layer)
-
-    def terms(self, batch: EmbeddedBatch) -> dict[str, jax.Array]:
-        return ranking_and_contrast(batch, self.temperature)

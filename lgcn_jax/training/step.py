@@ -64,7 +64,7 @@ def make_gradient(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_n
             embedded = with_head(embedded, head_at_rows(config.model, params, adjacency.layout, axis_name))
         embedded = embedded._replace(statistics=of_users(config.loss, statistics, adjacency, batch.user))
         if config.negatives.hardest:
-            embedded = losses.hardest(embedded, config.negatives.hardest)
+            embedded = losses.hardest(embedded, config.loss, config.negatives.hardest)
         terms = config.loss.terms(embedded) | {"l2": losses.l2_penalty(embedded)}
         means = {name: (embedded.weight * terms[name]).sum() for name in config.loss.names}
         return config.loss.total(means), means

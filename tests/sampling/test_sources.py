@@ -113,18 +113,23 @@ def test_probabilities_are_how_often_items_are_drawn(sampler):
         np.testing.assert_allclose(share, np.bincount(batch.positive, minlength=ITEMS) / 14, rtol=1e-6)
 
 
-def test_of_candidates_the_best_scored_are_kept():
+@pytest.mark.parametrize("loss", [losses.BPR(), losses.BPR(score="cosine"), losses.CCL(), losses.SSM()], ids=repr)
+def test_of_candidates_the_best_scored_are_kept(loss):
+    """By what the loss takes for scores: of cosines, the length of a candidate does not count."""
     random = np.random.default_rng(0)
     user, negative = random.standard_normal((3, 2)), random.standard_normal((5, 3, 2))
-    rows = Embeddings(jnp.asarray(user, jnp.float32), None, jnp.asarray(negative, jnp.float32))
+    rows = Embeddings(*(jnp.asarray(each, jnp.float32) for each in (user, user, negative)))
     plain = EmbeddedBatch(rows, rows, None, None, None, None)
-    kept = losses.hardest(plain, 2)
+    kept = losses.hardest(plain, loss, 2)
+    cosine = negative / np.linalg.norm(negative, axis=2, keepdims=True)
     for b in range(3):
-        best = np.argsort(-(negative[:, b] @ user[b]))[:2]
+        by_dot, by_cosine = (np.argsort(-(each[:, b] @ user[b]))[:2] for each in (negative, cosine))
+        best = by_dot if loss == losses.BPR() else by_cosine
         for found in (kept.final, kept.initial):
             np.testing.assert_allclose(found.negative[:, b], negative[best, b], rtol=1e-6)
-    assert losses.hardest(plain, 5) is plain
-    assert losses.hardest(plain._replace(final=rows._replace(negative=None)), 1).final.negative is None
+    assert by_dot.tolist() != by_cosine.tolist()
+    assert losses.hardest(plain, loss, 5) is plain
+    assert losses.hardest(plain._replace(final=rows._replace(negative=None)), loss, 1).final.negative is None
 
 
 RUNS = [

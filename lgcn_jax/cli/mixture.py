@@ -10,7 +10,7 @@ from lgcn_jax.cli.command import DATA, flags_for, say
 from lgcn_jax.errors import InputError
 
 NAME, FOUND = "mixture", ("first", "second")
-PARTS = {
+FLAGS = {
     "first": ("", "of --model=mixture: a model, the folder of a run or of a saved model, or the name of a baseline"),
     "second": ("", "of --model=mixture: the other model"),
     "weight": ("auto", "of --model=mixture: that of the first model, from 0 to 1 (default: auto, by the valid part)"),
@@ -19,7 +19,7 @@ PARTS = {
 
 def require_none(values: flags.FlagValues, model: str) -> None:
     """Raises an InputError where a flag is stated that only a mixture has."""
-    for name in PARTS:
+    for name in FLAGS:
         if values[name].present:
             raise InputError(f"--{name}", values[name].value, f"nothing with --model={model} (--model={NAME} has)")
 
@@ -29,16 +29,11 @@ def mix(values: flags.FlagValues, folder: Path, begun: float) -> int:
 
     `begun` is when the command began, of `time.perf_counter`.
     """
-    from lgcn_jax.runs import usage
-    from lgcn_jax.serving import mixture, record, storage
+    from lgcn_jax.serving import mixture, storage
 
     _require_flags(values)
     storage.require_free(folder, values["overwrite"].value)
-    weight, quiet = _weight(values["weight"].value), values["quiet"].value
-    interactions, config = solve.read(values, quiet)
-    if not quiet:
-        noticed = interactions.noticed(config.evaluation.eval_split)
-        say("\n".join([interactions.headline(), *interactions.remarks, noticed]))
+    weight, (interactions, config) = _weight(values["weight"].value), solve.read_and_describe(values)
     started, names, ks = time.perf_counter(), {name: values[name].value for name in FOUND}, config.evaluation.top_k
     with flags_for(first="--first", second="--second", weight="--weight"):
         model = mixture.Mixture(*names.values(), weight, top_k=ks[0]).fit(interactions)
@@ -51,17 +46,14 @@ def mix(values: flags.FlagValues, folder: Path, begun: float) -> int:
         scores[split] = _metrics(found[-1]) | {"seconds": round(time.perf_counter() - clock, 3)}
         called = [*(f"{name}: {value}" for name, value in names.items()), f"mixture, weight {model.weight:g}"]
         _print(f"{interactions.name}, {split} part", dict(zip(called, found, strict=True)))
-    stated = {name: value for name, value in config.to_json().items() if name in (*DATA, *solve.EVALUATED)}
-    settings = {"model": NAME} | stated | names | {"weight": model.weight}
-    used = usage.measured(begun, started)
-    record.save(model, folder, record.of_solved(model, interactions, settings, scores, fit_seconds, used))
-    say(f"wrote {folder}")
+    settings, times = {"model": NAME} | names | {"weight": model.weight}, solve.Times(begun, started, fit_seconds)
+    solve.save(model, folder, settings, interactions, config, scores, times)
     return 0
 
 
 def _require_flags(values: flags.FlagValues) -> None:
     """Raises an InputError where a model is missing, or a flag is stated that no mixture has."""
-    known = {*DATA, *solve.EVALUATED, *solve.HOW, *PARTS, "model"}
+    known = {*DATA, *solve.EVALUATED, *solve.HOW, *FLAGS, "model"}
     for name in values:
         if values[name].present and name not in known:
             expected = f"nothing with --model={NAME}, whose models have their own"

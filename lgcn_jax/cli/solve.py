@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Container
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from absl import flags
 
@@ -19,6 +19,7 @@ from lgcn_jax.errors import InputError
 from lgcn_jax.settings import fields
 
 if TYPE_CHECKING:
+    from lgcn_jax.serving.recommender import Recommender
     from lgcn_jax.serving.solved import SolvedModel
 
 EVALUATED = ("top_k", "eval_split")
@@ -78,15 +79,32 @@ def read(values: flags.FlagValues, quiet: bool) -> tuple[Interactions, Config]:
     return interactions, config
 
 
+def read_and_describe(values: flags.FlagValues) -> tuple[Interactions, Config]:
+    """As `read`, and what was read is told, but for --quiet."""
+    quiet = values["quiet"].value
+    interactions, config = read(values, quiet)
+    if not quiet:
+        noticed = interactions.noticed(config.evaluation.eval_split)
+        say("\n".join([interactions.headline(), *interactions.remarks, noticed]))
+    return interactions, config
+
+
+class Times(NamedTuple):
+    """When the command and when the solving began, of `time.perf_counter`, and how long that took."""
+
+    begun: float
+    started: float
+    fit_seconds: float
+
+
 def solve(values: flags.FlagValues, folder: Path, begun: float) -> int:
     """Solves the baseline --model, prints its metrics beside popularity's, and saves it in the folder with a record.
 
     `begun` is when the command began, of `time.perf_counter`.
     """
-    from lgcn_jax.runs import usage
-    from lgcn_jax.serving import record, solved, storage
+    from lgcn_jax.serving import solved, storage
 
-    model, quiet = values["model"].value, values["quiet"].value
+    model = values["model"].value
     known = {*DATA, *EVALUATED, *HOW, "model"}
     own = own_settings(values, model)
     for name in values:
@@ -95,10 +113,7 @@ def solve(values: flags.FlagValues, folder: Path, begun: float) -> int:
     storage.require_free(folder, values["overwrite"].value)
     with _flags_of(model):
         fitted = solved.of_name(model, **own)
-    interactions, config = read(values, quiet)
-    if not quiet:
-        noticed = interactions.noticed(config.evaluation.eval_split)
-        say("\n".join([interactions.headline(), *interactions.remarks, noticed]))
+    interactions, config = read_and_describe(values)
     started = time.perf_counter()
     with _flags_of(model):
         fitted.fit(interactions)
@@ -106,12 +121,28 @@ def solve(values: flags.FlagValues, folder: Path, begun: float) -> int:
     scores = {split: _scores(fitted, interactions, split, config) for split in evaluated_parts(interactions, config)}
     for split, means in scores.items():
         _print_beside_popularity(model, means, interactions, split, config)
-    stated = {name: value for name, value in config.to_json().items() if name in (*DATA, *EVALUATED)}
-    settings = {"model": model} | stated | fitted.get_params()
-    used = usage.measured(begun, started)
-    record.save(fitted, folder, record.of_solved(fitted, interactions, settings, scores, fit_seconds, used))
-    say(f"wrote {folder}")
+    times = Times(begun, started, fit_seconds)
+    save(fitted, folder, {"model": model} | fitted.get_params(), interactions, config, scores, times)
     return 0
+
+
+def save(
+    model: "Recommender",
+    folder: Path,
+    settings: dict[str, Any],
+    interactions: Interactions,
+    config: Config,
+    scores: dict[str, dict[str, float]],
+    times: Times,
+) -> None:
+    """Saves a fitted model in the folder with a record of its settings, its metrics and what it took."""
+    from lgcn_jax.runs import usage
+    from lgcn_jax.serving import record
+
+    whole = {name: value for name, value in config.to_json().items() if name in (*DATA, *EVALUATED)} | settings
+    used = usage.measured(times.begun, times.started)
+    record.save(model, folder, record.of_solved(model, interactions, whole, scores, times.fit_seconds, used))
+    say(f"wrote {folder}")
 
 
 def evaluated_parts(interactions: Interactions, config: Config) -> list[str]:

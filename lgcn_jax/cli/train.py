@@ -225,7 +225,7 @@ COMMAND = Command(
         "quiet": (False, "show no progress, only the final table"),
         "dry_run": (False, "tell data, memory and time of the run, and begin nothing"),
         "profile": (False, "trace a few steps into WORKDIR/profile, for XProf, TensorBoard or Perfetto"),
-        **mixture.PARTS,
+        **mixture.FLAGS,
         **PLUGIN,
         **COMPILATION_CACHE,
         **PROCESSES,

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import fold_in
-import leaderboard_rows
+import leaderboard_folders
 import numpy as np
 from absl import flags
 from recorded_data import data_of
@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> None:
             raise InputError("cold_start", f"{len(stated)} folders", "the folder of a run or of a solved model")
         folder = Path(stated[0])
         found = measured(folder)
-        path = leaderboard_rows.cold_start_file(folder)
+        path = leaderboard_folders.cold_start_file(folder)
         files.write(path, (json.dumps(_without_nan(found), indent=1, allow_nan=False) + "\n").encode())
     except (InputError, flags.Error) as error:
         sys.stderr.write(f"{error}\n")
@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> None:
 
 def measured(folder: Path) -> dict[str, Any]:
     """What the table shows of the model in a folder."""
-    row = leaderboard_rows.of_folder(folder, groups=False)
+    row = leaderboard_folders.of_folder(folder, groups=False)
     config = json.loads((folder / "result.json").read_text(encoding="utf-8"))["config"]
     data = data_of(config, dataset=FLAGS.dataset, data_dir=FLAGS.data_dir)
     if data.evaluation_hash() != row.evaluation_sha256:

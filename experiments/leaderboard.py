@@ -16,10 +16,12 @@ import re
 import sys
 from pathlib import Path
 
+import leaderboard_facts
+import leaderboard_folders
 import leaderboard_rows
 import leaderboard_tables
 from absl import flags
-from leaderboard_rows import Row
+from leaderboard_facts import Row
 
 from lgcn_jax.errors import InputError
 from lgcn_jax.system import files
@@ -73,9 +75,9 @@ def collect(rows: list[Row]) -> None:
     for row in rows:
         row.label, row.note = FLAGS.label or row.label, FLAGS.note or row.note
         for part in map(Path, FLAGS.after):
-            leaderboard_rows.add_time(row, leaderboard_rows.of_folder(part, groups=False))
+            leaderboard_rows.add_time(row, leaderboard_folders.of_folder(part, groups=False))
         path = Path(FLAGS.facts) / f"{FLAGS.name or row.name}.json"
-        files.write(path, leaderboard_rows.written(row).encode())
+        files.write(path, leaderboard_facts.written(row).encode())
         print(f"wrote {path}")
 
 
@@ -90,7 +92,7 @@ def print_and_write(rows: list[Row]) -> None:
         folder = Path(FLAGS.out)
         folder.mkdir(parents=True, exist_ok=True)
         files.write(folder / "leaderboard.md", f"{text}\n".encode())
-        facts = {row.name: json.loads(leaderboard_rows.written(row)) for row in rows}
+        facts = {row.name: json.loads(leaderboard_facts.written(row)) for row in rows}
         files.write(folder / "leaderboard.json", (json.dumps(facts, indent=1) + "\n").encode())
         draw(rows, folder / "leaderboard.svg")
     if FLAGS.figure:

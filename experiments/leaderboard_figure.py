@@ -8,7 +8,8 @@ from typing import Any
 
 import leaderboard_tables as tables
 import numpy as np
-from leaderboard_rows import GOALS, Row
+from leaderboard_facts import Row
+from leaderboard_tables import GOALS
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

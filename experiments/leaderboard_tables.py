@@ -4,9 +4,10 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from leaderboard_rows import GOALS, Measured, Row
+from leaderboard_facts import Measured, Row
 
 NOTHING = "-"
+GOALS = {"gowalla": 0.1830, "yelp2018": 0.0649}  # recall@20 of the LightGCN paper
 CHOSEN = {"none": "fixed", "test": "test", "valid": "validation", "": NOTHING}
 HEAD = ("model", "loss", "recall@20", "ndcg@20", "published", "seeds", "epoch chosen on", "trained or solved in")
 GOAL = "to {goal}"

@@ -4,7 +4,7 @@ import json
 
 import cold_start
 import fold_in
-import leaderboard_rows
+import leaderboard_folders
 import numpy as np
 import pytest
 
@@ -32,7 +32,7 @@ def interactions():
 def found(folder, *flags) -> dict:
     """What the program writes, as the table reads it."""
     cold_start.main(["cold_start.py", str(folder), *flags])
-    return leaderboard_rows.of_folder(folder).cold_start
+    return leaderboard_folders.of_folder(folder).cold_start
 
 
 def refusal(capsys, *arguments) -> str:

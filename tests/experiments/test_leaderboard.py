@@ -7,11 +7,13 @@ import shutil
 from pathlib import Path
 
 import leaderboard
+import leaderboard_facts
 import leaderboard_figure
+import leaderboard_folders
 import leaderboard_rows
 import leaderboard_tables
 import pytest
-from leaderboard_rows import Measured, Row
+from leaderboard_facts import Measured, Row
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from lgcn_jax.cli import main as program
@@ -100,7 +102,7 @@ def test_a_table_and_a_figure_of_runs_and_a_solved_model(folders, tmp_path, caps
 
 def test_time_to_a_recall_has_all_from_the_start_of_the_command_evaluations_included(folders):
     """The lines of metrics.jsonl up to the evaluation that reached it, after what came before the first step."""
-    row = leaderboard_rows.of_folder(folders / "tiny-3")
+    row = leaderboard_folders.of_folder(folders / "tiny-3")
     lines = [json.loads(line) for line in (folders / "tiny-3" / "metrics.jsonl").read_text().splitlines()]
     assert [line["split"] for line in lines] == ["train", "test"] * 2
     first, used = lines[1]["recall@20"], result_of(folders / "tiny-3")["usage"]
@@ -116,14 +118,14 @@ def test_seconds_of_training_and_of_evaluations_add_up(runs):
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     seconds = zip(lines, (10.0, 1.0, 20.0, 2.0), strict=True)
     path.write_text("".join(json.dumps(line | {"seconds": took}) + "\n" for line, took in seconds))
-    (run,) = leaderboard_rows.of_folder(runs / "tiny-3").runs
+    (run,) = leaderboard_folders.of_folder(runs / "tiny-3").runs
     assert (run.epochs, run.at) == ([1, 2], [11.0, 33.0])
 
 
 def test_settings_that_are_folders_are_told_by_their_names(runs):
     config = result_of(runs / "popular")["config"] | {"first": "/somewhere/runs/one", "weight": 0.5, "second": "gf-cf"}
     change(runs / "popular", config=config)
-    settings = leaderboard_rows.of_folder(runs / "popular").settings
+    settings = leaderboard_folders.of_folder(runs / "popular").settings
     assert (settings["first"], settings["second"], settings["weight"]) == ("one", "gf-cf", 0.5)
 
 
@@ -198,11 +200,11 @@ def test_the_time_of_what_a_row_is_made_of_is_added(folders, tmp_path):
 
 def test_an_epoch_that_was_evaluated_alone_was_not_chosen():
     best = {"split": "test", "epoch": 5}
-    assert leaderboard_rows._chosen({"epochs": 5, "best": best}, [5]) == "none"
-    assert leaderboard_rows._chosen({"epochs": 6, "best": best}, [5]) == "test"
-    assert leaderboard_rows._chosen({"epochs": 5, "best": best}, [4, 5]) == "test"
-    assert leaderboard_rows._chosen({"epochs": 5, "best": best | {"split": "valid"}}, [5]) == "valid"
-    assert leaderboard_rows._chosen({"epochs": 0, "best": best}, [0]) == ""
+    assert leaderboard_folders._chosen({"epochs": 5, "best": best}, [5]) == "none"
+    assert leaderboard_folders._chosen({"epochs": 6, "best": best}, [5]) == "test"
+    assert leaderboard_folders._chosen({"epochs": 5, "best": best}, [4, 5]) == "test"
+    assert leaderboard_folders._chosen({"epochs": 5, "best": best | {"split": "valid"}}, [5]) == "valid"
+    assert leaderboard_folders._chosen({"epochs": 0, "best": best}, [0]) == ""
 
 
 def test_facts_of_a_row_are_all_that_the_table_needs(folders, tmp_path, capsys):
@@ -219,7 +221,7 @@ def test_facts_of_a_row_are_all_that_the_table_needs(folders, tmp_path, capsys):
     assert run(*both, folders / "popular", tmp_path / "facts" / "chosen.json") == 0
     assert capsys.readouterr().out == of_facts
     tiny = tmp_path / "facts" / "tiny.json"
-    assert leaderboard_rows.written(leaderboard_rows.fact(tiny)) == tiny.read_text()
+    assert leaderboard_facts.written(leaderboard_facts.fact(tiny)) == tiny.read_text()
     assert str(folders) not in tiny.read_text()  # nothing of where it was made
     assert run("--collect", f"--facts={tmp_path / 'one'}", folders / "tiny-3") == 0
     capsys.readouterr()
@@ -342,7 +344,7 @@ def test_groups_of_users_and_items_are_a_table_of_their_own():
 
 
 def test_groups_of_another_state_of_the_run_are_refused(runs, capsys):
-    path = leaderboard_rows.cold_start_file(runs / "tiny-3")
+    path = leaderboard_folders.cold_start_file(runs / "tiny-3")
     path.write_text(json.dumps(GROUPS))
     assert run(runs / "tiny-3") == 2
     assert f"{path}: found groups of a model with recall@20 0.190000" in capsys.readouterr().err

@@ -10,7 +10,9 @@ For each run with LightGCN: recall and ndcg at the run's first list length, on t
 lines of each. `smoothing` s makes the weight of layer k 2^(s k) times what it was in training, their sum kept; `prior`
 p makes the vectors of items with n train pairs (1 + n)^p times as long; `bonus` b adds b * log(1 + n) to scores, in
 units of the standard deviation of scores, which takes one more number a vector. A star marks the best on the validation
-part; `together` is what a compass search finds there. Without a validation part nothing is chosen. Runs on one device.
+part; `together` is what a compass search finds there. Without a validation part nothing is chosen. A line before says
+how popular the items of each part are: where the parts differ in that, so does what smoothing and prior gain. Runs on
+one device.
 """
 
 import sys
@@ -21,7 +23,7 @@ import numpy as np
 from absl import flags
 
 import lgcn_jax as lg
-from lgcn_jax.data import datasets
+from lgcn_jax.data import csr, datasets
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.evaluation import ranking
 from lgcn_jax.evaluation.scorers import DotProduct
@@ -89,6 +91,13 @@ class Table:
         return row[f"recall@{k}"], row[f"ndcg@{k}"]
 
 
+def popularity_of_parts(data: Interactions) -> dict[str, float]:
+    """How many pairs the item of a pair has in all parts together, the mean over the pairs of each part."""
+    parts = {split: part for split in ("train", "valid", "test") if (part := data.part(split)).nnz}
+    counts = sum(csr.column_counts(part, data.num_items) for part in parts.values())
+    return {split: float(counts[part.indices].mean()) for split, part in parts.items()}
+
+
 def layers(data: Interactions, table: np.ndarray, count: int) -> list[np.ndarray]:
     """E^(0), ..., E^(K), float32."""
     adjacency, found = normalized_adjacency(data.train, data.num_items, data.weights), [table]
@@ -132,6 +141,8 @@ def study(run: Path) -> None:
     told = ", ".join(f"{name} {values[name]}" for name in ("loss", "logq", "num_layers", "epochs") if name in values)
     splits = "".join(f"{split + ' recall':>14}{split + ' ndcg':>14}" for split in table.tasks)
     print(f"\n{run}: {table.data.headline()}; {told}")
+    shown = ", ".join(f"{split} {mean:.1f}" for split, mean in popularity_of_parts(table.data).items())
+    print(f"pairs of an item, mean over the pairs of each part: {shown}")
     print(f"{'':<12}{'smooth':>7}{'prior':>8}{'bonus':>7}   {'layer weights':<28}{splits}")
     for name, points in lines():
         best = chosen(table, [NONE, *points]) if "valid" in table.tasks else None

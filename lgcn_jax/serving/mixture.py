@@ -69,9 +69,9 @@ class Mixture(VectorModel):
         self._stated = weight if isinstance(weight, str) else float(weight)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """What the constructor takes; `deep` is there for scikit-learn."""
+        """What the constructor was given; `deep` is there for scikit-learn."""
         del deep
-        return {"first": self.first, "second": self.second, "weight": self.weight, "top_k": self.top_k}
+        return self._given | {"weight": self._stated, "top_k": self.top_k}
 
     @named_as_in_python()
     def fit(self, interactions: Interactions) -> "Mixture":

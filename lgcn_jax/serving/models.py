@@ -17,6 +17,7 @@ from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.devices.mesh import require_devices
 from lgcn_jax.errors import InputError, named_as_in_python
 from lgcn_jax.evaluation.scorers import HeadScorer, Scorer
+from lgcn_jax.models.inference import AUTO
 from lgcn_jax.runs import agreement, resume, scoring, session
 from lgcn_jax.runs.display import Display
 from lgcn_jax.runs.inference import recorded
@@ -76,9 +77,13 @@ class Model(FoldsIn, VectorModel):
         self.status = ""
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """All settings by name, those with their defaults included; `deep` is there for scikit-learn."""
+        """All settings by name, those with their defaults included; `deep` is there for scikit-learn.
+
+        What was to be chosen after training is to be chosen, also where it has been.
+        """
         del deep
-        return {name: value for name, value in self.config.to_dict().items() if name not in fields(DataSettings)}
+        values = self.config.to_dict() | dict.fromkeys(Config.of(**self._stated).inference.chosen, AUTO)
+        return {name: value for name, value in values.items() if name not in fields(DataSettings)}
 
     @named_as_in_python()
     def fit(

@@ -85,6 +85,7 @@ def test_the_choice_is_the_best_of_what_was_tried_on_the_validation_part(trained
         recalls.append(row["recall@5"])
     assert found["chosen"] == found["tried"][int(np.argmax(recalls))]
     assert max(recalls) > recalls[0]
+    assert {name: model.get_params()[name] for name in AUTO} == AUTO  # another fit chooses anew
     assert model.evaluate(interactions, "valid", k=5)["recall@5"] == pytest.approx(max(recalls), abs=1e-6)
     weights = [row["inference_weights"] for row in found["tried"]]
     np.testing.assert_allclose(np.sum(weights, axis=1), 1, atol=3e-6)

@@ -78,6 +78,7 @@ def test_the_weight_is_the_best_of_those_tried_on_the_validation_part(run, filte
         recalls.append(row["recall@5"])
     assert model.weight == model.tried[int(np.argmax(recalls))]["weight"]
     assert len(set(recalls)) > 3
+    assert model.get_params() == {"first": run[1], "second": filtered, "weight": "auto", "top_k": 5}  # to fit another
     assert model.evaluate(interactions, "valid", k=5)["recall@5"] == pytest.approx(max(recalls), abs=1e-6)
 
 

@@ -84,7 +84,7 @@ def compile_population(whole: PopulationSetup, start: PopulationSnapshot | None 
 
 def initial_snapshot(whole: PopulationSetup) -> PopulationSnapshot:
     """The place before the first step."""
-    node, initial = whole.setup.put_rows(whole.setup.order.node_of_row), jax.jit(make_initial(whole.setup))
+    node, initial = whole.setup.put_rows(whole.setup.order.node_of_row), jax.jit(make_initial(whole))
     states = [initial(whole.values(number), node) for number in range(whole.chunks)]
     evaluates = whole.setup.task is not None
     chunks = [Chunk(s, zero_totals(whole), jax.tree.map(jnp.zeros_like, s) if evaluates else ()) for s in states]

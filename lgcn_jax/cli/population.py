@@ -21,11 +21,11 @@ FLAGS = {
 SHOWN = 20  # members that are listed in the end
 
 
-def require_alone(values: flags.FlagValues) -> None:
-    """Raises an InputError where a flag is stated that populations do not have."""
-    for name, expected in (("profile", "a run"), ("coordinator", "a run: a population is one process")):
-        if values[name].value:
-            raise InputError(f"--{name}", values[name].value, f"nothing with --{NAME}; {expected} can have it")
+def require_none(values: flags.FlagValues) -> None:
+    """Raises an InputError where a flag is stated that runs have and populations do not."""
+    for name in ("profile", "coordinator", "num_processes", "process_id"):
+        if values[name].present:
+            raise InputError(f"--{name}", values[name].value, f"nothing with --{NAME}, which is one process, untraced")
 
 
 def train(values: flags.FlagValues, folder: Path, request: StopRequest) -> int:

@@ -14,6 +14,7 @@ from lgcn_jax.runs.display import Display
 from lgcn_jax.runs.population_folder import PopulationFolder, StoredPopulation, stored_population
 from lgcn_jax.runs.population_reporter import PopulationReporter
 from lgcn_jax.runs.resume import ResumePoint
+from lgcn_jax.system import limits
 from lgcn_jax.system.signals import StopRequest
 from lgcn_jax.training import population_estimate
 from lgcn_jax.training.loop import Callback
@@ -28,6 +29,8 @@ from lgcn_jax.training.population import (
 from lgcn_jax.training.population_results import member_results
 from lgcn_jax.training.population_setup import PopulationSetup
 from lgcn_jax.training.population_state import RUNNING, PopulationSnapshot
+
+OPEN_FILES = 2  # of each member: metrics.jsonl, and TensorBoard's events
 
 OwnSettings = list[dict[str, Any]]
 
@@ -128,6 +131,7 @@ def prepare(
     request.check()
     width = stored.width if stored else None
     population_estimate.require_memory(members, interactions, width)
+    _require_open_files(len(members))
     whole = build_population(members, interactions, width)
     request.check()
     if overwrite:
@@ -135,6 +139,14 @@ def prepare(
     point = population_checkpoint.restore(folder, whole, interactions)
     request.check()
     return PreparedPopulation(whole, interactions, point)
+
+
+def _require_open_files(members: int) -> None:
+    """Raises an InputError where the system does not let a process have as many files open as members' folders need."""
+    wanted = OPEN_FILES * members + 256
+    if (most := limits.allow_open_files(wanted)) < wanted:
+        found = f"{members} members, whose folders keep {OPEN_FILES * members} files open"
+        raise InputError(FLAG, found, f"at most {(most - 256) // OPEN_FILES} (`ulimit -n` says {most})")
 
 
 def train(

@@ -41,6 +41,13 @@ from lgcn_jax.training.population_state import chosen_of_member
 class Population(Sequence[Model]):
     """The models that `fit_population` has trained, in the order of its members.
 
+    >>> import lgcn_jax as lg
+    >>> interactions = lg.load("synthetic", num_users=100, num_items=80, num_interactions=1500)
+    >>> found = lg.fit_population(interactions, "seeds:1-3", embedding_dim=8, epochs=2, top_k=(5,), quiet=True)
+    >>> best = max(range(len(found)), key=lambda number: found.results[number]["best"]["recall@5"])
+    >>> found.status, found.members[best] in ({"seed": 1}, {"seed": 2}, {"seed": 3})
+    ('completed', True)
+
     Attributes:
       members: of each model the settings in which it differs from others, by name.
       results: of each what result.json says of a run: its status, its best and its last evaluation, and, where the best

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.errors import InputError
-from lgcn_jax.runs import population_checkpoint, raw_ids, usage, workdir
+from lgcn_jax.runs import population_checkpoint, raw_ids, resume, usage, workdir
 from lgcn_jax.runs.checkpoint import Checkpoints
 from lgcn_jax.runs.display import Display
 from lgcn_jax.runs.population_folder import PopulationFolder, StoredPopulation, stored_population
@@ -80,26 +80,35 @@ def members_of(
     folder: Path,
     stored: StoredPopulation | None,
     own: OwnSettings,
+    stated: dict[str, Any],
     make: Callable[[dict[str, Any]], Config],
-    restate: Callable[[Config], Config],
 ) -> Members:
     """The members of the population in a folder, or of a new one.
 
     Args:
       stored: what the folder holds.
       own: the members' own settings.
-      make: a member's own settings -> its settings, of a new population.
-      restate: stored settings -> those with what may be stated anew.
+      stated: settings that hold for all members, but where a member says otherwise.
+      make: settings that are stated -> all settings, of a new population.
 
     Raises:
-      InputError: the folder holds other members.
+      InputError: the folder holds other members, or is to go on with other settings.
     """
     if stored is None:
-        return Members.of(make, own)
-    if list(Members.of(lambda each: stored.config.replace(**each), own).settings) != stored.members:
+        return Members.of(lambda each: make(stated | each), own)
+    if not _are(stored.members, own, stated):
         raise InputError(f"--workdir={folder}", f"other members than those of {FLAG}", "the same, or --overwrite")
-    config = restate(stored.config)
-    return Members.of(lambda each: config.replace(**each), own)
+    shared = {name: value for name, value in stated.items() if name not in stored.members[0]}
+    config = resume.resolve_config(folder, stored.config, shared)
+    return Members.of(lambda each: config.replace(**each), stored.members)
+
+
+def _are(members: OwnSettings, own: OwnSettings, stated: dict[str, Any]) -> bool:
+    """Whether members that are stored are those that state settings of their own, beside those stated for all."""
+    if len(members) != len(own) or set(members[0]) != {name for each in own for name in each}:
+        return False
+    whole = [member | stated | each for member, each in zip(members, own, strict=True)]
+    return all(each[name] == member[name] for each, member in zip(whole, members, strict=True) for name in member)
 
 
 def prepare(

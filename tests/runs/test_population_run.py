@@ -168,7 +168,6 @@ def test_callbacks_end_members(tmp_path):
         ),
         ([], "found a population, expected one of its members"),
         ([SEEDS, "--batch_size=32"], "found --batch_size=32 for a run with --batch_size=256"),
-        ([SEEDS, "--seed=4"], "--seed: found 4, expected nothing, since --population states it for each member"),
         ([SEEDS, "--profile"], "--profile: found True, expected nothing with --population"),
         ([SEEDS, "--epochs=2"], "--epochs: found 2, expected at least 5"),
     ],

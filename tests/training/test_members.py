@@ -6,7 +6,7 @@ import pytest
 
 from lgcn_jax.config import Config
 from lgcn_jax.errors import InputError
-from lgcn_jax.training.members import Members, may_differ, require_not_shared, with_values
+from lgcn_jax.training.members import Members, may_differ, with_values
 
 
 def members(*own, **shared):
@@ -65,12 +65,6 @@ def test_what_cannot_be_is_refused_by_name(own, said):
 def test_a_setting_without_effect_is_refused():
     with pytest.raises(InputError, match="--init_std: found a setting without effect here"):
         members({"init_std": 0.1}, {"init_std": 0.2}, init="xavier")
-
-
-def test_what_is_stated_for_all_and_for_each_is_refused():
-    require_not_shared([{"seed": 1}], {"margin": 0.1})
-    with pytest.raises(InputError, match="--seed: found 3, expected nothing, since --population"):
-        require_not_shared([{"margin": 0.1}, {"seed": 1}], {"seed": 3})
 
 
 def test_traced_numbers_stand_in_place_of_those_of_the_settings():

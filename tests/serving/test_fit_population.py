@@ -52,6 +52,16 @@ def test_in_a_folder_it_is_the_same(interactions, found, tmp_path):
         lg.fit_population(interactions, grid[:3], **how)
 
 
+def test_settings_hold_for_all_but_where_a_member_says_otherwise(interactions, tmp_path):
+    """The same again, when what some members do not say is not said anew."""
+    own, how = [{"margin": 0.4}, {"seed": 7}], {"workdir": tmp_path / "run", "quiet": True, **HOW}
+    made = lg.fit_population(interactions, own, margin=0.3, seed=5, **how)
+    assert made.members == [{"margin": 0.4, "seed": 5}, {"margin": 0.3, "seed": 7}]
+    assert lg.fit_population(interactions, own, **how).members == made.members
+    with pytest.raises(lg.InputError, match="found other members"):
+        lg.fit_population(interactions, own, margin=0.2, **how)
+
+
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_a_member_that_fails_leaves_the_others(interactions):
     own = [{"learning_rate": 0.001}, {"learning_rate": 1e30}]
@@ -69,8 +79,11 @@ def test_a_member_that_fails_leaves_the_others(interactions):
     [
         ([], {}, "members: found no member"),
         ([{"margn": 1}], {}, "did you mean margin"),
-        ([{"batch_size": 1}], {}, "members, member 0: batch_size: found a setting that decides the compiled program"),
-        ("seeds:1-2", {"seed": 1}, "seed: found 1, expected nothing, since members states it"),
+        (
+            [{"num_negatives": 2}],
+            {},
+            "members, member 0: num_negatives: found a setting that decides the compiled program",
+        ),
         ("seeds:1-2", {"dataset": "x"}, "dataset: found x, expected nothing here"),
         (None, {}, "members: found a NoneType"),
         ("seeds:1-2", {"callbacks": [1]}, "callbacks: found 1 among them"),

@@ -67,18 +67,7 @@ def _shardings(setup: Setup, like: Snapshot):
 
 def make_train_steps(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
     """The function of `Programs.block`, not compiled."""
-    config, mesh = setup.config, setup.mesh
-    require_divisible_batch(config, mesh)
-    gradient_of = make_gradient(config, graphdef, setup.num_users, mesh.axis(DATA))
-    update = make_update(config)
-
-    def gradient(params, statistics, adjacency, sampler, key, number):
-        batch = sampler.draw(key, number, config.training.batch_size)
-        noise = None if config.loss.views is None else noise_key(key, number)
-        return gradient_of(params, adjacency, _local(batch, mesh.axis(DATA)), statistics, noise)
-
-    params, placed = setup.param_specs(), statistics_specs(config.loss)
-    gradient = mesh.shard_map(gradient, (params, placed, PER_DEVICE, PER_DEVICE, WHOLE, WHOLE), (params, WHOLE))
+    gradient, update = make_step_gradient(setup, graphdef), make_update(setup.config)
 
     def block(state, totals, adjacency, sampler, key, first, last):
         def step(number, carry):
@@ -90,6 +79,21 @@ def make_train_steps(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
         return jax.lax.fori_loop(first, last, step, (state, totals))
 
     return block
+
+
+def make_step_gradient(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
+    """(params, statistics, adjacency, sampler, key, number) -> what `make_gradient` finds of the epoch's batch."""
+    config, mesh = setup.config, setup.mesh
+    require_divisible_batch(config, mesh)
+    gradient_of = make_gradient(config, graphdef, setup.num_users, mesh.axis(DATA))
+
+    def gradient(params, statistics, adjacency, sampler, key, number):
+        batch = sampler.draw(key, number, config.training.batch_size)
+        noise = None if config.loss.views is None else noise_key(key, number)
+        return gradient_of(params, adjacency, _local(batch, mesh.axis(DATA)), statistics, noise)
+
+    params, placed = setup.param_specs(), statistics_specs(config.loss)
+    return mesh.shard_map(gradient, (params, placed, PER_DEVICE, PER_DEVICE, WHOLE, WHOLE), (params, WHOLE))
 
 
 def make_renewal(setup: Setup) -> Callable:

@@ -1,0 +1,188 @@
+"""The compiled programs of a population: those of a run, mapped over members that stand side by side."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lgcn_jax.errors import InputError
+from lgcn_jax.graph.members import MemberLayout
+from lgcn_jax.graph.propagation import Adjacency
+from lgcn_jax.models import Nodes
+from lgcn_jax.training import step
+from lgcn_jax.training.members import FLAG, with_values
+from lgcn_jax.training.population_setup import PopulationSetup, take_member
+from lgcn_jax.training.population_state import Chunk
+from lgcn_jax.training.programs import make_evaluate, make_renewal, make_step_gradient
+from lgcn_jax.training.setup import Setup
+from lgcn_jax.training.step import make_update
+
+
+class PopulationPrograms(NamedTuple):
+    """Compiled ahead of time, once for all chunks.
+
+    Attributes:
+      block: (state, totals, adjacency, sampler, values, keys, active, first, last) -> (state, totals) after steps
+        first..last - 1 of the epoch with these keys; members that are not active stay. Donates state and totals.
+      keys: (seeds, epoch) -> the keys of the members' epoch.
+      evaluate: as of `Programs`, with a leading axis of members; None where nothing is evaluated.
+      renew: (state, adjacency, counts, values, active, epoch) -> state with the statistics of the loss at the beginning
+        of the epoch; donates state. None where it has none.
+      keep: (improved, state, best) -> best, with the states of the members that improved; donates best.
+      finite: params -> bool[width], whether all parameters of a member are finite numbers.
+    """
+
+    block: Callable
+    keys: Callable
+    evaluate: Callable | None
+    renew: Callable | None
+    keep: Callable
+    finite: Callable
+
+    @classmethod
+    def compile(cls, whole: PopulationSetup, like: Chunk) -> "PopulationPrograms":
+        """The programs for the setup and chunks of the same shapes as `like`."""
+        setup, width = whole.setup, whole.width
+        values, place, active = whole.values(0), jax.device_put(np.int32(0)), jax.device_put(np.ones(width, bool))
+        keys = jax.jit(jax.vmap(step.epoch_key, in_axes=(0, None))).lower(values["seed"], np.uint32(0)).compile()
+        found = keys(values["seed"], jax.device_put(np.uint32(1)))
+        arguments = like.state, like.totals, setup.adjacency, setup.sampler, values, found, active, place, place
+        block = jax.jit(make_block(whole), donate_argnums=(0, 1)).lower(*arguments).compile()
+        evaluate = renew = None
+        if setup.task is not None:
+            evaluate = jax.jit(make_evaluation(whole)).lower(like.state.params, setup.adjacency, setup.task).compile()
+        if setup.counts is not None:
+            arguments = like.state, setup.adjacency, setup.counts, values, active, place
+            renew = jax.jit(make_renewals(whole), donate_argnums=0).lower(*arguments).compile()
+        keep = (
+            jax.jit(jax.vmap(_where, (0, whole.axes, whole.axes), whole.axes), donate_argnums=2)
+            .lower(active, like.state, like.state)
+            .compile()
+        )
+        finite = jax.jit(jax.vmap(_finite, (whole.axes.params,))).lower(like.state.params).compile()
+        return cls(block, keys, evaluate, renew, keep, finite)
+
+
+def make_block(whole: PopulationSetup) -> Callable:
+    """The function of `PopulationPrograms.block`, not compiled: the members' steps, with one product for all.
+
+    Gradients and updates are mapped one after the other, so that tables have their members' axis where products have
+    it: of arrays with other axes, JAX makes the first one of it. Members that are not active are put back in the end:
+    in every step, that would cost copies of Adam's moments.
+    """
+    setup, graphdef, axes = whole.setup, whole.setup.graphdef(), whole.axes
+
+    def block(state, totals, adjacency, sampler, values, keys, active, first, last):
+        shared = Adjacency(MemberLayout(adjacency.layout), adjacency.row_of_node)
+
+        def gradient(values, params, statistics, key, number):
+            of_member = make_step_gradient(_of_member(setup, values), graphdef)
+            return of_member(params, statistics, shared, sampler, key, number)
+
+        def update(values, state, totals, gradient, metrics, number):
+            state, metrics = make_update(with_values(setup.config, values))(state, gradient, metrics)
+            return state, totals.add(metrics, number)
+
+        gradients = jax.vmap(gradient, (0, axes.params, axes.statistics, 0, None), (axes.params, 0))
+        updates = jax.vmap(update, (0, axes, 0, axes.params, 0, None), (axes, 0))
+
+        def step(number, carry):
+            state, totals = carry
+            found = gradients(values, state.params, state.statistics, keys, number)
+            return updates(values, state, totals, *found, number)
+
+        found = jax.lax.fori_loop(first, last, step, (state, totals))
+        return jax.vmap(_where, (0, (axes, 0), (axes, 0)), (axes, 0))(active, found, (state, totals))
+
+    return block
+
+
+def make_evaluation(whole: PopulationSetup) -> Callable:
+    """The function of `PopulationPrograms.evaluate`, not compiled: member after member, as of a run."""
+    evaluate, axes = make_evaluate(whole.setup, whole.setup.graphdef()), whole.axes.params
+
+    def evaluate_each(params, adjacency, task):
+        def of_member(place):
+            own = jax.tree.map(lambda leaf, axis: take_member(leaf, place, axis), params, axes)
+            return evaluate(own, adjacency, task)
+
+        return jax.lax.map(of_member, jnp.arange(whole.width, dtype=jnp.int32))
+
+    return evaluate_each
+
+
+def make_renewals(whole: PopulationSetup) -> Callable:
+    """The function of `PopulationPrograms.renew`, not compiled: member after member, as of a run."""
+
+    def renew_each(state, adjacency, counts, values, active, epoch):
+        def of_member(place):
+            own = {name: value[place] for name, value in values.items()}
+            params = whole.one(state, place).params
+            return make_renewal(_of_member(whole.setup, own))(params, adjacency, counts, epoch)
+
+        found = jax.lax.map(of_member, jnp.arange(whole.width, dtype=jnp.int32))
+        axes = whole.axes.statistics
+        return state._replace(statistics=jax.vmap(_where, (0, 0, axes), axes)(active, found, state.statistics))
+
+    return renew_each
+
+
+def make_initial(whole: PopulationSetup) -> Callable:
+    """(values, nodes of the rows) -> the members' states of epoch 0; not compiled."""
+    setup = whole.setup
+
+    def initial(values, node):
+        nodes = Nodes(node, setup.num_users, setup.num_items)
+        made = jax.vmap(lambda own: step.init_train_state(with_values(setup.config, own), nodes)[1], 0, whole.axes)
+        return made(values)
+
+    return initial
+
+
+def require_traceable(whole: PopulationSetup) -> None:
+    """Raises an InputError that names a setting in which members differ, and which a program cannot take as an input.
+
+    A loss that is written in terms of JAX takes any number; one that looks at it, to leave something out where it is 0,
+    say, is compiled for that number.
+    """
+    values = whole.values(0)
+    for name in values.keys() - {"seed"}:
+        try:
+            _trace_step(whole, {each: values[each] for each in ("seed", name)})
+        except (jax.errors.JAXTypeError, jax.errors.UnexpectedTracerError, TypeError):
+            found = "a setting that decides the compiled program of these members"
+            raise InputError(f"{FLAG}: --{name}", found, "the same for all of them") from None
+
+
+def _trace_step(whole: PopulationSetup, values: Mapping[str, jax.Array]) -> None:
+    """Traces a step of members with these values, and what begins it."""
+    setup, active = whole.setup, jnp.ones(whole.width, bool)
+
+    def traced(values, node, adjacency, sampler, counts):
+        state = make_initial(whole)(values, node)
+        if counts is not None:
+            state = make_renewals(whole)(state, adjacency, counts, values, active, jnp.int32(1))
+        totals = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (whole.width,)), setup.zero_totals())
+        keys = jax.vmap(step.epoch_key, (0, None))(values["seed"], jnp.uint32(1))
+        bounds = jnp.int32(0), jnp.int32(1)
+        return make_block(whole)(state, totals, adjacency, sampler, values, keys, active, *bounds)
+
+    node = setup.put_rows(setup.order.node_of_row)
+    jax.eval_shape(traced, values, node, setup.adjacency, setup.sampler, setup.counts)
+
+
+def _of_member(setup: Setup, values: Mapping[str, jax.Array]) -> Setup:
+    """The setup of a member with these traced settings."""
+    return dataclasses.replace(setup, config=with_values(setup.config, values))
+
+
+def _where(chosen: jax.Array, new: Any, old: Any) -> Any:
+    """Of a member: `new` where it is chosen, else `old`."""
+    return jax.tree.map(lambda new, old: jnp.where(chosen, new, old), new, old)
+
+
+def _finite(params: Any) -> jax.Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]).all()

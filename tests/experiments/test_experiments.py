@@ -34,6 +34,7 @@ LONG_BENCHMARKS = {  # each compiles several train steps
     "scale": ("--interactions=1000,2000", "--per_user=10", "--steps=1", "--embedding_dim=8", "--out=OUT"),
     "sweep": (*ONCE, *SIZES, "--per_user=10", "--embedding_dim=8", "--out=OUT"),
     "ssm_step": (*WORLD, *ONCE, "--num_layers=1", "--batch_size=16"),
+    "step_memory": (*WORLD[:-1], "--embedding_dim=8", "--batch_sizes=16", "--cases=bpr"),
     "train_step": (*WORLD, *ONCE, "--num_layers=1", "--batch_size=16"),
 }
 OTHERS = {

@@ -53,6 +53,7 @@ LONG_OTHERS = {  # what they are made of has tests of its own
     "fuzz": ("--files=50", "--folders=1"),
     "kill_test": ("--dataset=lastfm", "--data_dir=DATA:lastfm", "--epochs=4", "--kills=1", "--out=OUT"),
     "replay_paper": ("--epochs=1", "--data_dir=DATA:lastfm", "--out=OUT"),
+    "simgcl_published": ("--dataset=lastfm", "--data_dir=DATA:lastfm", "--epochs=1"),
     "warm_start": ("--epochs=1", "--data_dir=OUT"),
     "stop_test": ("--dataset=synthetic", "--signals=2", "--longest=8", "--limit=60", "--out=OUT"),
 }
@@ -131,6 +132,7 @@ def test_a_program_runs_and_tells_what_it_found(said, name, flags):
         "killed_inside": "train interactions",
         "leaderboard": "published: recall@20 / ndcg@20",
         "replay_paper": "evaluations equal",
+        "simgcl_published": "theirs",
         "stop_test": "0 ended wrongly; 100% within",
     }
     assert told[name] in said(name, flags)

@@ -32,16 +32,19 @@ from absl import flags
 
 import lgcn_jax as lg
 from lgcn_jax.baselines import BASELINES
-from lgcn_jax.data import csr
+from lgcn_jax.data import csr, datasets
 from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.devices.mesh import ONE_DEVICE, Mesh
 from lgcn_jax.devices.pytree import pytree
+from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation import mixture, ranking
 from lgcn_jax.evaluation.scorers import DotProduct, Scorer
 from lgcn_jax.evaluation.task import EvaluationTask
 from lgcn_jax.runs import raw_ids
 from lgcn_jax.serving import export, solved, storage, topk
 from lgcn_jax.serving.recommender import Recommender
+from lgcn_jax.serving.vectors import VectorModel
 
 K = 20
 CHUNK = 1 << 24  # scores of the teacher that are in memory at a time
@@ -50,16 +53,16 @@ EXTRA = 16  # more vectors than the width, for the power iterations
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("teacher", "", "folder of a run or of a saved model, or the name of a baseline", flag_values=FLAGS)
 flags.DEFINE_string("start", "", "folder of the run whose vectors the softmax begins with", flag_values=FLAGS)
-flags.DEFINE_string("dataset", "lastfm", "the name of a data set", flag_values=FLAGS)
+flags.DEFINE_string("dataset", "lastfm", "the name of a data set, or files", flag_values=FLAGS)
 flags.DEFINE_string("data_dir", "data", "folder of named data sets", flag_values=FLAGS)
 flags.DEFINE_float("validation_fraction", 0.0, "as the teacher was trained with", flag_values=FLAGS)
-flags.DEFINE_integer("width", 64, "numbers of a vector", flag_values=FLAGS)
-flags.DEFINE_integer("passes", 4, "power iterations of svd", flag_values=FLAGS)
-flags.DEFINE_integer("listed", 100, "the teacher's best items of each user", flag_values=FLAGS)
-flags.DEFINE_integer("epochs", 20, "of softmax", flag_values=FLAGS)
-flags.DEFINE_integer("batch_size", 512, "users of a step of softmax", flag_values=FLAGS)
-flags.DEFINE_float("learning_rate", 0.003, "of softmax", flag_values=FLAGS)
-flags.DEFINE_float("temperature", 0.5, "T of softmax", flag_values=FLAGS)
+flags.DEFINE_integer("width", 64, "numbers of a vector", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer("passes", 4, "power iterations of svd", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer("listed", 100, "the teacher's best items of each user", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer("epochs", 20, "of softmax", lower_bound=0, flag_values=FLAGS)
+flags.DEFINE_integer("batch_size", 512, "users of a step of softmax", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_float("learning_rate", 0.003, "of softmax", lower_bound=1e-6, flag_values=FLAGS)
+flags.DEFINE_float("temperature", 0.5, "T of softmax", lower_bound=1e-6, flag_values=FLAGS)
 flags.DEFINE_string("out", "", "folder for the vectors of softmax", flag_values=FLAGS)
 
 Vectors = tuple[np.ndarray, np.ndarray]  # float32, of users and of items
@@ -76,29 +79,72 @@ class Standardized:
 
 
 def main(arguments: list[str]) -> None:
-    FLAGS(arguments)
-    data = lg.load(FLAGS.dataset, data_dir=FLAGS.data_dir, validation_fraction=FLAGS.validation_fraction)
-    teacher = Standardized(model(FLAGS.teacher, data).scorer)
+    try:
+        if more := FLAGS(arguments)[1:]:
+            raise InputError("distil", f"the argument {more[0]!r}", "flags alone")
+        distil()
+    except (InputError, flags.Error) as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+
+
+def distil() -> None:
+    """Prints the table, and writes what --out asks for."""
+    if FLAGS.out:
+        export.require_free(Path(FLAGS.out), "--out=")
+    stated = {name: FLAGS[name].value for name in ("dataset", "data_dir", "validation_fraction")}
+    data = datasets.load(DataSettings(**stated))
+    require_fitting(data)
+    teacher = Standardized(model("teacher", data).scorer)
+    start = start_vectors(data) if FLAGS.start else None
     print(f"{data.headline()}; teacher {FLAGS.teacher}, students of {FLAGS.width} numbers", flush=True)
     print(f"{'':<12}recall@{K}  ndcg@{K}  shared  seconds", flush=True)
     wanted = lists(teacher, data, K, data.seen("test"))[0]
     show("teacher", teacher, data, wanted, 0.0)
-    for name, student, seconds in students(teacher, data):
+    for name, student, seconds in students(teacher, data, start):
         show(name, DotProduct(*student), data, wanted, seconds)
     if FLAGS.out:
         export.write(export.Vectors(*raw_ids.of(data), *student, data.seen("test")), Path(FLAGS.out), "npz")
 
 
-def model(name: str, data: Interactions) -> Recommender:
+def require_fitting(data: Interactions) -> None:
+    """Raises an InputError where there is nothing to measure, or nothing that a student could be."""
+    if not data.test.nnz:
+        raise InputError("--dataset", f"{data.name}, which has no test part", "one with a test part")
+    if FLAGS.width > data.num_items:
+        raise InputError("--width", FLAGS.width, f"at most {data.num_items}, the items of {data.name}")
+    if csr.degrees(data.seen("test")).max() == data.num_items:
+        raise InputError("--dataset", f"a user of {data.name} who has all items", "users with an unseen item")
+
+
+def model(flag: str, data: Interactions) -> Recommender:
     """The fitted model that a flag names."""
+    name = FLAGS[flag].value
     if name in BASELINES:
         return solved.of_name(name).fit(data)
+    if not name or not Path(name).is_dir():
+        expected = f"the folder of a run or of a saved model, or one of {', '.join(BASELINES)}"
+        raise InputError(f"--{flag}", repr(name), expected)
     made = lg.load_model(name, None if storage.is_model(Path(name)) else data)
     made.require_same(data)
     return made
 
 
-def students(teacher: Scorer, data: Interactions) -> Iterator[tuple[str, Vectors, float]]:
+def start_vectors(data: Interactions) -> Vectors:
+    """The vectors of the run that --start names.
+
+    Raises:
+      InputError: there is none, it has no vectors, or they are not --width wide.
+    """
+    made = model("start", data)
+    width = made.vector_width if isinstance(made, VectorModel) else None
+    if not isinstance(made, VectorModel) or width != FLAGS.width:
+        found = "a model without vectors" if width is None else f"a model with vectors of {width} numbers"
+        raise InputError("--start", found, f"one with vectors of the {FLAGS.width} numbers of --width")
+    return made.user_embeddings, made.item_embeddings
+
+
+def students(teacher: Scorer, data: Interactions, start: Vectors | None) -> Iterator[tuple[str, Vectors, float]]:
     """Each with its name, its vectors, and the seconds that it took."""
     begun = time.perf_counter()
     by_svd = singular(teacher, data)
@@ -109,9 +155,7 @@ def students(teacher: Scorer, data: Interactions) -> Iterator[tuple[str, Vectors
     best = lists(teacher, data, min(FLAGS.listed, unseen), seen)
     yield "lists", factors(best[0], data), time.perf_counter() - begun
     begun = time.perf_counter()
-    start = model(FLAGS.start, data) if FLAGS.start else None
-    vectors = (start.user_embeddings, start.item_embeddings) if start else by_svd
-    yield "softmax", trained(vectors, *best, padded(seen, data.num_items)), time.perf_counter() - begun
+    yield "softmax", trained(start or by_svd, *best, padded(seen, data.num_items)), time.perf_counter() - begun
 
 
 def show(name: str, scorer: Scorer, data: Interactions, wanted: np.ndarray, seconds: float) -> None:

@@ -25,6 +25,7 @@ from absl import flags
 import lgcn_jax as lg
 from lgcn_jax.data import csr, datasets
 from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation import ranking
 from lgcn_jax.evaluation.scorers import DotProduct
 from lgcn_jax.evaluation.task import EvaluationTask
@@ -50,7 +51,7 @@ class Table:
     def __init__(self, run: Path):
         config = stored_settings(run)
         if config is None or not config.model.weighed_layers:
-            sys.exit(f"{run}: found no run of a model with layers to weigh, expected one")
+            raise InputError(run, "no run of a model with layers to weigh", "one")
         config = config.replace(**({"data_dir": FLAGS.data_dir} if FLAGS.data_dir else {}))
         self.config, self.data = config, datasets.load(config.data)
         self.weights = np.asarray(config.model.weights)
@@ -153,11 +154,15 @@ def study(run: Path) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    runs = FLAGS(arguments)[1:]
-    if not runs:
-        sys.exit("expected the folders of runs")
-    for run in runs:
-        study(Path(run))
+    try:
+        runs = FLAGS(arguments)[1:]
+        if not runs:
+            raise InputError("inference_weights", "no run", "the folder of at least one")
+        for run in runs:
+            study(Path(run))
+    except (InputError, flags.Error) as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
 
 
 if __name__ == "__main__":

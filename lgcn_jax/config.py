@@ -86,7 +86,8 @@ class Config:
 
     def _require_views(self) -> None:
         """Raises an InputError where the loss asks for perturbed layers that the model does not have."""
-        if (views := self.loss.views) is None or max(1, views.layer) <= (layers := self.model.perturbed_layers):
+        layers = 0 if self.model.dropout_rate else self.model.perturbed_layers
+        if (views := self.loss.views) is None or max(1, views.layer) <= layers:
             return
         loss, model = LOSSES.name_of(self.loss), ENCODERS.name_of(self.model)
         if not layers:

@@ -1,11 +1,13 @@
-"""Propagation with noise: after each product every embedding is moved a little, in directions of its own signs.
+"""Randomness of a train step within the encoder: noise that moves embeddings, and dropout of their elements.
 
-E^(0) is the table and E^(k) = noisy(A_hat E^(k-1)), with noisy(e) = e + magnitude * sign(e) * u, u a random vector of
-length 1 and of positive elements (Yu et al. 2022, arXiv:2112.08679). Since sign has no slope, noise is a
-constant to the gradient: that of a weighted sum of noisy layers is the polynomial of A_hat that it is without noise.
+With noise, after each product every embedding is moved a little, in directions of its own signs: E^(0) is the table and
+E^(k) = noisy(A_hat E^(k-1)), with noisy(e) = e + magnitude * sign(e) * u, u a random vector of length 1 and of positive
+elements (Yu et al. 2022, arXiv:2112.08679). Since sign has no slope, noise is a constant to the gradient: that of a
+weighted sum of noisy layers is the polynomial of A_hat that it is without noise.
 """
 
 import functools
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -18,28 +20,43 @@ ODD = 0x9E3779B9  # 2^32 over the golden ratio: its multiples lie far apart
 
 
 @pytree
-class Noise:
-    """Noise that is never written down: each element is a function of a key, a layer, a node and a place in the vector.
+class NodeBits:
+    """Random bits that are never written down: a function of a key, a layer, a node and a place in the vector.
 
-    So it is the same in every order of the rows and on any number of devices. Elements are uniform, of the finalizer of
-    MurmurHash3 twice; `jax.random.uniform` takes ten times as long on a CPU, which is longer than the products take.
+    So they are the same in every order of the rows and on any number of devices. They are the finalizer of MurmurHash3
+    twice; `jax.random.uniform` takes ten times as long on a CPU, which is longer than the products take.
 
     Attributes:
       seed: uint32[2], of a propagation.
       node: int32[num_rows], the node of each row of the layout, -1 where there is none.
-      magnitude: length of the vector that is added; static.
     """
 
     seed: jax.Array
     node: jax.Array
-    magnitude: float = static()
 
     @classmethod
-    def of(cls, key: jax.Array, adjacency: Adjacency, magnitude: float) -> "Noise":
-        """The noise of a key, for the table's rows that are on this device."""
+    def of(cls, key: jax.Array, adjacency: Adjacency, *more: float) -> Self:
+        """Those of a key, for the table's rows that are on this device; `more` are the fields of a subclass."""
         node = jnp.arange(1, len(adjacency.row_of_node) + 1, dtype=jnp.int32)
         placed = adjacency.layout.scatter(node[:, None], adjacency.row_of_node)[:, 0] - 1
-        return cls(jax.random.bits(key, (2,), jnp.uint32), placed, magnitude)
+        return cls(jax.random.bits(key, (2,), jnp.uint32), placed, *more)
+
+    def bits(self, node: jax.Array, number: int, width: int) -> jax.Array:
+        """uint32[m, width]: those of layer `number` for int32[m] nodes."""
+        start = _mixed(node.astype(jnp.uint32) * jnp.uint32(ODD) + self.seed[0] + jnp.uint32(number))
+        place = jnp.arange(width, dtype=jnp.uint32) * jnp.uint32(ODD) + self.seed[1]
+        return _mixed(start[:, None] + place[None, :])
+
+
+@pytree
+class Noise(NodeBits):
+    """Noise whose elements are uniform before it is brought to its length.
+
+    Attributes:
+      magnitude: length of the vector that is added; static.
+    """
+
+    magnitude: float = static()
 
     def added(self, x: jax.Array, number: int) -> jax.Array:
         """x [num_rows, d], which is layer `number` before its noise, with it."""
@@ -50,12 +67,27 @@ class Noise:
         return self._added(rows, layout.gather(self.node[:, None], at)[:, 0], number)
 
     def _added(self, x: jax.Array, node: jax.Array, number: int) -> jax.Array:
-        start = _mixed(node.astype(jnp.uint32) * jnp.uint32(ODD) + self.seed[0] + jnp.uint32(number))
-        place = jnp.arange(x.shape[1], dtype=jnp.uint32) * jnp.uint32(ODD) + self.seed[1]
-        bits = _mixed(start[:, None] + place[None, :])
+        bits = self.bits(node, number, x.shape[1])
         uniform = ((bits >> 8).astype(jnp.float32) * jnp.float32(2**-24)).astype(x.dtype)
         length = jnp.sqrt(jnp.maximum(jnp.square(uniform).sum(-1, keepdims=True), 1e-24))
         return x + jnp.asarray(self.magnitude, x.dtype) * jnp.sign(x) * (uniform / length)
+
+
+@pytree
+class Dropout(NodeBits):
+    """Dropout (Srivastava et al. 2014) of the elements of embeddings.
+
+    Attributes:
+      rate: how probable each element is to be dropped; static.
+    """
+
+    rate: float = static()
+
+    def applied(self, x: jax.Array, number: int) -> jax.Array:
+        """x [num_rows, d], which is layer `number`: 0 for what is dropped, and 1 / (1 - rate) times what is kept."""
+        below = jnp.uint32(min(round(self.rate * 2**32), 2**32 - 1))
+        kept = self.bits(self.node, number, x.shape[1]) >= below
+        return jnp.where(kept, x * jnp.asarray(1 / (1 - self.rate), x.dtype), 0)
 
 
 def _mixed(x: jax.Array) -> jax.Array:

@@ -6,8 +6,8 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from lgcn_jax.losses.logsumexp import logsumexp_of_products
-from lgcn_jax.losses.loss import EmbeddedBatch, Loss
+from lgcn_jax.losses.logsumexp import held_scores, logsumexp_of_products
+from lgcn_jax.losses.loss import EmbeddedBatch, Loss, StepSizes
 from lgcn_jax.losses.scored import vectors
 from lgcn_jax.settings import real
 
@@ -32,6 +32,10 @@ class DirectAU(Loss):
     @property
     def uses_in_batch_negatives(self) -> bool:
         return True
+
+    def held_scores(self, sizes: StepSizes) -> int:
+        """Of both uniformities; it looks at no negatives."""
+        return 2 * held_scores(sizes.examples, sizes.batch)
 
     def terms(self, batch: EmbeddedBatch) -> dict[str, jax.Array]:
         user, positive, _ = vectors(batch.final._replace(negative=None), "cosine")

@@ -6,6 +6,11 @@ import jax.numpy as jnp
 BLOCK = 2**22  # scores that are held at a time; below it, 2,048 x 2,048, one block is all
 
 
+def held_scores(rows: int, columns: int) -> int:
+    """How many scores are held at a time, and, if they are all in one block, kept for the backward pass."""
+    return min(rows * columns, BLOCK)
+
+
 @jax.custom_vjp
 def logsumexp_of_products(
     rows: jax.Array, columns: jax.Array, offset: jax.Array, own: jax.Array, label: jax.Array

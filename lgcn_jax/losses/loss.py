@@ -104,6 +104,27 @@ class EmbeddedBatch(NamedTuple):
         return tuple(jax.lax.all_gather(column, self.axis, tiled=True) for column in columns)
 
 
+class StepSizes(NamedTuple):
+    """What a train step is made of, as far as scores depend on it.
+
+    Attributes:
+      examples: of a device.
+      batch: examples of all devices.
+      shared: negatives that all examples share; 0: none.
+      in_batch: whether the items of the batch's other examples are the negatives.
+    """
+
+    examples: int
+    batch: int
+    shared: int
+    in_batch: bool
+
+    @property
+    def columns(self) -> int:
+        """Negatives that each example is scored with and that are no rows of its own."""
+        return self.batch if self.in_batch else self.shared
+
+
 class WholeModel(NamedTuple):
     """What statistics are made of, at the beginning of an epoch.
 
@@ -171,6 +192,13 @@ class Loss(Settings):
     def needs_probabilities(self) -> bool:
         """Whether it looks at `EmbeddedBatch.positive_probability` and `EmbeddedBatch.negative_probability`."""
         return False
+
+    def held_scores(self, sizes: StepSizes) -> int:
+        """How many scores a step holds at a time, those of negatives that are rows of an example's own left out.
+
+        An estimate, for the memory of a run: a matrix of all scores and its gradient.
+        """
+        return 2 * sizes.examples * sizes.columns
 
     def validate(self, pairs: np.ndarray, num_items: int) -> None:
         """Raises an InputError where the loss does not go with the data set; int[U] are the users' train pairs."""

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from lgcn_jax.errors import InputError
-from lgcn_jax.losses.logsumexp import logsumexp_of_products
-from lgcn_jax.losses.loss import EmbeddedBatch
+from lgcn_jax.losses.logsumexp import held_scores, logsumexp_of_products
+from lgcn_jax.losses.loss import EmbeddedBatch, StepSizes
 from lgcn_jax.losses.scored import ScoredLoss, vectors, with_angular_margin
 from lgcn_jax.settings import choice, real, setting
 
@@ -68,6 +68,10 @@ class Contrastive(ScoredLoss):
     @property
     def needs_probabilities(self) -> bool:
         return self.logq
+
+    def held_scores(self, sizes: StepSizes) -> int:
+        parts = [sizes.columns] + ([sizes.batch] if self.in_batch and not sizes.in_batch else [])
+        return sum(held_scores(sizes.examples, columns) for columns in parts)
 
     def contrast(
         self, batch: EmbeddedBatch, temperature: float | jax.Array, user_temperature: jax.Array | None = None

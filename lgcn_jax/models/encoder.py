@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 from lgcn_jax.graph.layout import Layout
-from lgcn_jax.graph.perturbation import Noise
+from lgcn_jax.graph.perturbation import Dropout, Noise
 from lgcn_jax.graph.propagation import gather_rows
 from lgcn_jax.settings import Settings, choice, integer, real
 
@@ -64,9 +64,7 @@ class Encoder(nnx.Module):
           axis: the mesh axis over which the last dimension of `nodes` is cut, None where it is not; the gradient is
             then that of the losses of all its devices, added up.
         """
-        final, initial = self(layout), self.table[...]
-        where = nodes, shared, axis
-        return gather_rows(layout, final, *where), gather_rows(layout, initial, *where)
+        return self._rows(self(layout), layout, nodes, shared, axis)
 
     def perturbed_at(
         self,
@@ -88,6 +86,25 @@ class Encoder(nnx.Module):
           layout, nodes, shared, axis: as for `embeddings_at`.
         """
         raise NotImplementedError
+
+    def dropped(self, layout: Layout, dropout: Dropout) -> jax.Array:
+        """The final embeddings as a train step has them, with dropout; of encoders with a `dropout_rate`."""
+        raise NotImplementedError
+
+    def dropped_at(
+        self,
+        dropout: Dropout,
+        layout: Layout,
+        nodes: jax.Array,
+        shared: jax.Array | None = None,
+        axis: str | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """As `embeddings_at`, the final embeddings with dropout."""
+        return self._rows(self.dropped(layout, dropout), layout, nodes, shared, axis)
+
+    def _rows(self, final: jax.Array, layout: Layout, *where) -> tuple[jax.Array, jax.Array]:
+        """Rows of all final embeddings, and of the table."""
+        return gather_rows(layout, final, *where), gather_rows(layout, self.table[...], *where)
 
 
 def unit_rows(x: jax.Array) -> jax.Array:
@@ -179,6 +196,11 @@ class EncoderSettings(Settings):
         return self.embedding_dim
 
     @property
+    def final_width(self) -> int:
+        """Numbers of a node's final embedding."""
+        return self.table_width
+
+    @property
     def step_width(self) -> int:
         """Numbers that a train step keeps for each node at a time, beside the table and the optimizer's state."""
         return self.table_width
@@ -204,6 +226,11 @@ class EncoderSettings(Settings):
     def perturbed_layers(self) -> int:
         """The number of layers to which `Encoder.perturbed_at` adds noise; 0: it does not exist."""
         return 0
+
+    @property
+    def dropout_rate(self) -> float:
+        """How probable it is that a train step drops an element, by `Encoder.dropped`; 0: steps drop nothing."""
+        return 0.0
 
     def initial_table(self, key: jax.Array, nodes: Nodes) -> jax.Array:
         """float32[num_rows, table_width]: random numbers for the node of each row, and zeros where there is none.

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 
 from lgcn_jax.devices.parameters import Replicated
 from lgcn_jax.graph.layout import Layout
+from lgcn_jax.graph.perturbation import Dropout
 from lgcn_jax.graph.propagation import propagate
 from lgcn_jax.models.encoder import Encoder, EncoderSettings, Nodes, unit_rows
-from lgcn_jax.settings import integer
+from lgcn_jax.settings import integer, real
 
 SLOPE = 0.2  # of LeakyReLU below zero
 
@@ -20,10 +21,24 @@ class NGCFSettings(EncoderSettings):
 
     >>> from lgcn_jax.config import Config
     >>> Config.of(model="ngcf", embedding_dim=32, num_layers=2).model
-    NGCFSettings(embedding_dim=32, init='normal', init_std=0.1, num_layers=2)
+    NGCFSettings(embedding_dim=32, init='normal', init_std=0.1, num_layers=2, message_dropout=0.1)
     """
 
     num_layers: int = integer(3, "number of propagation layers K", least=1, most=64)
+    message_dropout: float = real(
+        0.1,
+        "share of each layer's elements that a train step drops",
+        lambda v: 0 <= v < 1,
+        "a number of at least 0 and below 1",
+    )
+
+    @property
+    def dropout_rate(self) -> float:
+        return self.message_dropout
+
+    @property
+    def final_width(self) -> int:
+        return (self.num_layers + 1) * self.embedding_dim
 
     @property
     def step_width(self) -> int:
@@ -45,7 +60,11 @@ class NGCF(Encoder):
 
     Wang, He, Wang, Feng and Chua: Neural Graph Collaborative Filtering (SIGIR 2019), equations 7 and 9. The rows of
     layers 1..K are normalized in their code, not in the paper; matrices and biases are drawn by Xavier there, of which
-    the paper has no biases, and neither has this. Dropout of messages and nodes is left out.
+    the paper has no biases, and neither has this.
+
+    In training, each E^(k+1) goes through dropout with the rate `message_dropout` before it is passed on and
+    normalized, as in the authors' code (github.com/xiangwang1223/neural_graph_collaborative_filtering). Its defaults
+    are ours: .1, and no dropout of nodes, which is left out here. Items are ranked without dropout.
 
     Here as for all models, the L2 penalty is that of the batch's layer-0 rows. The paper's is of all parameters, the
     matrices included; the authors' code has that of the batch's final embeddings.
@@ -59,19 +78,27 @@ class NGCF(Encoder):
         super().__init__(table)
         self.sum_weights, self.product_weights = Replicated(sum_weights), Replicated(product_weights)
 
-    def layers(self, layout: Layout) -> list[jax.Array]:
+    def layers(self, layout: Layout, dropout: Dropout | None = None) -> list[jax.Array]:
         """E^(0), ..., E^(K), each [num_rows, d]."""
         layers = [self.table[...]]
-        for of_sum, of_product in zip(self.sum_weights[...], self.product_weights[...], strict=True):
+        for number, weights in enumerate(zip(self.sum_weights[...], self.product_weights[...], strict=True), 1):
             own, neighbors = layers[-1], propagate(layout, layers[-1])
-            sums, products = _times(own + neighbors, of_sum), _times(neighbors * own, of_product)
-            layers.append(jax.nn.leaky_relu(sums + products, SLOPE))
+            sums, products = _times(own + neighbors, weights[0]), _times(neighbors * own, weights[1])
+            layer = jax.nn.leaky_relu(sums + products, SLOPE)
+            layers.append(layer if dropout is None else dropout.applied(layer, number))
         return layers
 
     def __call__(self, layout: Layout) -> jax.Array:
         """The final embeddings, [num_rows, (K + 1) d]."""
-        first, *others = self.layers(layout)
-        return jnp.concatenate([first, *map(unit_rows, others)], axis=1)
+        return _side_by_side(self.layers(layout))
+
+    def dropped(self, layout: Layout, dropout: Dropout) -> jax.Array:
+        return _side_by_side(self.layers(layout, dropout))
+
+
+def _side_by_side(layers: list[jax.Array]) -> jax.Array:
+    first, *others = layers
+    return jnp.concatenate([first, *map(unit_rows, others)], axis=1)
 
 
 def _times(x: jax.Array, weights: jax.Array) -> jax.Array:

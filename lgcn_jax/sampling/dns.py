@@ -27,6 +27,10 @@ class DNSSettings(NegativeSettings):
             raise InputError("--num_hardest", self.num_hardest, expected)
 
     @property
+    def per_example(self) -> int:
+        return self.num_candidates
+
+    @property
     def hardest(self) -> int:
         return self.num_hardest
 

@@ -34,6 +34,16 @@ class NegativeSettings(Settings):
     KNOWS_PROBABILITIES: ClassVar[bool] = False  # whether it is known how probable each item is to be drawn
 
     @property
+    def per_example(self) -> int:
+        """How many negatives each example has of its own, before the hardest are chosen."""
+        return 0 if self.IN_BATCH else 1
+
+    @property
+    def shared(self) -> int:
+        """How many negatives all examples share."""
+        return 0
+
+    @property
     def hardest(self) -> int:
         """How many of an example's negatives are trained on, those with the highest scores; 0: all."""
         return 0

@@ -72,6 +72,10 @@ class PopularitySettings(NegativeSettings):
     beta: float = real(0.75, "power of an item's popularity", lambda v: v >= 0, "a number of at least 0")
     num_negatives: int = integer(1, "negatives of each example")
 
+    @property
+    def per_example(self) -> int:
+        return self.num_negatives
+
     def build(self, known: KnownPairs, owned: Ownership) -> PopularityNegatives:
         mass = masses(np.bincount(known.train.indices, minlength=known.num_items), self.beta)
         pairs = owned.take(known.train)

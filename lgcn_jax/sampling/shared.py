@@ -36,6 +36,14 @@ class SharedSettings(NegativeSettings):
 
     num_shared: int = integer(2048, "negatives that all examples of a batch share")
 
+    @property
+    def per_example(self) -> int:
+        return 0
+
+    @property
+    def shared(self) -> int:
+        return self.num_shared
+
     def build(self, known: KnownPairs, owned: Ownership) -> SharedNegatives:
         del known, owned
         return SharedNegatives(self.num_shared)

@@ -32,6 +32,10 @@ class UniformSettings(NegativeSettings):
 
     num_negatives: int = integer(1, "negatives of each example")
 
+    @property
+    def per_example(self) -> int:
+        return self.num_negatives
+
     def build(self, known: KnownPairs, owned: Ownership) -> UniformNegatives:
         del known, owned
         return UniformNegatives(self.num_negatives)

@@ -142,13 +142,15 @@ def _usearch(vectors: Vectors, folder: Path) -> dict[str, Any]:
 
     Dot products are the same; but among vectors of many lengths some short ones are reached from nowhere, however long
     the search. How long it has to be differs from data to data, so it is measured, and told.
+
+    The graph is built by one thread: several insert in an order that nobody knows, and each time it is another graph.
     """
     from usearch.index import Index
 
     squares = (vectors.item_embeddings.astype(np.float64) ** 2).sum(1)
     longer = _with_column(vectors.item_embeddings, np.sqrt(squares.max() - squares))
     index = Index(ndim=longer.shape[1], metric="ip", dtype="f32", connectivity=32, expansion_add=512)
-    index.add(np.arange(len(longer)), longer)
+    index.add(np.arange(len(longer)), longer, threads=1)
     queries = _with_column(vectors.user_embeddings, np.zeros(len(vectors.user_embeddings)))
     (folder / "items.usearch").write_bytes(index.save() or b"")
     np.save(folder / QUERIES, queries)

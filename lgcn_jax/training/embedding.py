@@ -1,5 +1,6 @@
 """A batch of examples -> the embeddings of it that the loss looks at."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -8,7 +9,7 @@ from flax import nnx
 
 from lgcn_jax.devices.mesh import psum
 from lgcn_jax.graph.layout import Layout
-from lgcn_jax.graph.perturbation import Noise
+from lgcn_jax.graph.perturbation import Dropout, Noise
 from lgcn_jax.graph.propagation import Adjacency, at_rows
 from lgcn_jax.losses import EmbeddedBatch, Embeddings, Tables, View, Views
 from lgcn_jax.models import Encoder, EncoderSettings, Head
@@ -88,6 +89,21 @@ def embed_with_views(
     embedded = embed_batch(model, adjacency, batch, num_users, axis, tables, embed)
     final = View(embedded.final.user, embedded.final.positive)
     return embedded._replace(views=(final, *embedded.views))
+
+
+def embed_with_dropout(
+    model: Encoder,
+    adjacency: Adjacency,
+    batch: Batch,
+    num_users: int,
+    axis: str | None,
+    tables: bool,
+    rate: float,
+    key: jax.Array,
+) -> EmbeddedBatch:
+    """`embed_batch` with the dropout of an encoder, which is that of a key, equal on all devices."""
+    embed = functools.partial(model.dropped_at, Dropout.of(key, adjacency, rate))
+    return embed_batch(model, adjacency, batch, num_users, axis, tables, embed)
 
 
 def _view(model: Encoder, adjacency: Adjacency, embedded: EmbeddedBatch, num_users: int, noise: Noise) -> View:

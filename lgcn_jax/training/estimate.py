@@ -9,11 +9,16 @@ from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.devices.mesh import mesh_shape
 from lgcn_jax.errors import InputError
+from lgcn_jax.losses import StepSizes
 from lgcn_jax.system.memory import total_bytes
 from lgcn_jax.training.programs import compile_block
 from lgcn_jax.training.setup import Setup
+from lgcn_jax.training.statistics import BLOCK, has_statistics
 
+WITHIN_STEP = ("layer", "batch", "rows", "scores", "views")  # what is there while a step runs, and not between steps
 TIMED_STEPS = 8  # steps, after one that warms up
+ROW_COPIES = 3  # of the batch's rows: themselves, what the loss makes of them, and their gradients
+VIEW_TABLES = 4  # of a propagation with noise: a layer and what its noise is made of
 
 
 def memory_bytes(train: int, test: int, nodes: int, dim: int, step_width: int | None = None) -> dict[str, int]:
@@ -44,16 +49,55 @@ def memory_bytes(train: int, test: int, nodes: int, dim: int, step_width: int | 
     return held | {"layer": layer, "batch": 7 * 2 * train, "program": 300_000_000}
 
 
+def batch_bytes(config: Config, nodes: int) -> dict[str, int]:
+    """Bytes that a device holds within a step for its loss; XLA's own figures for compiled steps (a test compares).
+
+    * rows: final embeddings and layer 0 of the batch's users and items, in as many copies as ROW_COPIES.
+    * scores: those that the loss holds, by itself or in blocks.
+    * views: what propagations with noise take beyond the scores, which are there at another time.
+    """
+    model, negatives, batch = config.model, config.negatives, config.training.batch_size
+    data, places = mesh_shape(config.devices.mesh)
+    examples = batch // data
+    rows = (2 + negatives.per_example) * batch + negatives.shared + (nodes if config.loss.NEEDS_TABLES else 0)
+    scores = config.loss.held_scores(StepSizes(examples, batch, negatives.shared, negatives.IN_BATCH))
+    views = 0
+    if config.loss.views is not None:
+        views = (1 if config.loss.views.layer else 2) * VIEW_TABLES * nodes * model.table_width
+    numbers = {"rows": ROW_COPIES * rows * (model.final_width + model.table_width), "scores": scores}
+    numbers["views"] = max(0, views // places - scores)
+    return {name: 4 * count for name, count in numbers.items()}
+
+
+def renewal_bytes(config: Config, nodes: int) -> int:
+    """Bytes that a device holds to renew the statistics of a loss, between epochs.
+
+    They are the final embeddings of all nodes, wherever their rows lie, these as the loss takes them, and a block of
+    scores.
+    """
+    return 4 * (2 * nodes * config.model.final_width + BLOCK) if has_statistics(config.loss) else 0
+
+
 def run_memory_bytes(config: Config, interactions: Interactions) -> dict[str, int]:
-    """`memory` of a run in one memory: that of a device, or of a process whose devices are parts of its CPU."""
+    """`memory` of a run in one memory: that of a device, or of a process whose devices are parts of its CPU.
+
+    To `memory_bytes` come what a loss holds (`batch_bytes`), and `statistics`: what the renewal of a loss' statistics
+    takes beyond a step, at whose time no step runs.
+    """
     train, part = interactions.train.nnz, interactions.part(config.evaluation.eval_split)
     nodes = interactions.num_users + interactions.num_items
     data, places = mesh_shape(config.devices.mesh)
     sharing = 1 if device_bytes() else data * places // jax.process_count()
     terms = memory_bytes(train, part.nnz, nodes, config.model.table_width, config.model.step_width)
     terms["interactions"] += 0 if interactions.weights is None else 4 * train
-    whole = ("interactions", "index", "program")
-    return {name: size if name in whole else size * sharing // places for name, size in terms.items()}
+    terms |= batch_bytes(config, nodes)
+    whole, repeated = ("interactions", "index", "program"), ("rows", "scores", "views")
+    terms = {
+        name: size if name in whole else size * sharing // (1 if name in repeated else places)
+        for name, size in terms.items()
+    }
+    within_step = sum(terms[name] for name in WITHIN_STEP)
+    return terms | {"statistics": max(0, renewal_bytes(config, nodes) * sharing - within_step)}
 
 
 def device_bytes() -> int | None:
@@ -73,7 +117,7 @@ def require_memory(config: Config, interactions: Interactions) -> None:
         return
     largest = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in sorted(terms.items(), key=lambda t: -t[1])[:3])
     found = f"a run of about {needed / 1e9:.1f} GB on a device ({largest})"
-    advice = "(a smaller --embedding_dim, or more devices by --mesh)"
+    advice = "(a smaller --embedding_dim or --batch_size, or more devices by --mesh)"
     raise InputError("memory", found, f"at most the {limit / 1e9:.1f} GB that it has {advice}")
 
 

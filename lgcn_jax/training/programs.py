@@ -19,7 +19,7 @@ from lgcn_jax.sampling import Batch
 from lgcn_jax.training.setup import Setup, require_divisible_batch
 from lgcn_jax.training.state import Snapshot, replicated
 from lgcn_jax.training.statistics import Counts, renewed, statistics_specs
-from lgcn_jax.training.step import make_gradient, make_update, noise_key
+from lgcn_jax.training.step import make_gradient, make_update, needs_noise, noise_key
 
 
 class Programs(NamedTuple):
@@ -89,7 +89,7 @@ def make_step_gradient(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
 
     def gradient(params, statistics, adjacency, sampler, key, number):
         batch = sampler.draw(key, number, config.training.batch_size)
-        noise = None if config.loss.views is None else noise_key(key, number)
+        noise = noise_key(key, number) if needs_noise(config) else None
         return gradient_of(params, adjacency, _local(batch, mesh.axis(DATA)), statistics, noise)
 
     params, placed = setup.param_specs(), statistics_specs(config.loss)

@@ -15,7 +15,7 @@ from lgcn_jax.graph import propagation
 from lgcn_jax.graph.propagation import Adjacency
 from lgcn_jax.models import Nodes
 from lgcn_jax.sampling import Batch
-from lgcn_jax.training.embedding import embed_batch, embed_with_views, head_at_rows, with_head
+from lgcn_jax.training.embedding import embed_batch, embed_with_dropout, embed_with_views, head_at_rows, with_head
 from lgcn_jax.training.state import StepMetrics, TrainState
 from lgcn_jax.training.statistics import initial_statistics, of_users
 
@@ -41,6 +41,11 @@ def epoch_key(seed: int | jax.Array, epoch: jax.Array) -> jax.Array:
     return jax.random.fold_in(named_key(seed, "data"), epoch)
 
 
+def needs_noise(config: Config) -> bool:
+    """Whether a step has randomness beside that of its batch: views, or dropout."""
+    return config.loss.views is not None or config.model.dropout_rate > 0
+
+
 def noise_key(key: jax.Array, number: jax.Array) -> jax.Array:
     """The key of the noise of an epoch's step `number`, none that samplers draw by; `key` is that of the epoch."""
     return jax.random.fold_in(jax.random.fold_in(key, 2**32 - 1), number)
@@ -49,7 +54,7 @@ def noise_key(key: jax.Array, number: jax.Array) -> jax.Array:
 def make_gradient(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_name: str | None = None) -> Callable:
     """`gradient(params, adjacency, batch, statistics, key)`: the gradient of the batch's loss, and its other metrics.
 
-    The key is that of the step's noise: of nothing, and left out, unless the loss has `views`.
+    The key is that of the step's noise or dropout: of nothing, and left out, unless `needs_noise`.
 
     Args:
       config: names the loss.
@@ -63,8 +68,7 @@ def make_gradient(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_n
 
     def loss(params, adjacency: Adjacency, batch: Batch, statistics: dict[str, jax.Array], key: jax.Array | None):
         what = nnx.merge(graphdef, params), adjacency, batch, num_users, axis_name, config.loss.NEEDS_TABLES
-        views = config.loss.views
-        embedded = embed_batch(*what) if views is None else embed_with_views(*what, views, key)
+        embedded = _embedded(config, what, key)
         if not config.model.HAS_VECTORS:
             embedded = with_head(embedded, head_at_rows(config.model, params, adjacency.layout, axis_name))
         embedded = embedded._replace(statistics=of_users(config.loss, statistics, adjacency, batch.user))
@@ -85,6 +89,16 @@ def make_gradient(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_n
         return found, {name: psum(value, axis_name) for name, value in metrics.items()}
 
     return gradient
+
+
+def _embedded(config: Config, what: tuple, key: jax.Array | None) -> losses.EmbeddedBatch:
+    """A batch as the loss sees it in training; `what` are the first arguments of `embed_batch`."""
+    if not needs_noise(config):
+        return embed_batch(*what)
+    assert key is not None
+    if config.loss.views is not None:
+        return embed_with_views(*what, config.loss.views, key)
+    return embed_with_dropout(*what, config.model.dropout_rate, key)
 
 
 def make_update(config: Config) -> Callable[..., tuple[TrainState, StepMetrics]]:

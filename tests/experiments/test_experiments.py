@@ -34,6 +34,7 @@ LONG_BENCHMARKS = {  # each compiles several train steps
     "scale": ("--interactions=1000,2000", "--per_user=10", "--steps=1", "--embedding_dim=8", "--out=OUT"),
     "sweep": (*ONCE, *SIZES, "--per_user=10", "--embedding_dim=8", "--out=OUT"),
     "ssm_step": (*WORLD, *ONCE, "--num_layers=1", "--batch_size=16"),
+    "step_memory": (*WORLD[:-1], "--embedding_dim=8", "--batch_sizes=16", "--cases=bpr"),
     "train_step": (*WORLD, *ONCE, "--num_layers=1", "--batch_size=16"),
 }
 OTHERS = {
@@ -52,6 +53,7 @@ LONG_OTHERS = {  # what they are made of has tests of its own
     "fuzz": ("--files=50", "--folders=1"),
     "kill_test": ("--dataset=lastfm", "--data_dir=DATA:lastfm", "--epochs=4", "--kills=1", "--out=OUT"),
     "replay_paper": ("--epochs=1", "--data_dir=DATA:lastfm", "--out=OUT"),
+    "simgcl_published": ("--dataset=lastfm", "--data_dir=DATA:lastfm", "--epochs=1"),
     "warm_start": ("--epochs=1", "--data_dir=OUT"),
     "stop_test": ("--dataset=synthetic", "--signals=2", "--longest=8", "--limit=60", "--out=OUT"),
 }
@@ -130,6 +132,7 @@ def test_a_program_runs_and_tells_what_it_found(said, name, flags):
         "killed_inside": "train interactions",
         "leaderboard": "published: recall@20 / ndcg@20",
         "replay_paper": "evaluations equal",
+        "simgcl_published": "theirs",
         "stop_test": "0 ended wrongly; 100% within",
     }
     assert told[name] in said(name, flags)

@@ -5,20 +5,26 @@ from pathlib import Path
 
 import pytest
 
-from lgcn_jax.cli import main
+from lgcn_jax.baselines import BASELINES
+from lgcn_jax.cli import main, solve
 from lgcn_jax.cli.command import config_from_flags, parse, settings_of_runs
 from lgcn_jax.cli.flags import given
 from lgcn_jax.data import datasets
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPES = sorted((ROOT / "experiments" / "recipes").iterdir())
+FILES = sorted((ROOT / "experiments" / "recipes").iterdir())
+SOLVED = [recipe for recipe in FILES if "--model=" in recipe.read_text() and "--epochs" not in recipe.read_text()]
+RECIPES = [recipe for recipe in FILES if recipe not in SOLVED]
 OF_AN_AIM = ("gowalla-64", "gowalla-in-minutes", "yelp2018-64")  # whose names do not say the loss
 QUICK = ("lastfm",)  # data sets of which two epochs take seconds
 
 
 def settings(recipe: Path):
-    values = parse(main.COMMANDS["train"], "train", [f"--flagfile={recipe}"])
-    return config_from_flags(given(values, settings_of_runs()))
+    return config_from_flags(given(values_of(recipe), settings_of_runs()))
+
+
+def values_of(recipe: Path, *more: str):
+    return parse(main.COMMANDS["train"], "train", [f"--flagfile={recipe}", *more])
 
 
 def of(recipe: Path):
@@ -41,6 +47,18 @@ def test_a_recipe_says_what_its_name_says_and_how_it_is_run(recipe):
         assert text.startswith(f"# python -m lgcn_jax {command}\n")
     else:
         assert "recipes/demo.flags" in (ROOT / "Makefile").read_text()
+
+
+@pytest.mark.parametrize("recipe", SOLVED, ids=lambda recipe: recipe.stem)
+def test_a_recipe_without_training_says_what_its_name_says_and_how_it_is_run(recipe):
+    stated = values_of(recipe)
+    dataset, model, second = (stated[name].value for name in ("dataset", "model", "second"))
+    assert dataset in datasets.NAMED
+    assert recipe.stem == "-".join([dataset, model, *([second] if model == "mixture" else [])])
+    assert model in (*BASELINES, "mixture")
+    assert solve.own_settings(stated, model) == {} if model in BASELINES else stated["weight"].value
+    command = f"train --flagfile=experiments/recipes/{recipe.name} --workdir=runs/{recipe.stem}"
+    assert recipe.read_text().startswith(f"# python -m lgcn_jax {command}\n")
 
 
 @pytest.mark.parametrize("recipe", [of(recipe) for recipe in RECIPES])

@@ -1,6 +1,7 @@
 """The encoders beside LightGCN, and LightGCN with trained layer weights, against their formulas in dense NumPy."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ from lgcn_jax.data import csr
 from lgcn_jax.errors import InputError
 from lgcn_jax.graph import normalization, propagation
 from lgcn_jax.graph.layout import Layout
+from lgcn_jax.graph.perturbation import Dropout
 from lgcn_jax.models import Encoder, Nodes
 from lgcn_jax.models.encoder import unit_rows
 from lgcn_jax.models.lightgcn import LearnedLightGCN, LightGCN, LightGCNSettings
@@ -85,14 +87,41 @@ def plus(world: World) -> tuple[Encoder, np.ndarray]:
     return LightGCNPlus(jnp.asarray(table), settings), 0.8 * np.mean(layers[1:], 0) + 0.2 * table
 
 
-def ngcf(world: World) -> tuple[Encoder, np.ndarray]:
+def ngcf(world: World, factors: Sequence[np.ndarray | float] = (1.0, 1.0)) -> tuple[Encoder, np.ndarray]:
+    """`factors` are those of dropout, 0 or 1 / (1 - rate), of each layer."""
     table, first, second = world.draw(NODES, DIM), world.draw(2, DIM, DIM), world.draw(2, DIM, DIM)
     a_hat, layer, parts = scaled(world.adjacency, 0.5, 0.5), table, [table]
-    for of_sum, of_product in zip(first, second, strict=True):
+    for of_sum, of_product, factor in zip(first, second, factors, strict=True):
         message = (a_hat + np.eye(NODES)) @ layer @ of_sum + (a_hat @ layer * layer) @ of_product
-        layer = np.where(message > 0, message, 0.2 * message)
+        layer = factor * np.where(message > 0, message, 0.2 * message)
         parts.append(unit(layer))
     return NGCF(*map(jnp.asarray, (table, first, second))), np.concatenate(parts, axis=1)
+
+
+def dropout_of(rate: float) -> tuple[Dropout, list[np.ndarray]]:
+    """Dropout of all nodes, and the factors of its two layers."""
+    dropout = Dropout(jnp.array([3, 4], jnp.uint32), jnp.arange(NODES, dtype=jnp.int32), rate)
+    return dropout, [np.asarray(dropout.applied(jnp.ones((NODES, DIM)), layer)) for layer in (1, 2)]
+
+
+def test_dropout_of_ngcf_is_that_of_the_formula(world):
+    """A dropped element neither counts itself nor is passed on; of rate 0 nothing is dropped."""
+    from flax import nnx
+
+    dropout, factors = dropout_of(0.4)
+    assert 0.2 < np.mean([factor == 0 for factor in factors]) < 0.6
+    model, expected = ngcf(world, factors)
+    np.testing.assert_allclose(model.dropped(world.layout, dropout), expected, rtol=0, atol=1e-13 * expected.max())
+    np.testing.assert_array_equal(model.dropped(world.layout, dropout_of(0.0)[0]), model(world.layout))
+    nodes, (graphdef, params) = jnp.array([[0, 3, 0], [USERS - 1, 5, USERS + 1]], jnp.int32), nnx.split(model)
+    final, own = model.dropped_at(dropout, world.layout, nodes)
+    np.testing.assert_allclose(final, expected[nodes.ravel()], rtol=0, atol=1e-13 * expected.max())
+    np.testing.assert_array_equal(own, model.table[...][nodes.ravel()])
+
+    def total(params):
+        return jnp.sin(nnx.merge(graphdef, params).dropped_at(dropout, world.layout, nodes)[0]).sum()
+
+    check_grads(total, (params,), order=1, modes=["rev"])
 
 
 CASES = pytest.mark.parametrize("case", [mf, learned, plus, ngcf], ids=lambda case: case.__name__)
@@ -174,6 +203,13 @@ def test_weights_of_ngcf_are_drawn_by_xavier():
         ({"model": "mf", "num_layers": 1}, "--num_layers: found 1, expected nothing with --model=mf, which has none"),
         ({"model": "mf", "layer_weights": (1.0,)}, "--layer_weights: found 1.0, expected nothing with --model=mf"),
         ({"model": "ngcf", "num_layers": 0}, "--num_layers: found 0, expected an integer from 1 to 64"),
+        (
+            {"model": "ngcf", "message_dropout": 1.0},
+            "--message_dropout: found 1.0, expected a number of at least 0 and",
+        ),
+        ({"model": "ngcf", "message_dropout": -0.1}, "--message_dropout: found -0.1, expected a number of at least 0"),
+        ({"message_dropout": 0.1}, "--message_dropout: found 0.1, expected nothing with --model=lightgcn"),
+        ({"model": "ngcf", "loss": "simgcl"}, "--loss: found simgcl, whose noise goes between layers, with"),
         ({"model": "lightgcn++", "layer0_weight": 1.5}, "--layer0_weight: found 1.5, expected a number from 0 to 1"),
         ({"model": "lightgcn++", "left_exponent": 9}, "--left_exponent: found 9, expected a number from -2 to 2"),
         ({"left_exponent": 0.5}, "--left_exponent: found 0.5, expected nothing with --model=lightgcn"),

@@ -12,8 +12,8 @@ from lgcn_jax.cli import main
 from lgcn_jax.config import Config
 from lgcn_jax.data import csr, datasets
 from lgcn_jax.errors import InputError
-from lgcn_jax.graph import propagation
-from lgcn_jax.training import estimate, loop, state, warm_start
+from lgcn_jax.graph import normalization, propagation
+from lgcn_jax.training import estimate, loop, programs, state, warm_start
 from lgcn_jax.training.programs import compile_block
 from lgcn_jax.training.setup import build_setup
 from lgcn_jax.training.warm_start import WarmStart
@@ -120,6 +120,32 @@ def test_a_run_with_matrices_moves_between_meshes_through_its_checkpoints(data, 
     np.testing.assert_allclose(moved._trained.table, still._trained.table, rtol=0, atol=1e-5)
     for name, value in still._trained.replicated.items():
         np.testing.assert_allclose(moved._trained.replicated[name], value, rtol=0, atol=1e-5)
+
+
+def test_dropout_is_that_of_seed_epoch_and_step_and_items_are_ranked_without_it(data, models):
+    """`test_a_run_that_goes_on` and `test_devices_together` hold that it is resumed and cut over devices."""
+    dropping = models["ngcf"]
+    assert dropping.config.model.message_dropout == 0.1
+    tables = [fitted(MODELS[3] | {"message_dropout": rate}, data)._trained.table for rate in (0.1, 0.0)]
+    np.testing.assert_array_equal(tables[0], dropping._trained.table)
+    assert np.abs(tables[1] - tables[0]).max() > 1e-3
+    matrix = normalization.normalized_adjacency(data.train, data.num_items).toarray().astype(np.float64)
+    trained = dropping._trained
+    layer, parts = trained.table.astype(np.float64), [trained.table]
+    for of_sum, of_product in zip(*(trained.replicated[f"{name}_weights"] for name in ("sum", "product")), strict=True):
+        message = (matrix @ layer + layer) @ of_sum + (matrix @ layer * layer) @ of_product
+        layer = np.where(message > 0, message, 0.2 * message)
+        parts.append(layer / np.linalg.norm(layer, axis=1, keepdims=True).clip(1e-30))
+    vectors = np.concatenate([dropping.user_embeddings, dropping.item_embeddings])
+    np.testing.assert_allclose(vectors, np.concatenate(parts, axis=1), rtol=0, atol=1e-5)
+
+
+def test_every_step_drops_other_elements(data, monkeypatch):
+    config = Config.of(**WORLD | RUN | MODELS[3] | {"epochs": 1})
+    setup, original = build_setup(config, data), programs.noise_key
+    found = loop.fit(setup).table
+    monkeypatch.setattr(programs, "noise_key", lambda key, number: original(key, np.int32(0)))
+    assert (loop.fit(setup).table != found).any()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,202 @@
+"""The first page: does the loss help, where, and how sure is it? And the same in Chinese."""
+
+from typing import Any
+
+from differences import verdict
+from wording import (
+    CHINESE,
+    CHINESE_NAMES,
+    between,
+    interval,
+    judged,
+    listed,
+    means,
+    name_of,
+    percent,
+    told,
+    told_in_chinese,
+)
+
+from lgcn_jax.reporting.intervals import intervals
+from lgcn_jax.reporting.numerals import difference, metric
+from lgcn_jax.reporting.sections import Section
+
+Findings = dict[str, Any]
+EARLY = 100  # the epoch that is called early
+
+PLAIN = {
+    "better": "Yes, on LastFM, by a little",
+    "worse": "No: on LastFM it does harm",
+    "unclear": "No gain at the end of training can be shown",
+    "too few": "It cannot be said yet: there are too few seeds",
+}
+PLAIN_CHINESE = {
+    "better": "在 LastFM 上有效，但幅度很小",
+    "worse": "无效：在 LastFM 上反而更差",
+    "unclear": "训练结束时看不出任何可证实的提升",
+    "too few": "目前种子太少，尚不能下结论",
+}
+
+
+def main_difference(found: Findings, condition: str = "both") -> dict[str, Any] | None:
+    """Recall@20 of part a at the epochs that validation chose."""
+    rows = (found["losses"] or {}).get("differences", [])
+    return next((row for row in rows if (row["second"], row["metric"]) == (condition, "recall@20")), None)
+
+
+def lead(found: Findings) -> str:
+    """The plain answer in one sentence."""
+    main = main_difference(found)
+    if main is None:
+        return "Part a has no results yet, and without them there is no answer."
+    return (
+        f"{PLAIN[verdict(main)]}. On LastFM, with the epoch chosen on validation data, LightGCN with the paper's loss has "
+        f"a test recall@20 of {means(main)} with BPR: {told(main)}."
+    )
+
+
+def section(found: Findings) -> Section:
+    rows = primary(found)
+    remarks = [*_speed(found), *_parts(found), *_printed(found), *_elsewhere(found), *_users(found), *_sure(found)]
+    chart = intervals(
+        "primary",
+        "The paper's loss against BPR: recall@20",
+        "Each row is the mean difference on the test part with its 95 % interval, and a ring for each pair of seeds; right "
+        "of the line the paper's loss is ahead. Epochs are those that validation data chose unless the row says otherwise.",
+        [interval(row, label) for label, row in rows],
+        row_label="where",
+    )
+    return Section("answer", "The answer", remarks=remarks, charts=[chart] if rows else [])
+
+
+def primary(found: Findings) -> list[tuple[str, dict[str, Any]]]:
+    """The differences of the first page: label and difference, of recall@20."""
+
+    def recall(part: dict[str, Any] | None, protocol: str = "") -> list[dict[str, Any]]:
+        rows = (part or {}).get("differences", [])
+        return [row for row in rows if row["metric"] == "recall@20" and protocol in ("", row["protocol"])]
+
+    rows = [("LastFM", row) for row in recall(found["losses"]) if row["second"] == "both"]
+    rows += [("LastFM, paper's protocol: best on test", row) for row in recall(found["printed"], "test")]
+    rows += [("LastFM, paper's protocol: epoch 480", row) for row in recall(found["printed"], "epoch 480")]
+    rows += [(f"{name}, {epochs(found, name)}", row) for name, part in found["datasets"].items() for row in recall(part)]
+    for name, part in found["models"].items():
+        dataset = found["sources"].get(name, {}).get("dataset", "")
+        rows += [(f"{row['first'].rpartition(' ')[0]}, {dataset}", row) for row in recall(part)]
+    return rows
+
+
+def epochs(found: Findings, name: str) -> str:
+    count = found["sources"][name]["epochs"]
+    return f"{count} epoch{'' if count == 1 else 's'}"
+
+
+def at(lead: dict[str, list], epoch: int) -> dict[str, Any]:
+    """The lead at the first evaluation from this epoch on, or at the last one."""
+    place = next((n for n, each in enumerate(lead["epoch"]) if each >= epoch), len(lead["epoch"]) - 1)
+    return {name: column[place] for name, column in lead.items()}
+
+
+def _speed(found: Findings) -> list[str]:
+    leads = (found["losses"] or {}).get("leads", {})
+    if "both" not in leads:
+        return []
+    early, last = at(leads["both"], EARLY), at(leads["both"], 10**9)
+    seeds = main_difference(found)["pairs"]
+    if early["low"] is None or early["low"] <= 0:
+        how = "No lead in speed can be shown"
+    elif last["low"] > 0:
+        how = "It learns faster, and the lead shrinks" if last["mean"] < early["mean"] else "It learns faster"
+    else:
+        how = "It learns faster, and the lead is gone at the end"
+    numbers = f"{difference(early['mean'])} at epoch {early['epoch']} (ahead in {early['ahead']} of {seeds} seeds)"
+    ends = f" ({between(last)})" if last["low"] is not None else ""
+    return [
+        f"{how}: the mean lead in test recall@20 is {numbers} and {difference(last['mean'])}{ends} at epoch {last['epoch']}."
+    ]
+
+
+def _parts(found: Findings) -> list[str]:
+    rows = [(name, main_difference(found, name)) for name in ("margin", "contrast")]
+    known = [f"{name_of(name)} {told(row)}: {judged(row)}" for name, row in rows if row]
+    return [f"Which part: {'; '.join(known)}."] if known else []
+
+
+def _printed(found: Findings) -> list[str]:
+    rows = [row for row in (found["printed"] or {}).get("differences", []) if row["metric"] == "recall@20"]
+    if not rows:
+        return []
+    names = {"test": "the epoch that is best on the test part", "epoch 480": "epoch 480, which the paper prints"}
+    texts = [f"at {names[row['protocol']]}, {told(row)}: {judged(row)}" for row in rows]
+    paper = found["reference"]["paper"]
+    printed = difference(paper["both"]["recall@20"] - paper["baseline"]["recall@20"])
+    return [f"By the paper's own protocol, without validation data: {'; '.join(texts)}. The paper printed {printed}, of one seed."]
+
+
+def _elsewhere(found: Findings) -> list[str]:
+    rows = [(label, row) for label, row in primary(found) if not label.startswith("LastFM")]
+    if not rows:
+        return []
+    groups = {kind: [label for label, row in rows if verdict(row) == kind] for kind in ("better", "worse", "unclear", "too few")}
+    texts = [f"{judged_kind}: {listed(labels)}" for kind, labels in groups.items() if labels for judged_kind in [_KIND[kind]]]
+    return [f"On other data and with other models, {'; '.join(texts)}."]
+
+
+_KIND = {
+    "better": "higher beyond chance",
+    "worse": "lower beyond chance",
+    "unclear": "not to be told from chance",
+    "too few": "with too few seeds for a test",
+}
+
+
+def _users(found: Findings) -> list[str]:
+    rows = [row for row in (found["losses"] or {}).get("users", []) if row["second"] == "both"]
+    return [
+        f"User by user, means over the seeds: {told(row)}; {row['higher']:,} users gain, {row['lower']:,} lose. That tells "
+        "how far the result depends on who the users are, for these trained models."
+        for row in rows
+    ]
+
+
+def _sure(found: Findings) -> list[str]:
+    main = main_difference(found)
+    if main is None:
+        return []
+    low, high = main["relative"][1:]
+    size = "" if low is None else f" Whatever the loss does at the end lies between {percent(low)} and {percent(high)} of BPR's recall."
+    flatters = found["losses"]["selection"]["bpr"]["mean"]
+    return [
+        f"How sure: {main['pairs']} paired seeds, one data split, one setting of the learning rate and L2.{size} Choosing the "
+        f"epoch on the test part, as the paper does, adds {metric(flatters)} to BPR's recall, which is noise that was picked."
+    ]
+
+
+def chinese(found: Findings) -> Section:
+    main = main_difference(found)
+    if main is None:
+        return Section("abstract-zh", "摘要", ["第一部分尚无结果，因此暂无结论。"], language="zh-Hans")
+    first, second = main["means"]
+    sentences = [
+        f"{PLAIN_CHINESE[verdict(main)]}。在 LastFM 上，用验证集选择训练轮次时，使用论文损失的 LightGCN 的测试集 recall@20 为 "
+        f"{metric(second)}，BPR 为 {metric(first)}，差值 {told_in_chinese(main)}，{CHINESE[verdict(main)]}。"
+    ]
+    leads = found["losses"]["leads"]["both"]
+    early, last = at(leads, EARLY), at(leads, 10**9)
+    sentences.append(
+        f"训练速度：第 {early['epoch']} 轮时平均领先 {difference(early['mean'])}，第 {last['epoch']} 轮时为 {difference(last['mean'])}。"
+    )
+    parts = [(name, main_difference(found, name)) for name in ("margin", "contrast")]
+    known = [f"{CHINESE_NAMES[name]}：{told_in_chinese(row)}，{CHINESE[verdict(row)]}" for name, row in parts if row]
+    if known:
+        sentences.append(f"分解来看，{'；'.join(known)}。")
+    rows = [row for row in (found["printed"] or {}).get("differences", []) if row["metric"] == "recall@20"]
+    names = {"test": "在测试集上选最佳轮次", "epoch 480": "取第 480 轮"}
+    if rows:
+        texts = [f"{names[row['protocol']]}时差值 {told_in_chinese(row)}，{CHINESE[verdict(row)]}" for row in rows]
+        sentences.append(f"按论文自己的做法（无验证集），{'；'.join(texts)}。")
+    sentences.append(
+        "原因：每个正样本只有一个负样本时，论文的对比项恰好等于把分数除以温度后的 BPR；margin 与温度改变的只是各样本对在梯度中的权重。"
+        "以上结论只针对本报告写明的数据划分、超参数和训练预算。"
+    )
+    return Section("abstract-zh", "摘要", sentences, language="zh-Hans")

@@ -1,0 +1,84 @@
+"""Numbers and verdicts in words, English and Chinese, each as far as it can be told from chance."""
+
+from typing import Any
+
+from differences import verdict
+
+from lgcn_jax.reporting.intervals import Interval
+from lgcn_jax.reporting.numerals import MINUS, difference, metric
+
+ENGLISH = {
+    "better": "higher, beyond chance",
+    "worse": "lower, beyond chance",
+    "unclear": "no difference that can be told from chance",
+    "too few": "too few seeds for a test",
+}
+CHINESE = {"better": "显著更高", "worse": "显著更低", "unclear": "与随机波动无法区分", "too few": "种子太少，无法检验"}
+NAMES = {
+    "bpr": "BPR",
+    "both": "the paper's loss",
+    "margin": "the margin alone",
+    "contrast": "the contrastive term alone",
+}
+CHINESE_NAMES = {"both": "论文的组合损失", "margin": "仅用 margin", "contrast": "仅用对比项"}
+
+
+def name_of(condition: str) -> str:
+    return NAMES.get(condition, condition)
+
+
+def p_value(value: float) -> str:
+    """p = 0.023, p < 0.001."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def percent(value: float | None) -> str:
+    """+1.2 %, with the sign."""
+    return "" if value is None else f"{value:+.1f} %".replace("-", MINUS)
+
+
+def between(found: dict[str, Any]) -> str:
+    """from -0.0003 to +0.0027."""
+    return f"from {difference(found['low'])} to {difference(found['high'])}"
+
+
+def pairs_of(found: dict[str, Any]) -> str:
+    """10 seeds."""
+    return f"{found['pairs']:,} {found['over'] if found['pairs'] != 1 else found['over'][:-1]}"
+
+
+def told(found: dict[str, Any]) -> str:
+    """+0.0012 (+0.4 %; 95 % interval from .. to .., 10 seeds, p = 0.020)."""
+    if found["low"] is None:
+        return f"{difference(found['difference'])} ({percent(found['relative'][0])}; {pairs_of(found)})"
+    p = p_value(found.get("p (Holm)", found["p"]))
+    about = f"95 % interval {between(found)}, {pairs_of(found)}, {p}"
+    return f"{difference(found['difference'])} ({percent(found['relative'][0])}; {about})"
+
+
+def told_in_chinese(found: dict[str, Any]) -> str:
+    if found["low"] is None:
+        return f"{difference(found['difference'])}（{found['pairs']:,} 个种子）"
+    interval = f"95% 区间 {difference(found['low'])} 至 {difference(found['high'])}"
+    return f"{difference(found['difference'])}（{interval}，{found['pairs']:,} 个配对种子）"
+
+
+def judged(found: dict[str, Any]) -> str:
+    """The verdict in words."""
+    return ENGLISH[verdict(found)]
+
+
+def means(found: dict[str, Any]) -> str:
+    """0.2699 against 0.2705."""
+    return f"{metric(found['means'][1])} against {metric(found['means'][0])}"
+
+
+def interval(found: dict[str, Any], label: str) -> Interval:
+    """A row of a chart of intervals; its dots are the seeds' differences."""
+    low, high = (float("nan") if found[end] is None else found[end] for end in ("low", "high"))
+    return Interval(label, found["difference"], low, high, pairs_of(found), found.get("values", ()))
+
+
+def listed(words: list[str]) -> str:
+    """a, b and c."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -4,8 +4,6 @@ from typing import Any
 
 from differences import verdict
 from wording import (
-    CHINESE,
-    CHINESE_NAMES,
     between,
     interval,
     judged,
@@ -14,9 +12,9 @@ from wording import (
     name_of,
     percent,
     told,
-    told_in_chinese,
 )
 
+from lgcn_jax.reporting.charts import Chart
 from lgcn_jax.reporting.intervals import intervals
 from lgcn_jax.reporting.numerals import difference, metric
 from lgcn_jax.reporting.sections import Section
@@ -29,12 +27,6 @@ PLAIN = {
     "worse": "No: on LastFM it does harm",
     "unclear": "No gain at the end of training can be shown",
     "too few": "It cannot be said yet: there are too few seeds",
-}
-PLAIN_CHINESE = {
-    "better": "在 LastFM 上有效，但幅度很小",
-    "worse": "无效：在 LastFM 上反而更差",
-    "unclear": "训练结束时看不出任何可证实的提升",
-    "too few": "目前种子太少，尚不能下结论",
 }
 
 
@@ -50,7 +42,8 @@ def lead(found: Findings) -> str:
     if main is None:
         return "Part a has no results yet, and without them there is no answer."
     return (
-        f"{PLAIN[verdict(main)]}. On LastFM, with the epoch chosen on validation data, LightGCN with the paper's loss has "
+        f"{PLAIN[verdict(main)]}. On LastFM, with the epoch chosen on validation data, LightGCN with the paper's loss "
+        "has "
         f"a test recall@20 of {means(main)} with BPR: {told(main)}."
     )
 
@@ -58,15 +51,21 @@ def lead(found: Findings) -> str:
 def section(found: Findings) -> Section:
     rows = primary(found)
     remarks = [*_speed(found), *_parts(found), *_printed(found), *_elsewhere(found), *_users(found), *_sure(found)]
-    chart = intervals(
+    charts = [_forest(rows)] if rows else []
+    return Section("answer", "The answer", remarks=remarks, charts=charts)
+
+
+def _forest(rows: list[tuple[str, dict[str, Any]]]) -> Chart:
+    return intervals(
         "primary",
         "The paper's loss against BPR: recall@20",
-        "Each row is the mean difference on the test part with its 95 % interval, and a ring for each pair of seeds; right "
-        "of the line the paper's loss is ahead. Epochs are those that validation data chose unless the row says otherwise.",
+        "Each row is the mean difference on the test part with its 95 % interval, and a ring for each pair of seeds; "
+        "right "
+        "of the line the paper's loss is ahead. Epochs are those that validation data chose unless the row says "
+        "otherwise.",
         [interval(row, label) for label, row in rows],
         row_label="where",
     )
-    return Section("answer", "The answer", remarks=remarks, charts=[chart] if rows else [])
 
 
 def primary(found: Findings) -> list[tuple[str, dict[str, Any]]]:
@@ -79,7 +78,9 @@ def primary(found: Findings) -> list[tuple[str, dict[str, Any]]]:
     rows = [("LastFM", row) for row in recall(found["losses"]) if row["second"] == "both"]
     rows += [("LastFM, paper's protocol: best on test", row) for row in recall(found["printed"], "test")]
     rows += [("LastFM, paper's protocol: epoch 480", row) for row in recall(found["printed"], "epoch 480")]
-    rows += [(f"{name}, {epochs(found, name)}", row) for name, part in found["datasets"].items() for row in recall(part)]
+    rows += [
+        (f"{name}, {epochs(found, name)}", row) for name, part in found["datasets"].items() for row in recall(part)
+    ]
     for name, part in found["models"].items():
         dataset = found["sources"].get(name, {}).get("dataset", "")
         rows += [(f"{row['first'].rpartition(' ')[0]}, {dataset}", row) for row in recall(part)]
@@ -112,7 +113,8 @@ def _speed(found: Findings) -> list[str]:
     numbers = f"{difference(early['mean'])} at epoch {early['epoch']} (ahead in {early['ahead']} of {seeds} seeds)"
     ends = f" ({between(last)})" if last["low"] is not None else ""
     return [
-        f"{how}: the mean lead in test recall@20 is {numbers} and {difference(last['mean'])}{ends} at epoch {last['epoch']}."
+        f"{how}: the mean lead in test recall@20 is {numbers} and {difference(last['mean'])}{ends} at epoch "
+        f"{last['epoch']}."
     ]
 
 
@@ -129,16 +131,24 @@ def _printed(found: Findings) -> list[str]:
     names = {"test": "the epoch that is best on the test part", "epoch 480": "epoch 480, which the paper prints"}
     texts = [f"at {names[row['protocol']]}, {told(row)}: {judged(row)}" for row in rows]
     paper = found["reference"]["paper"]
-    printed = difference(paper["both"]["recall@20"] - paper["baseline"]["recall@20"])
-    return [f"By the paper's own protocol, without validation data: {'; '.join(texts)}. The paper printed {printed}, of one seed."]
+    printed = difference(paper["difference"])
+    return [
+        f"By the paper's own protocol, without validation data: {'; '.join(texts)}. The paper printed {printed}, of "
+        "one seed."
+    ]
 
 
 def _elsewhere(found: Findings) -> list[str]:
     rows = [(label, row) for label, row in primary(found) if not label.startswith("LastFM")]
     if not rows:
         return []
-    groups = {kind: [label for label, row in rows if verdict(row) == kind] for kind in ("better", "worse", "unclear", "too few")}
-    texts = [f"{judged_kind}: {listed(labels)}" for kind, labels in groups.items() if labels for judged_kind in [_KIND[kind]]]
+    groups = {
+        kind: [label for label, row in rows if verdict(row) == kind]
+        for kind in ("better", "worse", "unclear", "too few")
+    }
+    texts = [
+        f"{judged_kind}: {listed(labels)}" for kind, labels in groups.items() if labels for judged_kind in [_KIND[kind]]
+    ]
     return [f"On other data and with other models, {'; '.join(texts)}."]
 
 
@@ -153,7 +163,8 @@ _KIND = {
 def _users(found: Findings) -> list[str]:
     rows = [row for row in (found["losses"] or {}).get("users", []) if row["second"] == "both"]
     return [
-        f"User by user, means over the seeds: {told(row)}; {row['higher']:,} users gain, {row['lower']:,} lose. That tells "
+        f"User by user, means over the seeds: {told(row)}; {row['higher']:,} users gain, {row['lower']:,} lose. That "
+        "tells "
         "how far the result depends on who the users are, for these trained models."
         for row in rows
     ]
@@ -164,39 +175,15 @@ def _sure(found: Findings) -> list[str]:
     if main is None:
         return []
     low, high = main["relative"][1:]
-    size = "" if low is None else f" Whatever the loss does at the end lies between {percent(low)} and {percent(high)} of BPR's recall."
+    size = (
+        ""
+        if low is None
+        else f" Whatever the loss does at the end lies between {percent(low)} and {percent(high)} of BPR's recall."
+    )
     flatters = found["losses"]["selection"]["bpr"]["mean"]
     return [
-        f"How sure: {main['pairs']} paired seeds, one data split, one setting of the learning rate and L2.{size} Choosing the "
-        f"epoch on the test part, as the paper does, adds {metric(flatters)} to BPR's recall, which is noise that was picked."
+        f"How sure: {main['pairs']} paired seeds, one data split, one setting of the learning rate and L2.{size} "
+        "Choosing the "
+        f"epoch on the test part, as the paper does, adds {metric(flatters)} to BPR's recall, which is noise that was "
+        "picked."
     ]
-
-
-def chinese(found: Findings) -> Section:
-    main = main_difference(found)
-    if main is None:
-        return Section("abstract-zh", "摘要", ["第一部分尚无结果，因此暂无结论。"], language="zh-Hans")
-    first, second = main["means"]
-    sentences = [
-        f"{PLAIN_CHINESE[verdict(main)]}。在 LastFM 上，用验证集选择训练轮次时，使用论文损失的 LightGCN 的测试集 recall@20 为 "
-        f"{metric(second)}，BPR 为 {metric(first)}，差值 {told_in_chinese(main)}，{CHINESE[verdict(main)]}。"
-    ]
-    leads = found["losses"]["leads"]["both"]
-    early, last = at(leads, EARLY), at(leads, 10**9)
-    sentences.append(
-        f"训练速度：第 {early['epoch']} 轮时平均领先 {difference(early['mean'])}，第 {last['epoch']} 轮时为 {difference(last['mean'])}。"
-    )
-    parts = [(name, main_difference(found, name)) for name in ("margin", "contrast")]
-    known = [f"{CHINESE_NAMES[name]}：{told_in_chinese(row)}，{CHINESE[verdict(row)]}" for name, row in parts if row]
-    if known:
-        sentences.append(f"分解来看，{'；'.join(known)}。")
-    rows = [row for row in (found["printed"] or {}).get("differences", []) if row["metric"] == "recall@20"]
-    names = {"test": "在测试集上选最佳轮次", "epoch 480": "取第 480 轮"}
-    if rows:
-        texts = [f"{names[row['protocol']]}时差值 {told_in_chinese(row)}，{CHINESE[verdict(row)]}" for row in rows]
-        sentences.append(f"按论文自己的做法（无验证集），{'；'.join(texts)}。")
-    sentences.append(
-        "原因：每个正样本只有一个负样本时，论文的对比项恰好等于把分数除以温度后的 BPR；margin 与温度改变的只是各样本对在梯度中的权重。"
-        "以上结论只针对本报告写明的数据划分、超参数和训练预算。"
-    )
-    return Section("abstract-zh", "摘要", sentences, language="zh-Hans")

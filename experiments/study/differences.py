@@ -90,7 +90,8 @@ def _difference(
     made |= {"means": [float(a.mean()), float(b.mean())], "difference": found.mean, "pairs": found.pairs}
     made |= {"low": _finite(found.low), "high": _finite(found.high), "p": found.p_value}
     made |= {"higher": found.higher, "lower": found.lower, "least p": 0.5 ** (found.pairs - 1)}
-    return made | {"relative": [_finite(100 * v / a.mean()) for v in (found.mean, found.low, found.high)]}
+    base = a.mean() or np.nan  # of nothing there is no share
+    return made | {"relative": [_finite(100 * v / base) for v in (found.mean, found.low, found.high)]}
 
 
 def _finite(value: float) -> float | None:

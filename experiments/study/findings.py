@@ -14,6 +14,7 @@ from differences import Results, by_seed, by_user, corrected, difference_of, fam
 from parts import REFERENCE_EPOCH
 
 Files = dict[str, Results]
+Findings = dict[str, Any]
 Found = dict[str, Any] | None
 
 REFERENCE = Path(__file__).parent / "reference.json"
@@ -32,7 +33,7 @@ def read_all(folder: Path) -> tuple[Files, dict[str, Any] | None]:
 def findings(files: Files, identities: dict[str, Any] | None) -> dict[str, Any]:
     """Every part, and where its numbers come from."""
     return {
-        "reference": json.loads(REFERENCE.read_text(encoding="utf-8")),
+        "reference": reference(),
         "sources": {name: source(results) for name, results in files.items()},
         "losses": losses(files),
         "printed": printed(files),
@@ -45,6 +46,27 @@ def findings(files: Files, identities: dict[str, Any] | None) -> dict[str, Any]:
         "samplers": samplers(files),
         "models": {name: models(files, name) for name in ("models-lastfm", "models-ml-100k")},
     }
+
+
+def reference() -> dict[str, Any]:
+    """What the paper printed and the published code gave, with the paper's difference."""
+    found = json.loads(REFERENCE.read_text(encoding="utf-8"))
+    paper = found["paper"]
+    paper["difference"] = round(paper["both"]["recall@20"] - paper["baseline"]["recall@20"], 8)
+    return found
+
+
+def written(found: Findings) -> str:
+    """The file of findings: numbers with seven digits, which is more than the page shows."""
+    return records.written(_rounded(found))
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(each) for each in value]
+    return float(f"{value:.7g}") if isinstance(value, float) else value
 
 
 def source(results: Results) -> dict[str, Any]:
@@ -92,8 +114,10 @@ def losses(files: Files) -> Found:
 
 
 def _selection(results: Results) -> dict[str, Any]:
-    """By how much the epoch that is best on the test part flatters: its recall over that of the epoch chosen on valid."""
-    gap = {n: results.chosen(n, "test", "recall@20") - results.chosen(n, "valid", "recall@20") for n in results.conditions}
+    """By how much the epoch that is best on test flatters: its recall over that of the epoch that valid chose."""
+    gap = {
+        n: results.chosen(n, "test", "recall@20") - results.chosen(n, "valid", "recall@20") for n in results.conditions
+    }
     return {name: differences.summary(values) for name, values in gap.items()}
 
 
@@ -118,7 +142,9 @@ def sensitivity(files: Files, name: str) -> Found:
     base, rows = files.get("margin-temperature"), []
     if base is None or "bpr" not in base.conditions:
         return None
-    joined = Results(results.found | {"conditions": results.found["conditions"] | {"bpr": base.found["conditions"]["bpr"]}})
+    joined = Results(
+        results.found | {"conditions": results.found["conditions"] | {"bpr": base.found["conditions"]["bpr"]}}
+    )
     joined.found["runs"] = [*results.found["runs"], *(run for run in base.runs("bpr").values() if results is not base)]
     for cell in cells:
         axes = {key: float(value) for key, value in (part.split("=") for part in cell.split())}
@@ -227,17 +253,17 @@ def samplers(files: Files) -> Found:
     """Part f: the published sampler, the default one, and the published code's own triples."""
     if (results := files.get("samplers")) is None:
         return None
-    reference = json.loads(REFERENCE.read_text(encoding="utf-8"))["published sampler"]
+    replayed = reference()["published sampler"]
     rows = []
     for loss in ("bpr", "both"):
-        for place, epoch in enumerate(reference["epochs"]):
+        for place, epoch in enumerate(replayed["epochs"]):
             row: dict[str, Any] = {"loss": loss, "epoch": epoch}
-            row["replayed"] = differences.summary(np.array(reference[loss])[:, place])
+            row["replayed"] = differences.summary(np.array(replayed[loss])[:, place])
             for sampler in ("published", "user"):
                 if (name := f"{sampler} {loss}") in results.conditions:
                     at = results.epochs(name).index(epoch)
                     row[sampler] = differences.summary(results.curves(name, "test", "recall@20")[:, at])
-                    row[f"{sampler} same seeds"] = _same_seeds(results, name, reference, loss, place, at)
+                    row[f"{sampler} same seeds"] = _same_seeds(results, name, replayed, loss, place, at)
             rows.append(row)
     pairs = [(f"published {loss}", f"user {loss}") for loss in ("bpr", "both")]
     known = [pair for pair in pairs if set(pair) <= set(results.conditions)]
@@ -253,10 +279,10 @@ def samplers(files: Files) -> Found:
     }
 
 
-def _same_seeds(results: Results, name: str, reference: dict, loss: str, place: int, at: int) -> Found:
+def _same_seeds(results: Results, name: str, replayed: dict, loss: str, place: int, at: int) -> Found:
     """How far runs are ahead of the replayed ones on average: of other random numbers, so not paired."""
     ours = results.curves(name, "test", "recall@20")[:, at]
-    theirs = np.array(reference[loss])[:, place]
+    theirs = np.array(replayed[loss])[:, place]
     error = float(np.hypot(*(v.std(ddof=1) / np.sqrt(len(v)) for v in (ours, theirs)))) if len(ours) > 1 else None
     return {"difference": float(ours.mean() - theirs.mean()), "standard error": error, "runs": len(ours)}
 

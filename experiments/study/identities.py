@@ -1,7 +1,7 @@
 """What the loss is, checked on numbers: python experiments/study/identities.py
 
 With one negative the paper's two-way log-softmax at temperature T is softplus((neg - pos) / T): BPR whose scores are
-divided by T. So the whole loss is a * softplus(m - x) + (1 - a) * softplus(-x / T) of the lead x = pos - neg, and a pair
+divided by T. So the loss is a * softplus(m - x) + (1 - a) * softplus(-x / T) of the lead x = pos - neg, and a pair
 with lead x is pulled with the weight a * sigmoid(m - x) + (1 - a) / T * sigmoid(-x / T). Here the library's own terms
 and their gradients are held against these formulas; the file of results has the largest differences, and the weights.
 """

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from wording import between, interval, judged, means, name_of, p_value, pairs_of, percent, told
+from wording import interval, judged, means, name_of, p_value, pairs_of, percent, told
 
 from lgcn_jax.reporting.charts import Chart, Grid, Series, lines
 from lgcn_jax.reporting.intervals import heatmap, intervals
@@ -45,7 +45,19 @@ def table(rows: list[dict[str, Any]], caption: str) -> Grid:
 
 def difference_table(rows: list[dict[str, Any]], caption: str) -> Grid:
     """Paired differences with intervals and corrected p-values."""
-    head = ["second", "less first", "metric", "epoch", "pairs", "difference", "relative", "from", "to", "p (Holm)", "verdict"]
+    head = [
+        "second",
+        "less first",
+        "metric",
+        "epoch",
+        "pairs",
+        "difference",
+        "relative",
+        "from",
+        "to",
+        "p (Holm)",
+        "verdict",
+    ]
     cells = [
         [
             name_of(row["second"]),
@@ -66,12 +78,20 @@ def difference_table(rows: list[dict[str, Any]], caption: str) -> Grid:
 
 def curve_chart(name: str, title: str, sentence: str, curves: dict[str, dict[str, list]]) -> Chart:
     """Mean curves with a band of one standard deviation."""
-    return lines(name, title, sentence, [_series(name_of(key), curve) for key, curve in curves.items()], x_label="epoch", show=metric)
+    return lines(
+        name,
+        title,
+        sentence,
+        [_series(name_of(key), curve) for key, curve in curves.items()],
+        x_label="epoch",
+        show=metric,
+    )
 
 
 def lead_chart(name: str, title: str, leads: dict[str, dict[str, list]], pairs: str) -> Chart:
     """Mean leads by epoch with their intervals."""
-    sentence = f"Mean paired lead in test recall@20 at each evaluation, {pairs}, with its 95 % interval; above 0 the loss is ahead."
+    about = f"Mean paired lead in test recall@20 at each evaluation, {pairs}, with its 95 % interval"
+    sentence = f"{about}; above 0 the loss is ahead."
     drawn = [_series(name_of(key), lead) for key, lead in leads.items()]
     return lines(name, title, sentence, drawn, x_label="epoch", show=difference, show_axis=difference, zero=True)
 
@@ -94,19 +114,32 @@ def losses(found: Findings) -> Section:
         row_label="loss",
     )
     sentences = [
-        "Every loss is trained from the same start on the same triples for each seed. A tenth of each user's train items is "
-        "held out and chooses the epoch; the test part is evaluated beside it, of the same parameters, and chooses nothing.",
+        "Every loss is trained from the same start on the same triples for each seed. A tenth of each user's train "
+        "items is "
+        "held out and chooses the epoch; the test part is evaluated beside it, of the same parameters, and chooses "
+        "nothing.",
         *(f"{name_of(row['second']).capitalize()}: {means(row)} with BPR, {told(row)}: {judged(row)}." for row in rows),
     ]
     seeds = rows[0]["pairs"] if rows else 0
     charts = [
-        curve_chart("losses-curves", "recall@20 on the test part", "Means over the seeds and one standard deviation.", part["curves"]),
-        *([lead_chart("losses-lead", "The lead over BPR", part["leads"], f"up to {seeds} seeds")] if part["leads"] else []),
+        curve_chart(
+            "losses-curves",
+            "recall@20 on the test part",
+            "Means over the seeds and one standard deviation.",
+            part["curves"],
+        ),
+        *(
+            [lead_chart("losses-lead", "The lead over BPR", part["leads"], f"up to {seeds} seeds")]
+            if part["leads"]
+            else []
+        ),
         *([chart] if rows else []),
     ]
     tables = [table(part["table"], "Test metrics by protocol, on models that never saw the validation part")]
     beside = part["differences"] + part["users"] + part["on test"] + part["at 480"]
-    tables.append(difference_table(beside, "All differences from BPR; p-values are corrected within each protocol and pairing"))
+    tables.append(
+        difference_table(beside, "All differences from BPR; p-values are corrected within each protocol and pairing")
+    )
     return Section(name, title, sentences, source(found, name), charts, tables=tables)
 
 
@@ -114,23 +147,35 @@ def printed(found: Findings) -> Section:
     part, name, title = found["printed"], "printed", "a. The paper's own protocol"
     paper, replayed = found["reference"]["paper"], found["reference"]["replayed"]
     sentences = [
-        f"The paper prints recall@20 {metric(paper['baseline']['recall@20'])} for BPR and {metric(paper['both']['recall@20'])} "
-        f"for its loss, of one seed. Both are LightGCN-PyTorch's at seed {replayed['seed']} and epoch {replayed['epoch']}, to the last "
-        f"digit. In these same two runs BPR's best is {metric(replayed['baseline']['best'])} (epoch {replayed['baseline']['best epoch']}), "
-        f"the paper's loss' best {metric(replayed['both']['best'])} (epoch {replayed['both']['best epoch']}, which its text rounds to "
-        f"{metric(paper['text']['recall@20'])}); at epoch 100 they have {metric(replayed['baseline']['at 100'])} and {metric(replayed['both']['at 100'])}.",
+        f"The paper prints recall@20 {metric(paper['baseline']['recall@20'])} for BPR and "
+        f"{metric(paper['both']['recall@20'])} "
+        f"for its loss, of one seed. Both are LightGCN-PyTorch's at seed {replayed['seed']} and epoch "
+        f"{replayed['epoch']}, to the last "
+        f"digit. In these same two runs BPR's best is {metric(replayed['baseline']['best'])} (epoch "
+        f"{replayed['baseline']['best epoch']}), "
+        f"the paper's loss' best {metric(replayed['both']['best'])} (epoch {replayed['both']['best epoch']}, which "
+        "its text rounds to "
+        f"{metric(paper['text']['recall@20'])}); at epoch 100 they have {metric(replayed['baseline']['at 100'])} and "
+        f"{metric(replayed['both']['at 100'])}.",
         "The ndcg@20 that the paper prints for its baseline, "
-        f"{metric(paper['baseline']['ndcg@20'])}, is not that of the run, {metric(replayed['baseline']['ndcg@20'])}; its text has .2115.",
+        f"{metric(paper['baseline']['ndcg@20'])}, is not that of the run, {metric(replayed['baseline']['ndcg@20'])}; "
+        "its text has .2115.",
     ]
     remarks = [f"Source: {paper['source']}; {replayed['source']}.", *source(found, name)]
     if part is None:
         return Section(name, title, sentences, remarks)
     sentences.append(
-        "Here the same protocol with other seeds: all train pairs are trained on, and the epoch is the best of the test part, or 480. "
+        "Here the same protocol with other seeds: all train pairs are trained on, and the epoch is the best of the "
+        "test part, or 480. "
         "A maximum over noisy test evaluations is no result; it is shown because the paper's numbers are of that kind."
     )
     charts = [
-        curve_chart("printed-curves", "recall@20 on the test part, all train pairs", "Means and one standard deviation.", part["curves"]),
+        curve_chart(
+            "printed-curves",
+            "recall@20 on the test part, all train pairs",
+            "Means and one standard deviation.",
+            part["curves"],
+        ),
         lead_chart("printed-lead", "The lead over BPR, all train pairs", {"both": part["lead"]}, "paired seeds"),
     ]
     tables = [
@@ -159,19 +204,24 @@ def sensitivity(found: Findings) -> Section:
         charts += _alone(name, part, axes)
         lead = part["lead"]
         sentences.append(
-            f"{axes[0].capitalize()} by {axes[1]}: validation chooses {part['best']}, whose lead on test is {told(lead)}: {judged(lead)}. "
-            "It was chosen among all cells by the same seeds' validation recall, so its p-value is not corrected for that choice."
+            f"{axes[0].capitalize()} by {axes[1]}: validation chooses {part['best']}, whose lead on test is "
+            f"{told(lead)}: {judged(lead)}. "
+            "It was chosen among all cells by the same seeds' validation recall, so its p-value is not corrected for "
+            "that choice."
         )
         tables.append(_cells(part, f"Cells of {name}"))
     if charts:
         budget = found["sources"]["margin-temperature"]["epochs"]
         sentences.insert(
             0,
-            f"The budget is {budget} epochs a run, before any of these models has converged: what leads here learns faster, which "
+            f"The budget is {budget} epochs a run, before any of these models has converged: what leads here learns "
+            "faster, which "
             "need not be what ends higher (part a has the long runs).",
         )
     names = list(found["sensitivity"])
-    return Section("sensitivity", "b. Margin, temperature, alpha", sentences, source(found, *names), charts, folded=tables)
+    return Section(
+        "sensitivity", "b. Margin, temperature, alpha", sentences, source(found, *names), charts, folded=tables
+    )
 
 
 def _alone(name: str, part: dict[str, Any], axes: list[str]) -> list[Chart]:
@@ -194,7 +244,10 @@ def _cells(part: dict[str, Any], caption: str) -> Grid:
             row["cell"],
             str(row["lead"]["pairs"]),
             metric(row["valid"]),
-            *(NONE if row["lead"][key] is None else difference(row["lead"][key]) for key in ("difference", "low", "high")),
+            *(
+                NONE if row["lead"][key] is None else difference(row["lead"][key])
+                for key in ("difference", "low", "high")
+            ),
         ]
         for row in part["rows"]
     ]
@@ -209,14 +262,16 @@ def datasets(found: Findings) -> Section:
         each = found["sources"][name]
         row = part["differences"][0]
         sentences.append(
-            f"{name} ({each['sizes']['train']:,} train pairs), {each['epochs']} epochs: {means(row)} with BPR, {told(row)}: {judged(row)}."
+            f"{name} ({each['sizes']['train']:,} train pairs), {each['epochs']} epochs: {means(row)} with BPR, "
+            f"{told(row)}: {judged(row)}."
         )
-        charts.append(curve_chart(f"{name}-curves", f"{name}: test recall@20", f"Budget: {each['epochs']} epochs.", part["curves"]))
+        charts.append(
+            curve_chart(
+                f"{name}-curves", f"{name}: test recall@20", f"Budget: {each['epochs']} epochs.", part["curves"]
+            )
+        )
         rows += [[name, *cells] for cells in table(part["table"], "").rows]
         differences += part["differences"]
     tables = [Grid("Test metrics by data set", ["data set", *table([], "").head], rows)] if rows else []
     tables += [difference_table(differences, "Differences, in the order of the data sets")] if differences else []
     return Section("datasets", "c. Other data", sentences, source(found, *found["datasets"]), charts, tables=tables)
-
-
-__all__ = ["between", "curve_chart", "datasets", "difference_table", "lead_chart", "losses", "printed", "sensitivity", "source"]

@@ -1,7 +1,7 @@
 """The experiments of the study as data: conditions x seeds on a data set, and how long each is trained.
 
-A condition is a name and the settings in which it differs. What an experiment does not state has the library's defaults,
-which are those of LightGCN-PyTorch: 3 layers, d 64, lr 1e-3, l2 1e-4, batches of 2,048, tables drawn from N(0, 0.1).
+A condition is a name and the settings in which it differs. What an experiment does not state has the library's
+defaults, which are those of LightGCN-PyTorch: 3 layers, d 64, lr 1e-3, l2 1e-4, batches of 2,048, tables of N(0, 0.1).
 """
 
 import dataclasses

@@ -3,7 +3,7 @@
 One command for each experiment of parts.py; several names are run one after the other. What is finished is kept in
 experiments/study/results/NAME.json, and the same command makes what is missing. More of it:
 
-    python experiments/study/run.py losses --seeds=0-19 --epochs=1000     # another budget: runs of the old one are replaced
+    python experiments/study/run.py losses --seeds=0-19 --epochs=1000     # a larger budget replaces runs of the old
     python experiments/study/run.py --list
 """
 
@@ -33,7 +33,9 @@ flags.DEFINE_string("results", str(RESULTS), "folder of the files of results", f
 flags.DEFINE_string("seeds", "", "seeds in place of the experiment's: 0-9, or 1,4,7", flag_values=FLAGS)
 flags.DEFINE_integer("epochs", 0, "epochs in place of the experiment's", flag_values=FLAGS)
 flags.DEFINE_list("conditions", [], "only these conditions", flag_values=FLAGS)
-flags.DEFINE_integer("at_once", 5, "seeds of a condition that are trained before the next condition's", flag_values=FLAGS)
+flags.DEFINE_integer(
+    "at_once", 5, "seeds of a condition that are trained before the next condition's", flag_values=FLAGS
+)
 flags.DEFINE_string("compilation_cache", "", "folder where compiled programs are kept", flag_values=FLAGS)
 flags.DEFINE_bool("list", False, "print the experiments, and what is missing of each", flag_values=FLAGS)
 

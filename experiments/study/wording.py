@@ -1,4 +1,4 @@
-"""Numbers and verdicts in words, English and Chinese, each as far as it can be told from chance."""
+"""Numbers and verdicts in words."""
 
 from typing import Any
 
@@ -13,14 +13,12 @@ ENGLISH = {
     "unclear": "no difference that can be told from chance",
     "too few": "too few seeds for a test",
 }
-CHINESE = {"better": "显著更高", "worse": "显著更低", "unclear": "与随机波动无法区分", "too few": "种子太少，无法检验"}
 NAMES = {
     "bpr": "BPR",
     "both": "the paper's loss",
     "margin": "the margin alone",
     "contrast": "the contrastive term alone",
 }
-CHINESE_NAMES = {"both": "论文的组合损失", "margin": "仅用 margin", "contrast": "仅用对比项"}
 
 
 def name_of(condition: str) -> str:
@@ -54,13 +52,6 @@ def told(found: dict[str, Any]) -> str:
     p = p_value(found.get("p (Holm)", found["p"]))
     about = f"95 % interval {between(found)}, {pairs_of(found)}, {p}"
     return f"{difference(found['difference'])} ({percent(found['relative'][0])}; {about})"
-
-
-def told_in_chinese(found: dict[str, Any]) -> str:
-    if found["low"] is None:
-        return f"{difference(found['difference'])}（{found['pairs']:,} 个种子）"
-    interval = f"95% 区间 {difference(found['low'])} 至 {difference(found['high'])}"
-    return f"{difference(found['difference'])}（{interval}，{found['pairs']:,} 个配对种子）"
 
 
 def judged(found: dict[str, Any]) -> str:

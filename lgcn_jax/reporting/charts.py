@@ -57,7 +57,7 @@ class Chart:
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """A named line: values float[n] at x float[n], NaN where it has none; `low` and `high` are the edges of its band."""
+    """A named line: values float[n] at x float[n], NaN where it has none; `low` and `high` are its band's edges."""
 
     name: str
     x: np.ndarray

@@ -125,7 +125,7 @@ EXPERIMENTS = {
             grid({"loss": "enhanced", "alpha": 0.8}, margin=(0.0, 0.05, 0.5), temperature=(0.1, 0.2, 1.0))
             | {"bpr": BPR},
             tuple(range(3)),
-            epochs=200,
+            epochs=100,
             eval_every=20,
         ),
         Experiment(
@@ -134,7 +134,7 @@ EXPERIMENTS = {
             "lastfm",
             grid({"loss": "enhanced", "margin": 0.05}, alpha=(0.0, 0.5, 0.8), temperature=(0.1, 0.2, 1.0)),
             tuple(range(3)),
-            epochs=200,
+            epochs=100,
             eval_every=20,
         ),
         Experiment(
@@ -143,19 +143,17 @@ EXPERIMENTS = {
             "ml-100k",
             BOTH_LOSSES,
             tuple(range(5)),
-            epochs=150,
-            data={"min_rating": 4.0},
+            epochs=60,
         ),
-        Experiment("gowalla", "And on Gowalla?", "gowalla", BOTH_LOSSES, (2020,), epochs=3, eval_every=1),
-        Experiment("yelp2018", "And on Yelp2018?", "yelp2018", BOTH_LOSSES, (2020,), epochs=2, eval_every=1),
+        Experiment("gowalla", "And on Gowalla?", "gowalla", BOTH_LOSSES, (2020,), epochs=2, eval_every=1),
+        Experiment("yelp2018", "And on Yelp2018?", "yelp2018", BOTH_LOSSES, (2020,), epochs=1, eval_every=1),
         Experiment(
             "contrasts",
             "Which part of the in-batch softmax's gain is the number of negatives, which cosine, which popularity?",
             "lastfm",
             CONTRASTS,
             tuple(range(3)),
-            epochs=100,
-            eval_every=10,
+            epochs=40,
         ),
         Experiment(
             "absorbed",
@@ -163,7 +161,7 @@ EXPERIMENTS = {
             "lastfm",
             grid({"loss": "enhanced", "alpha": 1.0}, margin=(0.0, 0.5, 2.0), l2=(1e-4, 0.0)),
             tuple(range(3)),
-            epochs=100,
+            epochs=60,
             eval_every=20,
             portraits=True,
         ),
@@ -173,7 +171,7 @@ EXPERIMENTS = {
             "lastfm",
             _each_model(),
             tuple(range(5)),
-            epochs=100,
+            epochs=60,
         ),
         Experiment(
             "models-ml-100k",
@@ -181,8 +179,7 @@ EXPERIMENTS = {
             "ml-100k",
             _each_model(),
             tuple(range(5)),
-            epochs=60,
-            data={"min_rating": 4.0},
+            epochs=40,
         ),
     )
 }

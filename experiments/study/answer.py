@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from differences import verdict
+from differences import testable, verdict
 from wording import (
     between,
     interval,
@@ -10,6 +10,7 @@ from wording import (
     listed,
     means,
     name_of,
+    pairs_of,
     percent,
     told,
 )
@@ -100,22 +101,24 @@ def at(lead: dict[str, list], epoch: int) -> dict[str, Any]:
 
 def _speed(found: Findings) -> list[str]:
     leads = (found["losses"] or {}).get("leads", {})
-    if "both" not in leads:
+    main = main_difference(found)
+    if "both" not in leads or main is None:
         return []
     early, last = at(leads["both"], EARLY), at(leads["both"], 10**9)
-    seeds = main_difference(found)["pairs"]
-    if early["low"] is None or early["low"] <= 0:
+    if not testable(main["pairs"]):
+        how = "Speed"
+    elif early["low"] <= 0:
         how = "No lead in speed can be shown"
     elif last["low"] > 0:
         how = "It learns faster, and the lead shrinks" if last["mean"] < early["mean"] else "It learns faster"
     else:
         how = "It learns faster, and the lead is gone at the end"
-    numbers = f"{difference(early['mean'])} at epoch {early['epoch']} (ahead in {early['ahead']} of {seeds} seeds)"
-    ends = f" ({between(last)})" if last["low"] is not None else ""
-    return [
-        f"{how}: the mean lead in test recall@20 is {numbers} and {difference(last['mean'])}{ends} at epoch "
-        f"{last['epoch']}."
+    texts = [
+        f"{difference(each['mean'])} at epoch {each['epoch']} (ahead in {each['ahead']} of {pairs_of(main)}"
+        f"{'' if each['low'] is None else ', ' + between(each)})"
+        for each in (early, last)
     ]
+    return [f"{how}: the mean lead in test recall@20 is {listed(texts)}."]
 
 
 def _parts(found: Findings) -> list[str]:
@@ -175,15 +178,12 @@ def _sure(found: Findings) -> list[str]:
     if main is None:
         return []
     low, high = main["relative"][1:]
-    size = (
-        ""
-        if low is None
-        else f" Whatever the loss does at the end lies between {percent(low)} and {percent(high)} of BPR's recall."
-    )
+    size = ""
+    if testable(main["pairs"]):
+        size = f" The interval over seeds of the whole effect at the end is {percent(low)} to {percent(high)} of BPR's recall."
     flatters = found["losses"]["selection"]["bpr"]["mean"]
     return [
         f"How sure: {main['pairs']} paired seeds, one data split, one setting of the learning rate and L2.{size} "
-        "Choosing the "
-        f"epoch on the test part, as the paper does, adds {metric(flatters)} to BPR's recall, which is noise that was "
-        "picked."
+        f"Choosing the epoch on the test part, as the paper does, adds {metric(flatters)} to BPR's mean recall: noise that "
+        "was picked."
     ]

@@ -63,9 +63,9 @@ class Results:
         return (hits / relevant).mean(0)
 
 
-def summary(values: np.ndarray) -> dict[str, float]:
-    """Mean and standard deviation (n - 1; 0 of a single value)."""
-    return {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0}
+def summary(values: np.ndarray) -> dict[str, float | None]:
+    """Mean and standard deviation (n - 1), None of a single value."""
+    return {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None}
 
 
 def by_seed(results: Results, first: str, second: str, protocol: str, metric: str) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _difference(
     made = {"first": first, "second": second, "protocol": protocol, "metric": metric, "over": over}
     made |= {"means": [float(a.mean()), float(b.mean())], "difference": found.mean, "pairs": found.pairs}
     made |= {"low": _finite(found.low), "high": _finite(found.high), "p": found.p_value}
-    made |= {"higher": found.higher, "lower": found.lower, "least p": 0.5 ** (found.pairs - 1)}
+    made |= {"higher": found.higher, "lower": found.lower}
     base = a.mean() or np.nan  # of nothing there is no share
     return made | {"relative": [_finite(100 * v / base) for v in (found.mean, found.low, found.high)]}
 
@@ -118,15 +118,21 @@ def lead_by_epoch(results: Results, first: str, second: str, split: str = "test"
 def mean_curve(results: Results, condition: str, split: str, metric: str = "recall@20") -> dict[str, list]:
     """The mean over the seeds at each evaluation, and one standard deviation to either side."""
     values = results.curves(condition, split, metric)
-    mean = values.mean(0)
-    sd = values.std(0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1])
-    edges = {"low": (mean - sd).tolist(), "high": (mean + sd).tolist()}
+    mean, edges = values.mean(0), {"low": [None], "high": [None]}
+    if len(values) > 1:
+        sd = values.std(0, ddof=1)
+        edges = {"low": (mean - sd).tolist(), "high": (mean + sd).tolist()}
     return {"epoch": results.epochs(condition), "mean": mean.tolist()} | edges
+
+
+def testable(pairs: int) -> bool:
+    """Whether the signed-rank test of so many pairs can fall below LEVEL: differences of one sign have 2 / 2**pairs."""
+    return 0.5 ** (pairs - 1) <= LEVEL
 
 
 def verdict(found: dict[str, Any]) -> str:
     """'better', 'worse', 'unclear', or 'too few', where not even a difference of one sign could be told from chance."""
-    if found["least p"] > LEVEL:
+    if not testable(found["pairs"]):
         return "too few"
     sure = found.get("p (Holm)", found["p"]) < LEVEL
     if sure and found["low"] is not None and found["low"] > 0:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from wording import interval, judged, means, name_of, p_value, pairs_of, percent, told
+from wording import interval, judged, means, name_of, p_value, pairs_of, percent, spread, told
 
 from lgcn_jax.reporting.charts import Chart, Grid, Series, lines
 from lgcn_jax.reporting.intervals import heatmap, intervals
@@ -35,7 +35,7 @@ def table(rows: list[dict[str, Any]], caption: str) -> Grid:
             name_of(row["condition"]),
             PROTOCOLS[row["protocol"]],
             str(row["seeds"]),
-            *(f(row[key][part]) for key in ("recall@20", "ndcg@20") for f, part in ((metric, "mean"), (metric, "sd"))),
+            *(f(row[key][part]) for key in ("recall@20", "ndcg@20") for f, part in ((metric, "mean"), (spread, "sd"))),
             f"{row['epoch']['mean']:.0f}",
         ]
         for row in rows

@@ -3,7 +3,7 @@
 from typing import Any
 
 from of_losses import difference_table, lead_chart, source
-from wording import interval, judged, means, told
+from wording import interval, judged, means, spread, told
 
 from lgcn_jax.reporting.charts import Grid
 from lgcn_jax.reporting.intervals import intervals
@@ -22,14 +22,14 @@ def samplers(found: Findings) -> Section:
     head += ["--sampler=user", "sd", "ahead by", "standard error"]
     rows = []
     for row in part["rows"]:
-        cells = [f"{row['loss']}, {row['epoch']}", *(metric(row["replayed"][key]) for key in ("mean", "sd"))]
+        cells = [f"{row['loss']}, {row['epoch']}", metric(row["replayed"]["mean"]), spread(row["replayed"]["sd"])]
         for sampler in ("published", "user"):
             if sampler not in row:
                 cells += [NONE] * 4
                 continue
             gap = row[f"{sampler} same seeds"]
             error = NONE if gap["standard error"] is None else metric(gap["standard error"])
-            cells += [*(metric(row[sampler][key]) for key in ("mean", "sd")), difference(gap["difference"]), error]
+            cells += [metric(row[sampler]["mean"]), spread(row[sampler]["sd"]), difference(gap["difference"]), error]
         rows.append(cells)
     charts = [
         lead_chart(

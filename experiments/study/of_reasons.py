@@ -3,8 +3,9 @@
 from typing import Any
 
 import numpy as np
+from differences import testable
 from of_losses import curve_chart, difference_table, source
-from wording import interval, judged, means, name_of, p_value, told
+from wording import interval, judged, means, name_of, p_value, pairs_of, spread, told
 
 from lgcn_jax.reporting.charts import Chart, Grid, Series, lines
 from lgcn_jax.reporting.intervals import intervals
@@ -70,6 +71,8 @@ def _named(template: str, rows: list[dict[str, Any]]) -> list[str]:
         if judged(row).endswith("beyond chance")
     ]
     kind = template.split(" ")[0].lower()
+    if not testable(rows[0]["pairs"]):
+        return [f"{pairs_of(rows[0])} are too few to test groups of {kind}; the picture has their differences."]
     return sure or [f"Of no group of {kind} can the difference be told from chance."]
 
 
@@ -138,7 +141,8 @@ def _absorbed(found: Findings) -> tuple[list[str], list[Chart], list[Grid]]:
         [
             row["condition"],
             str(row["seeds"]),
-            *(metric(row["recall@20"][key]) for key in ("mean", "sd")),
+            metric(row["recall@20"]["mean"]),
+            spread(row["recall@20"]["sd"]),
             *(
                 amount(float(f"{row[key]:.4g}"))
                 for key in ("median lead", "mean length of users", "mean length of items")

@@ -5,7 +5,7 @@ from typing import Any
 from differences import verdict
 
 from lgcn_jax.reporting.intervals import Interval
-from lgcn_jax.reporting.numerals import MINUS, difference, metric
+from lgcn_jax.reporting.numerals import MINUS, NONE, difference, metric
 
 ENGLISH = {
     "better": "higher, beyond chance",
@@ -32,12 +32,20 @@ def p_value(value: float) -> str:
 
 def percent(value: float | None) -> str:
     """+1.2 %, with the sign."""
-    return "" if value is None else f"{value:+.1f} %".replace("-", MINUS)
+    if value is None:
+        return NONE
+    written = f"{value:+.1f} %"
+    return written[1:] if float(written[:-2]) == 0 else written.replace("-", MINUS)
 
 
 def between(found: dict[str, Any]) -> str:
     """from -0.0003 to +0.0027."""
     return f"from {difference(found['low'])} to {difference(found['high'])}"
+
+
+def spread(value: float | None) -> str:
+    """A standard deviation; a dash where there is a single run."""
+    return NONE if value is None else metric(value)
 
 
 def pairs_of(found: dict[str, Any]) -> str:
@@ -55,8 +63,9 @@ def told(found: dict[str, Any]) -> str:
 
 
 def judged(found: dict[str, Any]) -> str:
-    """The verdict in words."""
-    return ENGLISH[verdict(found)]
+    """The verdict in words; of users it is one on the models that were trained, whatever other seeds would give."""
+    of = ", of these models" if found["over"] == "users" else ""
+    return ENGLISH[verdict(found)] + of
 
 
 def means(found: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lgcn_jax.serving.loading import load_model
     from lgcn_jax.serving.mixture import Mixture
     from lgcn_jax.serving.models import LightGCN, Model
+    from lgcn_jax.serving.population import Population, fit_population
     from lgcn_jax.serving.recommendations import Neighbors, Recommendations
     from lgcn_jax.serving.solved import (
         BSPM,
@@ -56,12 +57,14 @@ __all__ = [
     "Model",
     "Neighbors",
     "Popularity",
+    "Population",
     "Recommendations",
     "SolvedModel",
     "UserKNN",
     "WriteError",
     "__version__",
     "compare",
+    "fit_population",
     "load",
     "load_model",
     "read",
@@ -76,6 +79,8 @@ _HOMES = {
     "LightGCN": "serving.models",
     "Mixture": "serving.mixture",
     "Model": "serving.models",
+    "Population": "serving.population",
+    "fit_population": "serving.population",
     "BSPM": "serving.solved",
     "EASE": "serving.solved",
     "GFCF": "serving.solved",

@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from answer import EARLY, at, main_difference
+from answer import EARLY, at, main_difference, paper_protocol
 from differences import verdict
 
 from lgcn_jax.reporting.numerals import difference, metric
@@ -37,11 +37,11 @@ def section(found: dict[str, Any]) -> Section:
     known = [f"{CHINESE_NAMES[name]}：{told_in_chinese(row)}，{CHINESE[verdict(row)]}" for name, row in parts if row]
     if known:
         sentences.append(f"分解来看，{'；'.join(known)}。")
-    rows = [row for row in (found["printed"] or {}).get("differences", []) if row["metric"] == "recall@20"]
+    rows = paper_protocol(found)
     names = {"test": "在测试集上选最佳轮次", "epoch 480": "取第 480 轮"}
     if rows:
         texts = [f"{names[row['protocol']]}时差值 {told_in_chinese(row)}，{CHINESE[verdict(row)]}" for row in rows]
-        sentences.append(f"按论文自己的做法（无验证集），{'；'.join(texts)}。")
+        sentences.append(f"按论文选择轮次的方式，{'；'.join(texts)}。")
     sentences.append(
         "原因：每个正样本只有一个负样本时，论文的对比项恰好等于把分数除以温度后的 BPR；"
         "margin 与温度改变的只是各样本对在梯度中的权重。"

@@ -125,8 +125,7 @@ EXPERIMENTS = {
             grid({"loss": "enhanced", "alpha": 0.8}, margin=(0.0, 0.05, 0.5), temperature=(0.1, 0.2, 1.0))
             | {"bpr": BPR},
             tuple(range(3)),
-            epochs=100,
-            eval_every=20,
+            epochs=60,
         ),
         Experiment(
             "alpha-temperature",
@@ -134,8 +133,7 @@ EXPERIMENTS = {
             "lastfm",
             grid({"loss": "enhanced", "margin": 0.05}, alpha=(0.0, 0.5, 0.8), temperature=(0.1, 0.2, 1.0)),
             tuple(range(3)),
-            epochs=100,
-            eval_every=20,
+            epochs=60,
         ),
         Experiment(
             "ml-100k",

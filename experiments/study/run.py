@@ -8,6 +8,7 @@ experiments/study/results/NAME.json, and the same command makes what is missing.
 """
 
 import dataclasses
+import json
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import portraits
 import records
 from absl import flags
 from parts import EXPERIMENTS, Experiment
-from training import Trained, train_members
+from training import Trained, shared_part, train_members
 
 from lgcn_jax.data import datasets
 from lgcn_jax.data.interactions import Interactions
@@ -33,9 +34,7 @@ flags.DEFINE_string("results", str(RESULTS), "folder of the files of results", f
 flags.DEFINE_string("seeds", "", "seeds in place of the experiment's: 0-9, or 1,4,7", flag_values=FLAGS)
 flags.DEFINE_integer("epochs", 0, "epochs in place of the experiment's", flag_values=FLAGS)
 flags.DEFINE_list("conditions", [], "only these conditions", flag_values=FLAGS)
-flags.DEFINE_integer(
-    "at_once", 5, "seeds of a condition that are trained before the next condition's", flag_values=FLAGS
-)
+flags.DEFINE_integer("at_once", 5, "seeds of a condition that are trained together", flag_values=FLAGS)
 flags.DEFINE_string("compilation_cache", "", "folder where compiled programs are kept", flag_values=FLAGS)
 flags.DEFINE_bool("list", False, "print the experiments, and what is missing of each", flag_values=FLAGS)
 
@@ -69,7 +68,7 @@ def asked_for(name: str) -> Experiment:
 def command_of(experiment: Experiment) -> str:
     """The command that makes all of an experiment's file, wherever data, caches and files lie."""
     own = EXPERIMENTS[experiment.name]
-    flags_of = [f"--seeds={FLAGS.seeds}"] if experiment.seeds != own.seeds else []
+    flags_of = [] if set(experiment.seeds) <= set(own.seeds) else [f"--seeds={FLAGS.seeds}"]
     flags_of += [f"--epochs={experiment.epochs}"] if experiment.epochs != own.epochs else []
     return " ".join(["python experiments/study/run.py", experiment.name, *flags_of])
 
@@ -108,23 +107,38 @@ def run_in_cache(experiment: Experiment, command: str) -> None:
 
 
 def run(experiment: Experiment, command: str) -> None:
-    """Makes what is missing: some seeds of each condition, then the next seeds of each."""
+    """Makes what is missing: some seeds of each condition, then the next seeds of each.
+
+    Conditions that differ only in numbers are trained together, as one population with their seeds.
+    """
     path, interactions = file_of(experiment), load(experiment)
     environment = workdir.environment_of_any(interactions)
     for first in range(0, len(experiment.seeds), FLAGS.at_once):
         some = dataclasses.replace(experiment, seeds=experiment.seeds[first : first + FLAGS.at_once])
-        for condition in FLAGS.conditions or experiment.conditions:
-            lacking = records.missing(records.begun(experiment, path, command), some, condition)
-            for trained in train_members(interactions, lacking, experiment.settings(condition)) if lacking else ():
-                made = record(experiment, condition, trained, interactions)
+        for conditions in alike(experiment, FLAGS.conditions or list(experiment.conditions)):
+            found = records.begun(experiment, path, command)
+            members = [(name, seed) for name in conditions for seed in records.missing(found, some, name)]
+            settings = [experiment.settings(name) | {"seed": seed} for name, seed in members]
+            models = train_members(interactions, settings) if members else []
+            for (name, seed), trained in zip(members, models, strict=True):
+                made = record(experiment, name, seed, trained, interactions)
                 records.add(experiment, path, command, environment, made)
-                print(f"{experiment.name}: {condition}, seed {trained.seed}: {made['chosen']}", flush=True)
+                print(f"{experiment.name}: {name}, seed {seed}: {made['chosen']}", flush=True)
 
 
-def record(experiment: Experiment, condition: str, trained: Trained, interactions: Interactions) -> dict:
+def alike(experiment: Experiment, conditions: list[str]) -> list[list[str]]:
+    """The conditions in groups that one compiled program can train."""
+    groups: dict[str, list[str]] = {}
+    for condition in conditions:
+        shared = shared_part(experiment.settings(condition))
+        groups.setdefault(json.dumps(shared, sort_keys=True), []).append(condition)
+    return list(groups.values())
+
+
+def record(experiment: Experiment, condition: str, seed: int, trained: Trained, interactions: Interactions) -> dict:
     """A run as its file holds it."""
     curve = records.curve(trained.rows)
-    made = {"condition": condition, "seed": trained.seed, "settings": records.stated(experiment, condition)}
+    made = {"condition": condition, "seed": seed, "settings": records.stated(experiment, condition)}
     made |= {"seconds": round(trained.seconds, 1), "chosen": records.chosen(curve), "curve": curve}
     if experiment.portraits:
         made["portrait"] = portraits.portrait(interactions, trained.users, trained.items)

@@ -1,15 +1,15 @@
-"""Members of an experiment, trained with the validation and the test part both evaluated on the way.
+"""Members of an experiment, trained as a population, with the validation and the test part both evaluated on the way.
 
 The library evaluates one part while it trains. The other one is evaluated here, of the very parameters, at the places
-that a run reports as worth keeping: so one training gives both curves, and nothing that chooses looks at the test part.
+that a population reports as worth keeping: so one training gives both curves, and nothing that chooses looks at the
+test part.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from parts import Settings
 
@@ -17,75 +17,76 @@ from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.evaluation import ranking
-from lgcn_jax.training import loop
-from lgcn_jax.training.loop import CompiledRun
-from lgcn_jax.training.programs import Programs, make_evaluate
-from lgcn_jax.training.setup import Setup, build_setup
-from lgcn_jax.training.state import Snapshot
+from lgcn_jax.training.members import Members, may_differ
+from lgcn_jax.training.population import build_population, compile_population, train_population
+from lgcn_jax.training.population_setup import PopulationSetup
+from lgcn_jax.training.population_state import PopulationListener, PopulationSnapshot, chosen_of_member, of_member
+from lgcn_jax.training.programs import make_evaluate
+from lgcn_jax.training.setup import for_split
 
 
 class Trained(NamedTuple):
-    """What is left of a run.
+    """What is left of a member.
 
     Attributes:
-      seed: its own.
       rows: the evaluations, as in metrics.jsonl, of both parts where there is a validation part.
       users, items: float32[n, d], the final embeddings of the epoch with the best watched metric.
-      seconds: of all steps and of the evaluations of the part that chooses.
+      seconds: its share of the time of all steps, and of the evaluations of the part that chooses.
     """
 
-    seed: int
     rows: list[dict[str, Any]]
     users: np.ndarray
     items: np.ndarray
     seconds: float
 
 
-def train_members(interactions: Interactions, seeds: Sequence[int], settings: Settings) -> Iterator[Trained]:
-    """Trains a condition with each seed, one after the other by the same compiled programs."""
-    source = interactions.source or DataSettings(dataset=interactions.name)
-    config = Config.of(**dataclasses.asdict(source) | settings | {"save_every": settings["eval_every"]})
-    setup = build_setup(config, interactions)
-    programs = Programs.compile(setup, setup.initial_snapshot())
-    other = _TestPart(config, interactions) if config.evaluation.eval_split == "valid" else None
-    for seed in seeds:
-        own = dataclasses.replace(setup, config=config.replace(seed=seed))
-        listener = _Watcher(other)
-        result = loop.train(own, CompiledRun(own.initial_snapshot(), programs, 0.0), listener)
-        users, items = np.split(own.final_embeddings(listener.best), [interactions.num_users])
-        yield Trained(seed, listener.rows, users, items, result.snapshot.progress.seconds)
+def shared_part(settings: Settings) -> Settings:
+    """The settings in which the members of a population cannot differ."""
+    differing = may_differ()
+    return {name: value for name, value in settings.items() if name not in differing}
 
 
-class _TestPart:
-    """The evaluation of the test part by the parameters of a run that evaluates another one."""
+def train_members(interactions: Interactions, members: Sequence[Settings]) -> list[Trained]:
+    """Trains the members at once; each states its seed and all its settings, which agree in their `shared_part`."""
+    source = dataclasses.asdict(interactions.source or DataSettings(dataset=interactions.name))
+    shared = shared_part(members[0])
+    stated = source | shared | {"save_every": shared["eval_every"]}
+    own = [{name: value for name, value in each.items() if name not in shared} for each in members]
+    whole = build_population(Members.of(lambda each: Config.of(**stated | each), own), interactions)
+    listener = _Watcher(whole, interactions)
+    result = train_population(whole, compile_population(whole), listener)
+    return [_trained(whole, result.snapshot, number, listener.rows[number]) for number in range(len(members))]
 
-    def __init__(self, config: Config, interactions: Interactions):
-        self._setup: Setup = build_setup(config.replace(eval_split="test"), interactions, trains=False)
-        self._evaluate = jax.jit(make_evaluate(self._setup, self._setup.graphdef()))
 
-    def row(self, snapshot: Snapshot) -> dict[str, Any]:
-        sums = self._evaluate(snapshot.state.params, self._setup.adjacency, self._setup.task)
-        means = ranking.mean(sums, self._setup.task, self._setup.config.evaluation.top_k)
-        return {"epoch": snapshot.progress.epoch, "split": "test", **means}
+def _trained(whole: PopulationSetup, snapshot: PopulationSnapshot, number: int, rows: list[dict[str, Any]]) -> Trained:
+    progress = snapshot.members[number].progress
+    best = chosen_of_member(whole, snapshot, number)
+    if best is None or not rows:
+        raise FloatingPointError(f"{whole.members.told(number)}: {snapshot.members[number].error}")
+    users, items = np.split(whole.setup.final_embeddings(best.state.params), [whole.setup.num_users])
+    return Trained(rows, users, items, progress.seconds)
 
 
-class _Watcher(loop.Listener):
-    """Notes the evaluations and the parameters of the best one."""
+class _Watcher(PopulationListener):
+    """Notes every member's evaluations, and adds those of the test part where another one is evaluated."""
 
-    def __init__(self, other: _TestPart | None):
-        self.rows: list[dict[str, Any]] = []
-        self.best = None
-        self._other = other
+    def __init__(self, whole: PopulationSetup, interactions: Interactions):
+        self.rows: list[list[dict[str, Any]]] = [[] for _ in whole.members.configs]
+        self._whole, self._test = whole, None
+        if whole.members.base.evaluation.eval_split == "valid":
+            self._test = for_split(whole.setup, interactions, "test")
+            self._evaluate = jax.jit(make_evaluate(self._test, self._test.graphdef()))
 
-    def log(self, row: dict[str, Any]) -> None:
+    def log(self, number: int, row: dict[str, Any]) -> None:
         if row["split"] != "train":
-            self.rows.append(row)
+            self.rows[number].append(row)
 
-    def save(self, snapshot: Snapshot, scheduled: bool) -> None:
-        progress = snapshot.progress
-        if progress.latest is None or progress.latest["epoch"] != progress.epoch:
+    def save(self, snapshot: PopulationSnapshot, scheduled: bool) -> None:
+        if self._test is None or snapshot.step:
             return
-        if self._other is not None:
-            self.rows.append(self._other.row(snapshot))
-        if progress.chosen["epoch"] == progress.epoch:
-            self.best = jax.tree.map(jnp.copy, snapshot.state.params)
+        for number, rows in enumerate(self.rows):
+            if rows and rows[-1]["split"] == "valid" and rows[-1]["epoch"] == snapshot.epoch:
+                params = of_member(self._whole, snapshot, number).state.params
+                sums = self._evaluate(params, self._test.adjacency, self._test.task)
+                means = ranking.mean(sums, self._test.task, self._whole.members.base.evaluation.top_k)
+                rows.append({"epoch": snapshot.epoch, "split": "test", **means})

@@ -57,7 +57,9 @@ def told(found: dict[str, Any]) -> str:
     """+0.0012 (+0.4 %; 95 % interval from .. to .., 10 seeds, p = 0.020)."""
     if found["low"] is None:
         return f"{difference(found['difference'])} ({percent(found['relative'][0])}; {pairs_of(found)})"
-    p = p_value(found.get("p (Holm)", found["p"]))
+    p = p_value(found["p"])
+    if "p (Holm)" in found:
+        p += f", of {found['family size']} differences corrected {p_value(found['p (Holm)'])}"
     about = f"95 % interval {between(found)}, {pairs_of(found)}, {p}"
     return f"{difference(found['difference'])} ({percent(found['relative'][0])}; {about})"
 

@@ -126,6 +126,13 @@ def test_finished_runs_are_kept_and_missing_ones_made(made, tiny, tmp_path, caps
     assert "  4 of   8 runs are missing" in capsys.readouterr().out
 
 
+def test_conditions_that_differ_in_numbers_alone_are_trained_together():
+    experiment = parts.EXPERIMENTS["margin-temperature"]
+    together, alone = run.alike(experiment, list(experiment.conditions))
+    assert (len(together), alone) == (9, ["bpr"])
+    assert run.alike(experiment, ["bpr"]) == [["bpr"]]
+
+
 def test_bad_input_ends_in_one_line(made, tmp_path, capsys):
     assert "no experiment" in refusal(capsys, run)
     assert "'loses'" in refusal(capsys, run, "loses")

@@ -140,6 +140,13 @@ def verdict(found: dict[str, Any]) -> str:
     return "worse" if sure and found["high"] is not None and found["high"] < 0 else "unclear"
 
 
+def still_rising(results: Results) -> dict[str, int]:
+    """How many runs there are, and of how many validation chose the last evaluation: their budget ended too early."""
+    runs = [run for condition in results.conditions for run in results.runs(condition).values()]
+    late = [run for run in runs if run["chosen"].get("valid", {}).get("epoch") == run["chosen"]["last"]["epoch"]]
+    return {"runs": len(runs), "rising": len(late)}
+
+
 def table_of(results: Results, protocols: Sequence[str]) -> list[dict[str, Any]]:
     """A row for each condition and protocol: seeds, test metrics and the epochs that were chosen."""
     rows = []

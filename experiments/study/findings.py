@@ -85,6 +85,7 @@ def source(results: Results) -> dict[str, Any]:
         "eval_every": settings["eval_every"],
         "held_out": found["held_out"],
         "seconds": round(sum(run["seconds"] for run in runs)),
+        "rising": differences.still_rising(results)["rising"],
         "commits": sorted({(each["commit"] or "none")[:12] for each in used}),
         "jax": sorted({each["jax"] for each in used}),
         "cpu": sorted({f"{each['cpu']}, {each['cpu_cores']} cores" for each in used}),

@@ -10,7 +10,7 @@ from lgcn_jax.reporting.charts import WIDTH, Chart, Grid, picture
 from lgcn_jax.reporting.scales import covering, rounded
 from lgcn_jax.reporting.svg import tag
 
-ROW, EDGE, FOOT = 36, 10, 22  # of a row of intervals, beside them, and below them
+ROW, EDGE, FOOT = 36, 26, 22  # of a row of intervals, beside them, and below them
 STRONGEST = 0.42  # opacity of the cell farthest from nothing: text upon it can still be read
 
 
@@ -52,8 +52,8 @@ def intervals(
         top = number * ROW
         y = top + 25
         told = [tag("title", f"{row.label}: {shown(row, show)}")]
-        inside.append(tag("text", row.label, x=EDGE, y=top + 14, class_="says"))
-        inside.append(tag("text", show(row.middle), x=WIDTH - EDGE, y=top + 14, class_="says end"))
+        inside.append(tag("text", row.label, x=4, y=top + 14, class_="says"))
+        inside.append(tag("text", show(row.middle), x=WIDTH - 4, y=top + 14, class_="says end"))
         inside += [tag("circle", cx=across(value), cy=y, r=2.5, class_="pair") for value in row.pairs]
         if np.isfinite([row.low, row.high]).all():
             inside.append(tag("line", x1=across(row.low), x2=across(row.high), y1=y, y2=y, class_="range"))

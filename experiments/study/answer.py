@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from differences import testable, verdict
+from differences import can_tell, verdict
+from parts import EXPERIMENTS
 from wording import (
     between,
     interval,
@@ -57,7 +58,15 @@ def _leaning(main: dict[str, Any]) -> str:
 
 def section(found: Findings) -> Section:
     rows = primary(found)
-    remarks = [*_speed(found), *_parts(found), *_printed(found), *_elsewhere(found), *_users(found), *_sure(found)]
+    remarks = [
+        *_speed(found),
+        *_parts(found),
+        *_printed(found),
+        *_elsewhere(found),
+        *_users(found),
+        *_sure(found),
+        *_missing(found),
+    ]
     charts = [_forest(rows)] if rows else []
     return Section("answer", "The answer", remarks=remarks, charts=charts)
 
@@ -110,7 +119,7 @@ def _speed(found: Findings) -> list[str]:
     if "both" not in leads or main is None:
         return []
     early, last = at(leads["both"], EARLY), at(leads["both"], 10**9)
-    if not testable(main["pairs"]):
+    if not can_tell(main["pairs"]):
         how = "Speed"
     elif early["low"] <= 0:
         how = "No lead in speed can be shown"
@@ -196,9 +205,20 @@ def _sure(found: Findings) -> list[str]:
         return []
     low, high = main["relative"][1:]
     size = ""
-    if testable(main["pairs"]):
+    if can_tell(main["pairs"]):
         size = f" Over seeds, the effect at the end is {percent(low)} to {percent(high)} of BPR's recall."
     flatters = found["losses"]["selection"]["bpr"]["mean"]
     about = f"{main['pairs']} paired seeds, one data split, one setting of the learning rate and L2"
     noise = f"Choosing the epoch on the test part, as the paper does, adds {metric(flatters)} to BPR's mean recall"
     return [f"How sure: {about}.{size} {noise}: noise that was picked."]
+
+
+def _missing(found: Findings) -> list[str]:
+    """What was planned and has no result yet, or fewer seeds than planned."""
+    none = [name for name in EXPERIMENTS if name not in found["sources"]]
+    short = [
+        name for name, each in found["sources"].items() if set(each["planned seeds"].values()) != {each["of seeds"]}
+    ]
+    texts = [f"without results: {', '.join(none)}"] if none else []
+    texts += [f"with fewer seeds than planned: {', '.join(short)}"] if short else []
+    return [f"Not done yet, {'; '.join(texts)}. Nothing is said here of what has no results."] if texts else []

@@ -99,10 +99,13 @@ def _finite(value: float) -> float | None:
 
 
 def corrected(differences: list[dict[str, Any]], family: str) -> list[dict[str, Any]]:
-    """With the p-values corrected for how many differences the family has (Holm 1979)."""
-    adjusted = holm([each["p"] for each in differences]) if differences else []
-    size = {"family": family, "family size": len(differences)}
-    return [each | {"p (Holm)": p} | size for each, p in zip(differences, adjusted, strict=True)]
+    """With the p-values corrected for how many differences are tested (Holm 1979).
+
+    Differences of too few pairs for any test are none of the family, and have no corrected p-value.
+    """
+    tested = [each["p"] for each in differences if can_tell(each["pairs"])]
+    adjusted, size = iter(holm(tested) if tested else []), {"family": family, "family size": len(tested)}
+    return [each | {"p (Holm)": next(adjusted) if can_tell(each["pairs"]) else None} | size for each in differences]
 
 
 def lead_by_epoch(results: Results, first: str, second: str, split: str = "test") -> dict[str, list]:
@@ -125,19 +128,22 @@ def mean_curve(results: Results, condition: str, split: str, metric: str = "reca
     return {"epoch": results.epochs(condition), "mean": mean.tolist()} | edges
 
 
-def testable(pairs: int) -> bool:
-    """Whether the signed-rank test of so many pairs can fall below LEVEL: differences of one sign have 2 / 2**pairs."""
-    return 0.5 ** (pairs - 1) <= LEVEL
+def can_tell(pairs: int, size: int = 1) -> bool:
+    """Whether the signed-rank test of so many pairs can fall below LEVEL in a family of so many differences.
+
+    Where all differences have one sign, and nothing is less probable, its p-value is 2 / 2**pairs.
+    """
+    return 0.5 ** (pairs - 1) * max(size, 1) <= LEVEL
 
 
 def verdict(found: dict[str, Any]) -> str:
     """'better', 'worse', 'unclear', or 'too few', where not even a difference of one sign could be told from chance."""
-    if not testable(found["pairs"]):
+    if not can_tell(found["pairs"], found["family size"]):
         return "too few"
-    sure = found.get("p (Holm)", found["p"]) < LEVEL
-    if sure and found["low"] is not None and found["low"] > 0:
+    sure = found["p (Holm)"] < LEVEL
+    if sure and found["low"] > 0:
         return "better"
-    return "worse" if sure and found["high"] is not None and found["high"] < 0 else "unclear"
+    return "worse" if sure and found["high"] < 0 else "unclear"
 
 
 def still_rising(results: Results) -> dict[str, int]:

@@ -11,7 +11,7 @@ import differences
 import numpy as np
 import records
 from differences import Results, by_seed, by_user, corrected, difference_of, family, lead_by_epoch, mean_curve, table_of
-from parts import REFERENCE_EPOCH
+from parts import EXPERIMENTS, REFERENCE_EPOCH
 
 Files = dict[str, Results]
 Findings = dict[str, Any]
@@ -81,6 +81,7 @@ def source(results: Results) -> dict[str, Any]:
         "dataset": found["dataset"],
         "runs": len(runs),
         "planned seeds": {name: len(results.seeds(name)) for name in found["conditions"]},
+        "of seeds": len(EXPERIMENTS[results.name].seeds) if results.name in EXPERIMENTS else 0,
         "epochs": settings["epochs"],
         "eval_every": settings["eval_every"],
         "held_out": found["held_out"],
@@ -193,8 +194,8 @@ def gains(files: Files) -> Found:
 def _group(results: Results, table: str, column: str, place: int) -> dict[str, Any]:
     made = difference_of(results, "bpr", "both", lambda run: run["portrait"][table][column][place])
     up_to = next(iter(results.runs("bpr").values()))["portrait"][table]["up_to"]
-    start = 1 if place == 0 else up_to[place - 1] + 1
-    return made | {"metric": column, "label": f"{start:,} to {up_to[place]:,}", "sizes": [start, up_to[place]]}
+    label = f"up to {up_to[0]:,}" if place == 0 else f"{up_to[place - 1] + 1:,} to {up_to[place]:,}"
+    return made | {"metric": column, "label": label}
 
 
 def _portrait(results: Results, group: str, key: str) -> dict[str, Any]:

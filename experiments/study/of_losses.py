@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from differences import verdict
-from wording import interval, judged, means, name_of, p_value, pairs_of, percent, spread, told
+from wording import interval, judged, means, name_of, p_values, pairs_of, percent, spread, told
 
 from lgcn_jax.reporting.charts import Chart, Grid, Series, lines
 from lgcn_jax.reporting.intervals import heatmap, intervals
@@ -69,7 +69,7 @@ def difference_table(rows: list[dict[str, Any]], caption: str) -> Grid:
             difference(row["difference"]),
             percent(row["relative"][0]),
             *(NONE if row[end] is None else difference(row[end]) for end in ("low", "high")),
-            *(p_value(row[key]).removeprefix("p ").removeprefix("= ") for key in ("p", "p (Holm)")),
+            *p_values(row),
             verdict(row),
         ]
         for row in rows

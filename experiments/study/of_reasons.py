@@ -3,13 +3,13 @@
 from typing import Any
 
 import numpy as np
-from differences import testable
+from differences import can_tell, verdict
 from of_losses import curve_chart, difference_table, source
-from wording import interval, judged, means, name_of, p_value, pairs_of, spread, told
+from wording import between, interval, judged, means, name_of, p_values, pairs_of, spread, told
 
 from lgcn_jax.reporting.charts import Chart, Grid, Series, lines
 from lgcn_jax.reporting.intervals import intervals
-from lgcn_jax.reporting.numerals import NONE, amount, metric
+from lgcn_jax.reporting.numerals import NONE, amount, difference, metric
 from lgcn_jax.reporting.numerals import percent as share
 from lgcn_jax.reporting.sections import Section
 
@@ -64,22 +64,27 @@ def _groups(kind: str, title: str, what: str, rows: list[dict[str, Any]]) -> Cha
 
 
 def _named(template: str, rows: list[dict[str, Any]]) -> list[str]:
-    """The groups whose difference can be told from chance, or that there is none."""
-    sure = [
-        f"{template.format(row['label'])}: {told(row)}, {judged(row)}."
-        for row in rows
-        if judged(row).endswith("beyond chance")
-    ]
+    """The groups whose difference can be told from chance; or, of too few seeds, those at both ends."""
     kind = template.split(" ")[0].lower()
-    if not testable(rows[0]["pairs"]):
-        return [f"{pairs_of(rows[0])} are too few to test groups of {kind}; the picture has their differences."]
-    return sure or [f"Of no group of {kind} can the difference be told from chance."]
+    if not can_tell(rows[0]["pairs"], rows[0]["family size"]):
+        ends = [
+            f"{template.format(row['label'])} {difference(row['difference'])} ({between(row)})" for row in ends_of(rows)
+        ]
+        few = f"{pairs_of(rows[0])} are too few to test {len(rows)} groups of {kind} at once."
+        return [f"{few} With intervals that are not corrected: {'; '.join(ends)}."]
+    sure = [row for row in rows if verdict(row) in ("better", "worse")]
+    texts = [f"{template.format(row['label'])}: {told(row)}, {judged(row)}." for row in sure]
+    return texts or [f"Of no group of {kind} can the difference be told from chance."]
+
+
+def ends_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first and the last row, if they have intervals."""
+    return [row for row in (rows[0], rows[-1]) if row["low"] is not None]
 
 
 def _row(row: dict[str, Any]) -> list[str]:
     edges = [NONE if row[end] is None else amount(row[end]) for end in ("difference", "low", "high")]
-    p = p_value(row["p (Holm)"]).removeprefix("p ").removeprefix("= ")
-    return [LABELS.get(row["metric"], row["metric"]), *map(amount, row["means"]), *edges, p]
+    return [LABELS.get(row["metric"], row["metric"]), *map(amount, row["means"]), *edges, p_values(row)[1]]
 
 
 def reasons(found: Findings) -> Section:

@@ -30,6 +30,13 @@ def p_value(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
+def p_values(found: dict[str, Any]) -> list[str]:
+    """The p-value alone and corrected, for a table; dashes where there are too few pairs for a test."""
+    if found["p (Holm)"] is None:
+        return [NONE, NONE]
+    return [p_value(found[key]).removeprefix("p ").removeprefix("= ") for key in ("p", "p (Holm)")]
+
+
 def percent(value: float | None) -> str:
     """+1.2 %, with the sign."""
     if value is None:
@@ -57,9 +64,9 @@ def told(found: dict[str, Any]) -> str:
     """+0.0012 (+0.4 %; 95 % interval from .. to .., 10 seeds, p = 0.020)."""
     if found["low"] is None:
         return f"{difference(found['difference'])} ({percent(found['relative'][0])}; {pairs_of(found)})"
-    p = p_value(found["p"])
-    if "p (Holm)" in found:
-        p += f", of {found['family size']} differences corrected {p_value(found['p (Holm)'])}"
+    p = "no test" if found["p (Holm)"] is None else p_value(found["p"])
+    if found["p (Holm)"] is not None and found["family size"] > 1:
+        p += f", corrected for {found['family size']} tests {p_value(found['p (Holm)'])}"
     about = f"95 % interval {between(found)}, {pairs_of(found)}, {p}"
     return f"{difference(found['difference'])} ({percent(found['relative'][0])}; {about})"
 

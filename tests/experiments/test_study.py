@@ -242,11 +242,22 @@ def test_the_answer_says_what_the_interval_says(made, lead, seeds, said):
 
 
 def test_a_difference_of_few_pairs_is_never_called_sure():
-    row = {"pairs": 5, "p": 0.01, "p (Holm)": 0.01, "low": 0.1, "high": 0.2}
-    assert verdict(row) == "too few"
-    assert verdict(row | {"pairs": 6}) == "better"
-    assert verdict(row | {"pairs": 6, "p (Holm)": 0.06}) == "unclear"
-    assert verdict(row | {"pairs": 6, "low": -0.2, "high": -0.1}) == "worse"
+    row = {"pairs": 5, "p (Holm)": None, "family size": 0, "low": 0.1, "high": 0.2}
+    assert verdict(row | {"family size": 1}) == "too few"
+    sure = row | {"pairs": 6, "p (Holm)": 0.04, "family size": 1}
+    assert verdict(sure) == "better"
+    assert verdict(sure | {"p (Holm)": 0.06}) == "unclear"
+    assert verdict(sure | {"low": -0.2, "high": -0.1}) == "worse"
+    assert verdict(sure | {"family size": 2}) == "too few"  # 2 * 2 / 2**6 is above .05
+
+
+def test_differences_of_too_few_pairs_are_none_of_a_family(made):
+    found = made_up(made, 0.01)
+    few = {"pairs": 3, "p": 0.25}
+    rows = differences.family(Results(found), [("bpr", "both")], "valid", ("recall@20",))
+    rows = differences.corrected([*rows, few], "two")
+    assert [row["p (Holm)"] for row in rows] == [pytest.approx(2 / 2**8), None]
+    assert [row["family size"] for row in rows] == [1, 1]
 
 
 @pytest.fixture(scope="module")

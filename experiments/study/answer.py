@@ -65,7 +65,7 @@ def section(found: Findings) -> Section:
         *_elsewhere(found),
         *_users(found),
         *_sure(found),
-        *_missing(found),
+        *missing(found),
     ]
     charts = [_forest(rows)] if rows else []
     return Section("answer", "The answer", remarks=remarks, charts=charts)
@@ -165,13 +165,10 @@ def _elsewhere(found: Findings) -> list[str]:
     rows = [(label, row) for label, row in primary(found) if not label.startswith("LastFM")]
     if not rows:
         return []
-    groups = {
-        kind: [label for label, row in rows if verdict(row) == kind]
-        for kind in ("better", "worse", "unclear", "too few")
-    }
-    texts = [
-        f"{judged_kind}: {listed(labels)}" for kind, labels in groups.items() if labels for judged_kind in [_KIND[kind]]
-    ]
+    texts = []
+    for kind, words in _KIND.items():
+        if own := [f"{label} {difference(row['difference'])}" for label, row in rows if verdict(row) == kind]:
+            texts.append(f"{words}: {listed(own)}")
     known = [found["sources"][name] for name in (*found["datasets"], *found["models"]) if name in found["sources"]]
     rising, runs = (sum(each[key] for each in known) for key in ("rising", "runs"))
     late = (
@@ -192,9 +189,8 @@ _KIND = {
 def _users(found: Findings) -> list[str]:
     rows = [row for row in (found["losses"] or {}).get("users", []) if row["second"] == "both"]
     return [
-        f"User by user, means over the seeds: {told(row)}; {row['higher']:,} users gain, {row['lower']:,} lose. That "
-        "tells "
-        "how far the result depends on who the users are, for these trained models."
+        f"User by user, means over the seeds: {told(row)}; {row['higher']:,} users gain, {row['lower']:,} lose. The test "
+        "asks whether as many gain as lose, the interval how much on average; both are of these trained models alone."
         for row in rows
     ]
 
@@ -209,11 +205,12 @@ def _sure(found: Findings) -> list[str]:
         size = f" Over seeds, the effect at the end is {percent(low)} to {percent(high)} of BPR's recall."
     flatters = found["losses"]["selection"]["bpr"]["mean"]
     about = f"{main['pairs']} paired seeds, one data split, one setting of the learning rate and L2"
-    noise = f"Choosing the epoch on the test part, as the paper does, adds {metric(flatters)} to BPR's mean recall"
-    return [f"How sure: {about}.{size} {noise}: noise that was picked."]
+    paper = difference(found["reference"]["paper"]["difference"])
+    picked = f"Choosing the epoch on the test part, as the paper does, adds {metric(flatters)} to BPR's mean recall"
+    return [f"How sure: {about}.{size} {picked}; the paper's printed difference is {paper}."]
 
 
-def _missing(found: Findings) -> list[str]:
+def missing(found: Findings) -> list[str]:
     """What was planned and has no result yet, or fewer seeds than planned."""
     none = [name for name in EXPERIMENTS if name not in found["sources"]]
     short = [

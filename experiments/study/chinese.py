@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from answer import EARLY, at, main_difference, paper_protocol
+from answer import EARLY, at, main_difference, missing, paper_protocol
 from differences import verdict
 
 from lgcn_jax.reporting.numerals import difference, metric
@@ -47,6 +47,8 @@ def section(found: dict[str, Any]) -> Section:
         "margin 与温度改变的只是各样本对在梯度中的权重。"
         "以上结论只针对本报告写明的数据划分、超参数和训练预算。"
     )
+    if missing(found):
+        sentences.append("部分实验尚未完成，详见首页最后一条；对没有结果的部分，本报告不作任何判断。")
     return Section("abstract-zh", "摘要", sentences, language="zh-Hans")
 
 

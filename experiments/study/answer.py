@@ -189,8 +189,8 @@ _KIND = {
 def _users(found: Findings) -> list[str]:
     rows = [row for row in (found["losses"] or {}).get("users", []) if row["second"] == "both"]
     return [
-        f"User by user, means over the seeds: {told(row)}; {row['higher']:,} users gain, {row['lower']:,} lose. The test "
-        "asks whether as many gain as lose, the interval how much on average; both are of these trained models alone."
+        f"User by user, means over the seeds: {told(row)}; {row['higher']:,} users gain, {row['lower']:,} lose. "
+        "The test asks whether as many gain as lose, the interval how much on average; both are of these models alone."
         for row in rows
     ]
 

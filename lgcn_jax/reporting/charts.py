@@ -57,11 +57,19 @@ class Chart:
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """A named line: values float[n] at x float[n], NaN where it has none."""
+    """A named line: values float[n] at x float[n], NaN where it has none; `low` and `high` are its band's edges."""
 
     name: str
     x: np.ndarray
     y: np.ndarray
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
+
+    @property
+    def known(self) -> np.ndarray:
+        """All its values that are numbers."""
+        values = np.concatenate([each for each in (self.y, self.low, self.high) if each is not None])
+        return values[np.isfinite(values)]
 
 
 def thinned(count: int) -> np.ndarray:
@@ -89,7 +97,7 @@ def lines(
     x = np.unique(np.concatenate([each.x for each in series]))
     x = x[thinned(len(x))]
     across = covering(x, LEFT + 4, WIDTH - RIGHT - 4, log=log_x)
-    known = np.concatenate([each.y[np.isfinite(each.y)] for each in series])
+    known = np.concatenate([each.known for each in series])
     up = rounded(covering(known, HEIGHT - BOTTOM, TOP + 4, log=log_y, zero=zero), 5)
     drawn = [_line(each, x, across, up, kind) for each, kind in zip(series, classes, strict=True)]
     at = [dict(zip(each.x.tolist(), each.y.tolist(), strict=True)) for each in series]
@@ -97,12 +105,13 @@ def lines(
     grid = Grid(title, [x_label, *(each.name for each in series)], rows)
     inside = [
         *_axes(across, up, x_label, x_ticks, show_axis),
+        *(_spread(each, x, across, up, kind) for each, kind in zip(series, classes, strict=True)),
         *drawn[::-1],
         *_mark(mark, across, up),
         *_bands(x, across, grid),
     ]
     legend = list(zip((each.name for each in series), classes, strict=True))
-    return Chart(name, title, sentence, _picture(name, title, sentence, inside), legend, grid)
+    return Chart(name, title, sentence, picture(name, title, sentence, inside), legend, grid)
 
 
 def steps(
@@ -122,7 +131,7 @@ def steps(
     bands = _bands((edges[1:] + edges[:-1]) / 2, across, grid)
     inside = [*_axes(across, up, x_label, show=numerals.share), *drawn[::-1], *bands]
     legend = [(label, f"s{number}") for number, label in enumerate(shares)]
-    return Chart(name, title, sentence, _picture(name, title, sentence, inside), legend, grid)
+    return Chart(name, title, sentence, picture(name, title, sentence, inside), legend, grid)
 
 
 def bars(
@@ -161,7 +170,7 @@ def bars(
     rows = [[label, *(column[row] for column in columns.values())] for row, label in enumerate(labels)]
     grid = Grid(title, [row_label, *columns], rows)
     legend = list(zip(values, classes, strict=True))
-    return Chart(name, title, sentence, _picture(name, title, sentence, inside, height), legend, grid, "bar")
+    return Chart(name, title, sentence, picture(name, title, sentence, inside, height), legend, grid, "bar")
 
 
 def points(
@@ -181,10 +190,10 @@ def points(
         tag("circle", [tag("title", title)], cx=across(x), cy=up(y), r=2.5 + kind / 2, class_=f"p{kind}")
         for (x, y), kind, title in zip(xy.tolist(), kinds, titles, strict=True)
     ]
-    return Chart(name, title, sentence, _picture(name, title, sentence, inside, height, width), legend, grid, "point")
+    return Chart(name, title, sentence, picture(name, title, sentence, inside, height, width), legend, grid, "point")
 
 
-def _picture(
+def picture(
     name: str, title: str, sentence: str, inside: Sequence[Markup], height: int = HEIGHT, width: int = WIDTH
 ) -> Markup:
     told = [tag("title", title, id=f"{name}-title"), tag("desc", sentence, id=f"{name}-desc")]
@@ -217,6 +226,17 @@ def _line(series: Series, x: np.ndarray, across: Scale, up: Scale, kind: str) ->
     drawn = [tag("path", d=path(at), class_=f"line {kind}")] if at else []
     marks = at if len(at) <= FEW else []
     return Markup("").join([*drawn, *(tag("circle", cx=a, cy=b, r=2.5, class_=f"dot {kind}") for a, b in marks)])
+
+
+def _spread(series: Series, x: np.ndarray, across: Scale, up: Scale, kind: str) -> Markup:
+    """The band between the edges of a series, where it has any."""
+    if series.low is None or series.high is None:
+        return Markup("")
+    kept = np.isin(series.x, x) & np.isfinite(series.low) & np.isfinite(series.high)
+    places = [across(value) for value in series.x[kept].tolist()]
+    edges = [*zip(places, map(up, series.high[kept].tolist()), strict=True)]
+    edges += [*zip(places, map(up, series.low[kept].tolist()), strict=True)][::-1]
+    return tag("path", d=path(edges) + "Z", class_=f"area {kind}") if edges else Markup("")
 
 
 def _outline(edges: np.ndarray, values: np.ndarray, across: Scale, up: Scale) -> str:

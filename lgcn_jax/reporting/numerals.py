@@ -3,6 +3,7 @@
 import math
 
 NONE = "\N{EN DASH}"  # stands for a value that there is none of
+MINUS = "\N{MINUS SIGN}"
 
 
 def count(value: float) -> str:
@@ -13,6 +14,14 @@ def count(value: float) -> str:
 def metric(value: float) -> str:
     """Four digits after the point; a dash for what there is none of."""
     return NONE if not math.isfinite(value) else f"{value:.4f}"
+
+
+def difference(value: float) -> str:
+    """Four digits after the point with the sign, also that of a plus; 0 has none, nor has what rounds to it."""
+    if not math.isfinite(value):
+        return NONE
+    written = f"{value:+.4f}"
+    return written[1:] if float(written) == 0 else written.replace("-", MINUS)
 
 
 def percent(value: float) -> str:

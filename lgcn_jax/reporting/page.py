@@ -18,22 +18,36 @@ from lgcn_jax.reporting.contents import MODEL, POPULAR, ReportData
 from lgcn_jax.reporting.sections import Section
 from lgcn_jax.version import __version__
 
-_NUMBER = re.compile(rf"-?[\d,.]+(e[-+]?\d+)?( %)?|{numerals.NONE}")
+_NUMBER = re.compile(rf"[-+{numerals.MINUS}]?[\d,.]+(e[-+]?\d+)?( %)?|{numerals.NONE}")
 
 
 def render(data: ReportData) -> str:
     """The page."""
+    title = f"{data.model} on {data.interactions.name}"
+    return document(title, _lead(data), _sections(data), alert=_alert(data), tiles=_tiles(data))
+
+
+def document(
+    title: str,
+    lead: str,
+    sections: Sequence[Section],
+    *,
+    alert: Sequence[str] = (),
+    tiles: Sequence[tuple[str, str, str]] = (),
+) -> str:
+    """A page of these sections; `alert` is what is to be known before all else, `tiles` are the figures at the top:
+    name, value, and what it is held against."""
     style, script = (_asset(name) for name in ("report.css", "report.js"))
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.tests["number"] = lambda text: bool(_NUMBER.fullmatch(text))
     return environment.from_string(_asset("report.html.jinja")).render(
-        title=f"{data.model} on {data.interactions.name}",
-        lead=_lead(data),
-        alert=_alert(data),
-        tiles=_tiles(data),
-        sections=_sections(data),
+        title=title,
+        lead=lead,
+        alert=alert,
+        tiles=tiles,
+        sections=sections,
         style=Markup(style),
         script=Markup(script),
         policy=_policy(style, script),

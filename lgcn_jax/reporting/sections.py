@@ -51,6 +51,7 @@ class Section:
       wide: charts as wide as the page.
       tables, folded: tables below them, open or to be opened.
       cards: users with their lists.
+      language: of its texts, where it is not that of the page: 'zh-Hans'.
     """
 
     name: str
@@ -63,3 +64,4 @@ class Section:
     tables: Sequence[Grid] = ()
     folded: Sequence[Grid] = ()
     cards: Sequence[Card] = ()
+    language: str = ""

@@ -42,6 +42,9 @@ OTHERS = {
     "inference_weights": ("RUN",),
     "killed_inside": ("OUT", "save", "0", "data", *WORLD[:-1]),
     "leaderboard": (),
+    "identities": ("--results=OUT",),
+    "report": ("--out=OUT", "--readme="),
+    "run": ("--list",),
 }
 LONG_OTHERS = {  # what they are made of has tests of its own
     "cold_start": ("SOLVED",),
@@ -131,6 +134,9 @@ def test_a_program_runs_and_tells_what_it_found(said, name, flags):
         "inference_weights": "together",
         "killed_inside": "train interactions",
         "leaderboard": "published: recall@20 / ndcg@20",
+        "identities": "is BPR, whatever alpha",
+        "report": "wrote findings.json, REPORT.md, REPORT.html and ",
+        "run": "runs are missing. Does the loss help on LastFM",
         "replay_paper": "evaluations equal",
         "simgcl_published": "theirs",
         "stop_test": "0 ended wrongly; 100% within",

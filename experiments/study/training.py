@@ -1,0 +1,92 @@
+"""Members of an experiment, trained as a population, with the validation and the test part both evaluated on the way.
+
+The library evaluates one part while it trains. The other one is evaluated here, of the very parameters, at the places
+that a population reports as worth keeping: so one training gives both curves, and nothing that chooses looks at the
+test part.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from parts import Settings
+
+from lgcn_jax.config import Config
+from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.data.settings import DataSettings
+from lgcn_jax.evaluation import ranking
+from lgcn_jax.training.members import Members, may_differ
+from lgcn_jax.training.population import build_population, compile_population, train_population
+from lgcn_jax.training.population_setup import PopulationSetup
+from lgcn_jax.training.population_state import PopulationListener, PopulationSnapshot, chosen_of_member, of_member
+from lgcn_jax.training.programs import make_evaluate
+from lgcn_jax.training.setup import for_split
+
+
+class Trained(NamedTuple):
+    """What is left of a member.
+
+    Attributes:
+      rows: the evaluations, as in metrics.jsonl, of both parts where there is a validation part.
+      users, items: float32[n, d], the final embeddings of the epoch with the best watched metric.
+      seconds: its share of the time of all steps, and of the evaluations of the part that chooses.
+    """
+
+    rows: list[dict[str, Any]]
+    users: np.ndarray
+    items: np.ndarray
+    seconds: float
+
+
+def shared_part(settings: Settings) -> Settings:
+    """The settings in which the members of a population cannot differ."""
+    differing = may_differ()
+    return {name: value for name, value in settings.items() if name not in differing}
+
+
+def train_members(interactions: Interactions, members: Sequence[Settings]) -> list[Trained]:
+    """Trains the members at once; each states its seed and all its settings, which agree in their `shared_part`."""
+    source = dataclasses.asdict(interactions.source or DataSettings(dataset=interactions.name))
+    shared = shared_part(members[0])
+    stated = source | shared | {"save_every": shared["eval_every"]}
+    own = [{name: value for name, value in each.items() if name not in shared} for each in members]
+    whole = build_population(Members.of(lambda each: Config.of(**stated | each), own), interactions)
+    listener = _Watcher(whole, interactions)
+    result = train_population(whole, compile_population(whole), listener)
+    return [_trained(whole, result.snapshot, number, listener.rows[number]) for number in range(len(members))]
+
+
+def _trained(whole: PopulationSetup, snapshot: PopulationSnapshot, number: int, rows: list[dict[str, Any]]) -> Trained:
+    progress = snapshot.members[number].progress
+    best = chosen_of_member(whole, snapshot, number)
+    if best is None or not rows:
+        raise FloatingPointError(f"{whole.members.told(number)}: {snapshot.members[number].error}")
+    users, items = np.split(whole.setup.final_embeddings(best.state.params), [whole.setup.num_users])
+    return Trained(rows, users, items, progress.seconds)
+
+
+class _Watcher(PopulationListener):
+    """Notes every member's evaluations, and adds those of the test part where another one is evaluated."""
+
+    def __init__(self, whole: PopulationSetup, interactions: Interactions):
+        self.rows: list[list[dict[str, Any]]] = [[] for _ in whole.members.configs]
+        self._whole, self._test = whole, None
+        if whole.members.base.evaluation.eval_split == "valid":
+            self._test = for_split(whole.setup, interactions, "test")
+            self._evaluate = jax.jit(make_evaluate(self._test, self._test.graphdef()))
+
+    def log(self, number: int, row: dict[str, Any]) -> None:
+        if row["split"] != "train":
+            self.rows[number].append(row)
+
+    def save(self, snapshot: PopulationSnapshot, scheduled: bool) -> None:
+        if self._test is None or snapshot.step:
+            return
+        for number, rows in enumerate(self.rows):
+            if rows and rows[-1]["split"] == "valid" and rows[-1]["epoch"] == snapshot.epoch:
+                params = of_member(self._whole, snapshot, number).state.params
+                sums = self._evaluate(params, self._test.adjacency, self._test.task)
+                means = ranking.mean(sums, self._test.task, self._whole.members.base.evaluation.top_k)
+                rows.append({"epoch": snapshot.epoch, "split": "test", **means})

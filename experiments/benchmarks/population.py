@@ -60,10 +60,10 @@ class Together:
         self._keys = [ready.programs.keys(self._whole.values(each)["seed"], np.uint32(1)) for each in chunks]
 
     def __call__(self) -> None:
-        setup, active = self._whole.setup, np.ones(self._whole.width, bool)
+        setup = self._whole.setup
         for number, state in enumerate(self._states):
             values, keys, place = self._whole.values(number), self._keys[number], (np.int32(0), np.int32(STEPS.value))
-            how = setup.adjacency, setup.sampler, values, keys, active, *place
+            how = setup.adjacency, setup.sampler, values, keys, *place
             self._states[number], _ = self._programs.block(state, zero_totals(self._whole), *how)
         jax.block_until_ready(self._states)
 

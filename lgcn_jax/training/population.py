@@ -1,8 +1,8 @@
 """The story of a population: as that of a run, for many members at once that are always at the same step.
 
 Members go in chunks of one width through the same compiled programs, chunk after chunk, a block of steps at a time. A
-member that has ended, by early stopping, by a callback or since its numbers went bad, stays as it is while the others
-go on; so its arrays, and what it tells, are those of its run alone.
+member that has ended, by early stopping, by a callback or since its numbers went bad, keeps its state while the others
+go on; so what it leaves, and what it tells, is that of its run alone.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ from lgcn_jax.training.population_state import (
     MemberProgress,
     PopulationListener,
     PopulationSnapshot,
-    active_places,
+    of_member,
     of_members,
     running_chunks,
 )
@@ -111,9 +111,11 @@ def train_population(
     """
     (snapshot, programs, compile_seconds), pace = ready, BlockTimer()
     listener, save_every = listener or PopulationListener(), whole.members.base.training.save_every
+    snapshot = _keep_ended(whole, snapshot)
     if snapshot.step == 0 and snapshot.epoch and snapshot.running:
         snapshot = end_epoch(whole, programs, snapshot, listener)
         if not snapshot.running:  # settings were changed so that it ends where it stands
+            snapshot = _put_back(whole, programs, snapshot)
             listener.save(snapshot, snapshot.epoch % save_every == 0)
     while snapshot.running:
         snapshot = train_epoch(whole, programs, snapshot, listener, pace)
@@ -121,7 +123,7 @@ def train_population(
             snapshot = end_epoch(whole, programs, snapshot, listener)
         stopped, scheduled = listener.should_stop(), snapshot.step == 0 and snapshot.epoch % save_every == 0
         if stopped or scheduled or not snapshot.running:
-            snapshot = _without_ruined(whole, programs, snapshot)
+            snapshot = _without_ruined(whole, programs, _put_back(whole, programs, snapshot))
             listener.save(snapshot, scheduled)
         if stopped:
             break
@@ -152,8 +154,7 @@ def train_epoch(
         last = first + listener.limit_block(min(pace.steps, steps - first))
         chunks, place = list(snapshot.chunks), jax.device_put((np.int32(first), np.int32(last)))
         for number in running_chunks(whole, snapshot):
-            chunk, active = chunks[number], active_places(whole, snapshot, number)
-            how = setup.adjacency, setup.sampler, whole.values(number), keys[number], active
+            chunk, how = chunks[number], (setup.adjacency, setup.sampler, whole.values(number), keys[number])
             state, totals = programs.block(chunk.state, chunk.totals, *how, *place)
             chunks[number] = chunk._replace(state=state, totals=totals)
         told = of_members(whole, [jax.device_get(chunk.totals) for chunk in chunks])  # waits for the device
@@ -209,14 +210,14 @@ def begin_epoch(
     scale, chunks = config.schedule.scale_in(epoch), list(snapshot.chunks)
     renews = programs.renew is not None and snapshot.step == 0 and config.loss.renewal_due(epoch)
     for number in running_chunks(whole, snapshot):
-        state, active = chunks[number].state, active_places(whole, snapshot, number)
+        state = chunks[number].state
         if scale is not None:
             plateau = state.optimizer.plateau
-            scales = jnp.where(active, jax.device_put(np.asarray(scale, plateau.scale.dtype)), plateau.scale)
+            scales = jax.device_put(np.full(whole.width, scale, plateau.scale.dtype))
             state = state._replace(optimizer=state.optimizer._replace(plateau=plateau._replace(scale=scales)))
         if renews:
-            how = whole.setup.adjacency, whole.setup.counts, whole.values(number), active
-            state = jax.block_until_ready(programs.renew(state, *how, jax.device_put(np.int32(epoch))))
+            how = whole.setup.adjacency, whole.setup.counts, whole.values(number), jax.device_put(np.int32(epoch))
+            state = state._replace(statistics=jax.block_until_ready(programs.renew(state.params, *how)))
         chunks[number] = chunks[number]._replace(state=state)
     share = (time.perf_counter() - begun) / len(snapshot.running) if renews else 0.0
     changed = {n: snapshot.members[n].worked(share, step=snapshot.step) for n in snapshot.running}
@@ -237,7 +238,26 @@ def end_epoch(
             changed[number] = dataclasses.replace(member, status=COMPLETED)
         elif listener.ends(number):
             changed[number] = dataclasses.replace(member, status=INTERRUPTED)
-    return snapshot.replace_members(changed)
+    return _keep_ended(whole, snapshot.replace_members(changed))
+
+
+def _keep_ended(whole: PopulationSetup, snapshot: PopulationSnapshot) -> PopulationSnapshot:
+    """With the states of those who have ended, where others go on; the steps of these take theirs along."""
+    ended = [n for n, member in enumerate(snapshot.members) if member.status in (COMPLETED, INTERRUPTED)]
+    if not snapshot.running:
+        return snapshot
+    kept = {n: of_member(whole, snapshot, n).state for n in ended if n not in snapshot.ended}
+    return snapshot._replace(ended={**snapshot.ended, **kept})
+
+
+def _put_back(whole: PopulationSetup, programs: PopulationPrograms, snapshot: PopulationSnapshot) -> PopulationSnapshot:
+    """With those who have ended in their places again."""
+    chunks = list(snapshot.chunks)
+    for number, state in snapshot.ended.items():
+        chunk, place = whole.place(number)
+        put = programs.put(chunks[chunk].state, state, jax.device_put(np.int32(place)))
+        chunks[chunk] = chunks[chunk]._replace(state=put)
+    return snapshot._replace(chunks=tuple(chunks))
 
 
 def _without_ruined(
@@ -255,11 +275,11 @@ def _without_ruined(
 def epoch_seconds(whole: PopulationSetup) -> float:
     """Seconds of an epoch of all members, from some steps of one chunk that is thrown away; compilation is left out."""
     snapshot, programs, _ = compile_population(whole)
-    values, active = whole.values(0), jax.device_put(np.ones(whole.width, bool))
+    values = whole.values(0)
     state, keys, times = snapshot.chunks[0].state, programs.keys(values["seed"], jax.device_put(np.uint32(1))), []
     for first, last in ((0, 1), (1, 1 + TIMED_STEPS)):
         place, begun = jax.device_put((np.int32(first), np.int32(last))), time.perf_counter()
-        how = whole.setup.adjacency, whole.setup.sampler, values, keys, active
+        how = whole.setup.adjacency, whole.setup.sampler, values, keys
         state, _ = programs.block(state, zero_totals(whole), *how, *place)
         jax.block_until_ready(state)
         times.append((time.perf_counter() - begun) / (last - first))

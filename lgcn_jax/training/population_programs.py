@@ -25,14 +25,15 @@ class PopulationPrograms(NamedTuple):
     """Compiled ahead of time, once for all chunks.
 
     Attributes:
-      block: (state, totals, adjacency, sampler, values, keys, active, first, last) -> (state, totals) after steps
-        first..last - 1 of the epoch with these keys; members that are not active stay. Donates state and totals.
+      block: (state, totals, adjacency, sampler, values, keys, first, last) -> (state, totals) after steps
+        first..last - 1 of the epoch with these keys; donates state and totals.
       keys: (seeds, epoch) -> the keys of the members' epoch.
       evaluate: as of `Programs`, with a leading axis of members; None where nothing is evaluated.
-      renew: (state, adjacency, counts, values, active, epoch) -> state with the statistics of the loss at the beginning
-        of the epoch; donates state. None where it has none.
+      renew: (params, adjacency, counts, values, epoch) -> statistics of the loss at the beginning of the epoch; None
+        where it has none.
       keep: (improved, state, best) -> best, with the states of the members that improved; donates best.
       finite: params -> bool[width], whether all parameters of a member are finite numbers.
+      put: (state, one, place) -> state with that of a member at its place; donates state. Compiled when it is needed.
     """
 
     block: Callable
@@ -41,41 +42,38 @@ class PopulationPrograms(NamedTuple):
     renew: Callable | None
     keep: Callable
     finite: Callable
+    put: Callable
 
     @classmethod
     def compile(cls, whole: PopulationSetup, like: Chunk) -> "PopulationPrograms":
         """The programs for the setup and chunks of the same shapes as `like`."""
         setup, width = whole.setup, whole.width
-        values, place, active = whole.values(0), jax.device_put(np.int32(0)), jax.device_put(np.ones(width, bool))
+        values, place, axes = whole.values(0), jax.device_put(np.int32(0)), whole.axes
         keys = jax.jit(jax.vmap(step.epoch_key, in_axes=(0, None))).lower(values["seed"], np.uint32(0)).compile()
         found = keys(values["seed"], jax.device_put(np.uint32(1)))
-        arguments = like.state, like.totals, setup.adjacency, setup.sampler, values, found, active, place, place
+        arguments = like.state, like.totals, setup.adjacency, setup.sampler, values, found, place, place
         block = jax.jit(make_block(whole), donate_argnums=(0, 1)).lower(*arguments).compile()
         evaluate = renew = None
         if setup.task is not None:
             evaluate = jax.jit(make_evaluation(whole)).lower(like.state.params, setup.adjacency, setup.task).compile()
         if setup.counts is not None:
-            arguments = like.state, setup.adjacency, setup.counts, values, active, place
-            renew = jax.jit(make_renewals(whole), donate_argnums=0).lower(*arguments).compile()
-        keep = (
-            jax.jit(jax.vmap(_where, (0, whole.axes, whole.axes), whole.axes), donate_argnums=2)
-            .lower(active, like.state, like.state)
-            .compile()
-        )
-        finite = jax.jit(jax.vmap(_finite, (whole.axes.params,))).lower(like.state.params).compile()
-        return cls(block, keys, evaluate, renew, keep, finite)
+            arguments = like.state.params, setup.adjacency, setup.counts, values, place
+            renew = jax.jit(make_renewals(whole)).lower(*arguments).compile()
+        keep = jax.jit(jax.vmap(_where, (0, axes, axes), axes), donate_argnums=2)
+        keep = keep.lower(jax.device_put(np.ones(width, bool)), like.state, like.state).compile()
+        finite = jax.jit(jax.vmap(_finite, (axes.params,))).lower(like.state.params).compile()
+        return cls(block, keys, evaluate, renew, keep, finite, jax.jit(whole.with_one, donate_argnums=0))
 
 
 def make_block(whole: PopulationSetup) -> Callable:
     """The function of `PopulationPrograms.block`, not compiled: the members' steps, with one product for all.
 
     Gradients and updates are mapped one after the other, so that tables have their members' axis where products have
-    it: of arrays with other axes, JAX makes the first one of it. Members that are not active are put back in the end:
-    in every step, that would cost copies of Adam's moments.
+    it: of arrays with other axes, JAX makes the first one of it.
     """
     setup, graphdef, axes = whole.setup, whole.setup.graphdef(), whole.axes
 
-    def block(state, totals, adjacency, sampler, values, keys, active, first, last):
+    def block(state, totals, adjacency, sampler, values, keys, first, last):
         shared = Adjacency(MemberLayout(adjacency.layout), adjacency.row_of_node)
 
         def gradient(values, params, statistics, key, number):
@@ -94,8 +92,7 @@ def make_block(whole: PopulationSetup) -> Callable:
             found = gradients(values, state.params, state.statistics, keys, number)
             return updates(values, state, totals, *found, number)
 
-        found = jax.lax.fori_loop(first, last, step, (state, totals))
-        return jax.vmap(_where, (0, (axes, 0), (axes, 0)), (axes, 0))(active, found, (state, totals))
+        return jax.lax.fori_loop(first, last, step, (state, totals))
 
     return block
 
@@ -117,15 +114,14 @@ def make_evaluation(whole: PopulationSetup) -> Callable:
 def make_renewals(whole: PopulationSetup) -> Callable:
     """The function of `PopulationPrograms.renew`, not compiled: member after member, as of a run."""
 
-    def renew_each(state, adjacency, counts, values, active, epoch):
+    def renew_each(params, adjacency, counts, values, epoch):
         def of_member(place):
             own = {name: value[place] for name, value in values.items()}
-            params = whole.one(state, place).params
-            return make_renewal(_of_member(whole.setup, own))(params, adjacency, counts, epoch)
+            alone = jax.tree.map(lambda leaf, axis: take_member(leaf, place, axis), params, whole.axes.params)
+            return make_renewal(_of_member(whole.setup, own))(alone, adjacency, counts, epoch)
 
         found = jax.lax.map(of_member, jnp.arange(whole.width, dtype=jnp.int32))
-        axes = whole.axes.statistics
-        return state._replace(statistics=jax.vmap(_where, (0, 0, axes), axes)(active, found, state.statistics))
+        return jax.tree.map(lambda leaf, axis: jnp.moveaxis(leaf, 0, axis), found, whole.axes.statistics)
 
     return renew_each
 
@@ -159,16 +155,18 @@ def require_traceable(whole: PopulationSetup) -> None:
 
 def _trace_step(whole: PopulationSetup, values: Mapping[str, jax.Array]) -> None:
     """Traces a step of members with these values, and what begins it."""
-    setup, active = whole.setup, jnp.ones(whole.width, bool)
+    setup = whole.setup
 
     def traced(values, node, adjacency, sampler, counts):
         state = make_initial(whole)(values, node)
         if counts is not None:
-            state = make_renewals(whole)(state, adjacency, counts, values, active, jnp.int32(1))
+            state = state._replace(
+                statistics=make_renewals(whole)(state.params, adjacency, counts, values, jnp.int32(1))
+            )
         totals = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (whole.width,)), setup.zero_totals())
         keys = jax.vmap(step.epoch_key, (0, None))(values["seed"], jnp.uint32(1))
         bounds = jnp.int32(0), jnp.int32(1)
-        return make_block(whole)(state, totals, adjacency, sampler, values, keys, active, *bounds)
+        return make_block(whole)(state, totals, adjacency, sampler, values, keys, *bounds)
 
     node = setup.put_rows(setup.order.node_of_row)
     jax.eval_shape(traced, values, node, setup.adjacency, setup.sampler, setup.counts)

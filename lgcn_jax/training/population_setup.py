@@ -62,6 +62,14 @@ class PopulationSetup:
         """The state of the member at a place of a chunk."""
         return jax.tree.map(lambda leaf, axis: take_member(leaf, place, axis), state, self.axes)
 
+    def with_one(self, state: TrainState, one: TrainState, place: jax.Array) -> TrainState:
+        """The state of a chunk with that of a member at its place."""
+
+        def put(leaf: jax.Array, of_member: jax.Array, axis: int) -> jax.Array:
+            return jax.lax.dynamic_update_index_in_dim(leaf, of_member, place, axis)
+
+        return jax.tree.map(put, state, one, self.axes)
+
     @functools.cached_property
     def _values(self) -> list[dict[str, jax.Array]]:
         values, chunks = self.members.values(), range(self.chunks)

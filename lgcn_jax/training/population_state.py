@@ -1,10 +1,10 @@
 """What a population is made of at any moment, and what it tells while it goes on."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from lgcn_jax.training.population_setup import PopulationSetup
 from lgcn_jax.training.progress import worked
@@ -55,12 +55,15 @@ class PopulationSnapshot(NamedTuple):
       chunks: the arrays, which are donated to the next step.
       members: how far each is.
       epoch, step: epochs done, and steps of the one in hand; those of every member that is running.
+      ended: the states of members that have ended while others go on, by number: what a chunk has in their places
+        goes on, too, and is put back where a place is saved.
     """
 
     chunks: tuple[Chunk, ...]
     members: tuple[MemberProgress, ...]
     epoch: int = 0
     step: int = 0
+    ended: Mapping[int, TrainState] = {}
 
     @property
     def running(self) -> list[int]:
@@ -105,13 +108,6 @@ def running_chunks(whole: PopulationSetup, snapshot: PopulationSnapshot) -> list
     return sorted({whole.place(number)[0] for number in snapshot.running})
 
 
-def active_places(whole: PopulationSetup, snapshot: PopulationSnapshot, chunk: int) -> jax.Array:
-    """bool[width]: the places of a chunk whose members are running; none of what fills it up."""
-    active = np.zeros(whole.width, bool)
-    active[[place for at, place in map(whole.place, snapshot.running) if at == chunk]] = True
-    return jax.device_put(active)
-
-
 def of_members(whole: PopulationSetup, chunks: list[Any]) -> list[Any]:
     """What belongs to each member of the host's trees of chunks."""
     places = map(whole.place, range(len(whole.members)))
@@ -121,9 +117,10 @@ def of_members(whole: PopulationSetup, chunks: list[Any]) -> list[Any]:
 def of_member(whole: PopulationSetup, snapshot: PopulationSnapshot, number: int) -> Snapshot:
     """Where a member stands, as a run would."""
     chunk, place = whole.place(number)
-    state, totals, _ = snapshot.chunks[chunk]
-    totals = jax.tree.map(lambda leaf: leaf[place], totals)
-    return Snapshot(whole.one(state, place), totals, snapshot.members[number].progress)
+    (state, totals, _), progress = snapshot.chunks[chunk], snapshot.members[number].progress
+    within = progress.step > 0  # else what stands there is of the epoch of others
+    totals = jax.tree.map(lambda leaf: leaf[place], totals) if within else whole.setup.zero_totals()
+    return Snapshot(whole.one(state, place), totals, progress)
 
 
 def best_of_member(whole: PopulationSetup, snapshot: PopulationSnapshot, number: int) -> Snapshot | None:

@@ -170,7 +170,7 @@ COMMAND = Command(
     PARTS,
     {
         "eval_split": "the part on which trials are judged: valid, and no other",
-        "validation_fraction": f"share of the train part that is held out for validation (default: {VALIDATION_FRACTION} "
-        "where a data set has no validation part)",
+        "validation_fraction": "share of the train part that is held out for validation, where a data set has no such "
+        f"part (default: {VALIDATION_FRACTION})",
     },
 )

@@ -88,7 +88,7 @@ def run_training(
       rows: the lines logged so far.
       callbacks: called with each line that is logged.
       warm_start: what the run began with, for its records.
-      score_test: whether the best checkpoint of a run that was chosen on the validation part is scored on the test part.
+      score_test: whether a run whose best epoch is chosen on the validation part scores it on the test part.
 
     Returns:
       What result.json holds; its 'status' is 'completed', 'interrupted' or 'failed'.

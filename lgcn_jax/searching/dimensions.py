@@ -91,7 +91,7 @@ def read(where: str, stated: Any, kind: Any) -> Dimension:
 
     Args:
       where: file and setting, for messages.
-      stated: a list of values, or {"low": .., "high": .., "log": true, "step": ..}, of which the last two may be missing.
+      stated: a list of values, or {"low": .., "high": .., "log": true, "step": ..}; log and step may be missing.
       kind: the type of the setting.
 
     Raises:

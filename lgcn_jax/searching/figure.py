@@ -9,7 +9,12 @@ DARK, LIGHT = "0.2", "0.65"
 
 
 def draw(
-    file: BinaryIO, kind: str, importance: Mapping[str, float], values: Mapping[int, float], completed: set[int], of: str
+    file: BinaryIO,
+    kind: str,
+    importance: Mapping[str, float],
+    values: Mapping[int, float],
+    completed: set[int],
+    of: str,
 ) -> None:
     """Draws both panels into a file.
 

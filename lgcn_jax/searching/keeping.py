@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.runs import workdir as run_folders
-from lgcn_jax.searching.study import Study
+from lgcn_jax.searching.study import Study, value_of
 from lgcn_jax.searching.trials import Outcome
 from lgcn_jax.serving import loading, storage
 
@@ -44,7 +44,7 @@ class Keeper:
         number, value = outcome.asked.trial.number, outcome.best[self._metric]
         with self._study.turn():
             before = self._study.completed()[:1]
-            folder, is_best = outcome.folder, not before or (-value, number) < (-before[0].value, before[0].number)
+            folder, is_best = outcome.folder, not before or (-value, number) < (-value_of(before[0]), before[0].number)
             if folder is None and is_best and self._path is not None:
                 folder = self._beside(number)
                 outcome.model.save(folder)
@@ -117,5 +117,3 @@ def _record(folder: Path, scores: dict[str, Any]) -> None:
     with contextlib.suppress(OSError, ValueError):
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         run_folders.write_json(folder / "result.json", result | {"test": scores})
-
-

@@ -110,7 +110,7 @@ class SearchResult:
         names = dict.fromkeys(name for row in self.trials for name in row.settings)
         found: dict[str, list[Any]] = {"trial": [row.number for row in rows], self.metric: [row.value for row in rows]}
         found["epoch"] = [row.epoch for row in rows]
-        return found | {name: [_shown(row.settings.get(name)) for row in rows] for name in names}
+        return found | {name: [shown(row.settings.get(name)) for row in rows] for name in names}
 
     def flags(self) -> list[str]:
         """The flags of `train` that train the best trial anew, but for --workdir; [] where there is none."""
@@ -168,7 +168,7 @@ def _flag(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else "" if value == "" else text(value)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A setting in a table: numbers to four digits."""
     if value is None:
         return "-"

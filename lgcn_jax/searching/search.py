@@ -19,7 +19,7 @@ from lgcn_jax.runs import workdir as run_folders
 from lgcn_jax.searching import space as spaces
 from lgcn_jax.searching import storages
 from lgcn_jax.searching.keeping import BEST, Keeper
-from lgcn_jax.searching.results import SearchResult, SearchTrial
+from lgcn_jax.searching.results import SearchResult, SearchTrial, shown
 from lgcn_jax.searching.space import COMMON, Space
 from lgcn_jax.searching.study import Asked, Study, open_study
 from lgcn_jax.searching.trials import COMPLETED, INTERRUPTED, Outcome, Trainer
@@ -148,8 +148,9 @@ def fixed_settings(interactions: Interactions, stated: Mapping[str, Any]) -> dic
         raise InputError("--eval_split", "valid, which is empty", expected)
     source = interactions.source or DataSettings(dataset=interactions.name)
     defaults = {name: field.default for name, field in fields(DataSettings).items()}
-    defaults["data_dir"] = str(Path(DataSettings.data_dir).absolute())
     data = {name: value for name, value in dataclasses.asdict(source).items() if value != defaults[name]}
+    if data.get("data_dir") == str(Path(DataSettings.data_dir).absolute()):
+        del data["data_dir"]
     return data | dict(stated) | {"eval_split": "valid"}
 
 
@@ -229,18 +230,17 @@ def _settle(outcome: Outcome, study: Study, keeper: Keeper, request: StopRequest
 
 def _line(outcome: Outcome, study: Study, metric: str, plan: Plan) -> str:
     """What is shown of a trial."""
-    over = sum(1 for trial in study.all() if "ended" in trial.user_attrs)
-    head = f"trial {outcome.asked.trial.number} {outcome.ended} ({over} of {plan.trials})"
+    head = f"trial {outcome.asked.trial.number} {outcome.ended} ({len(study.over())} of {plan.trials})"
     reached = f"{metric} {outcome.best[metric]:.4f} at epoch {outcome.best['epoch']}, " if outcome.best else ""
     picked = plan.space.picked(outcome.asked.settings)
-    drawn = " ".join(f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={text(value)}" for name, value in picked.items())
+    drawn = " ".join(f"{name}={shown(value)}" for name, value in picked.items())
     return f"{head}: {reached}{outcome.seconds:.1f} s; {drawn}" + (f"; {outcome.reason}" if outcome.reason else "")
 
 
 def _status(study: Study, plan: Plan, request: StopRequest) -> str:
     if request.signal:
         return "interrupted"
-    if sum(1 for trial in study.all() if "ended" in trial.user_attrs) >= plan.trials:
+    if len(study.over()) >= plan.trials:
         return "completed"
     return "shared" if study.running() else "out of time"
 
@@ -248,13 +248,12 @@ def _status(study: Study, plan: Plan, request: StopRequest) -> str:
 def _result(
     plan: Plan, interactions: Interactions, study: Study, keeper: Keeper, metric: str, status: str
 ) -> SearchResult:
-    over = [trial for trial in study.all() if "ended" in trial.user_attrs and trial.state.is_finished()]
     return SearchResult(
         dataset=interactions.name,
         metric=metric,
         status=status,
         wanted=plan.trials,
-        trials=tuple(_record(trial, plan.space, keeper, metric) for trial in over),
+        trials=tuple(_record(trial, plan.space, keeper, metric) for trial in study.over()),
         importance=study.importance(),
         test=keeper.tested(),
         settings=plan.space.fixed,

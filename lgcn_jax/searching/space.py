@@ -1,4 +1,4 @@
-"""What a search chooses among: the settings of a space, those that are the same in all trials, and which go together."""
+"""What a search chooses among: the settings of a space, those that all trials have, and which of them go together."""
 
 import dataclasses
 import difflib
@@ -70,9 +70,7 @@ class Space:
         """The settings of a trial, for `Config.of`; `pick` says what each one of the space is that the trial has."""
         chosen = {name: value for name, value in self.fixed.items() if name in PARTS}
         for name, dimension in self.dimensions.items():
-            if name in PARTS:
-                chosen[name] = pick(name, dimension)
-            elif self._has(chosen, name):
+            if name in PARTS or self._has(chosen, name):
                 chosen[name] = pick(name, dimension)
         return chosen | {name: value for name, value in self.fixed.items() if self._has(chosen, name)}
 
@@ -194,7 +192,9 @@ def _require_searchable(where: str, name: Any, fixed: Mapping[str, Any]) -> None
     """Raises an InputError where a name is not that of a setting that may differ between trials."""
     known = _types().keys() - COMMON.keys()
     if name in COMMON:
-        raise InputError(f"{where}: {name}", "a setting that no search chooses", f"it beside the space, since {COMMON[name]}")
+        raise InputError(
+            f"{where}: {name}", "a setting that no search chooses", f"it beside the space, since {COMMON[name]}"
+        )
     if name not in known:
         near = difflib.get_close_matches(str(name), sorted(known), 1)
         hint = f" (did you mean {near[0]}?)" if near else ""

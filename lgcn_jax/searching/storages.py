@@ -109,7 +109,7 @@ def unusable(path: Path, error: Exception) -> InputError:
 
 
 class WriteLock:
-    """Held while a line is added to a journal; unlike Optuna's own, that of a process that was killed is free at once."""
+    """Held while a line is added to a journal. Unlike Optuna's own, that of a killed process is free at once."""
 
     def __init__(self, path: Path):
         self._lock = filelock.FileLock(workers_folder(path) / "journal", fallback_to_soft=False)

@@ -34,6 +34,12 @@ class Asked(NamedTuple):
     settings: dict[str, Any]
 
 
+def value_of(trial: "optuna.trial.FrozenTrial") -> float:
+    """The result of a completed trial."""
+    assert trial.value is not None
+    return trial.value
+
+
 class Study:
     """A study, with this process as one of its workers; see `open_study`."""
 
@@ -85,7 +91,9 @@ class Study:
         """The trial was interrupted, and is left to do."""
         self._tell(trial, {}, state=self._states.FAIL)
 
-    def _tell(self, trial: "optuna.Trial", facts: dict[str, Any], value: float | None = None, state: Any = None) -> None:
+    def _tell(
+        self, trial: "optuna.Trial", facts: dict[str, Any], value: float | None = None, state: Any = None
+    ) -> None:
         with storages.quiet():
             for name, fact in facts.items():
                 trial.set_user_attr(name, fact)
@@ -95,10 +103,14 @@ class Study:
         """All trials so far, by number."""
         return self._study.get_trials(deepcopy=False)
 
+    def over(self) -> "list[optuna.trial.FrozenTrial]":
+        """Those that count: completed, or ended early for a reason of their own."""
+        return [trial for trial in self.all() if trial.state in (self._states.COMPLETE, self._states.PRUNED)]
+
     def completed(self) -> "list[optuna.trial.FrozenTrial]":
         """Those that came to their end, the best first, of equals the earliest."""
         whole = [trial for trial in self.all() if trial.state == self._states.COMPLETE]
-        return sorted(whole, key=lambda trial: (-trial.value, trial.number))
+        return sorted(whole, key=lambda trial: (-value_of(trial), trial.number))
 
     def running(self) -> int:
         """How many trials other workers have in hand."""
@@ -171,17 +183,18 @@ def _found(optuna: Any, path: Path | None, pruner: Any) -> "optuna.Study":
         raise storages.unusable(path, error) from None
 
 
-def _require_same(path: Path | None, found: "optuna.Study", facts: dict[str, Any]) -> None:
+def _require_same(path: Path | None, kept: "optuna.Study", facts: dict[str, Any]) -> None:
     """Raises an InputError where the study was begun with other facts; notes them where it is new."""
-    known = found.user_attrs.get(FACTS)
-    if known is None and not found.get_trials(deepcopy=False):
-        found.set_user_attr(FACTS, facts)
+    known = kept.user_attrs.get(FACTS)
+    if known is None and not kept.get_trials(deepcopy=False):
+        kept.set_user_attr(FACTS, facts)
         return
     if not isinstance(known, dict) or known.get("format") != FORMAT:
         raise InputError(f"--study={path}", "a study that is none of this version", "that of a search, or a new file")
     for name, called in (("content_sha256", "other data"), ("space", "another space"), ("settings", "other settings")):
         if known.get(name) != facts[name]:
-            raise InputError(f"--study={path}", f"a study of {_difference(called, known[name], facts[name])}", "a new one")
+            found = f"a study of {_difference(called, known[name], facts[name])}"
+            raise InputError(f"--study={path}", found, "one of this search, or a new file")
 
 
 def _difference(called: str, known: Any, stated: Any) -> str:

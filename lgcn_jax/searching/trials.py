@@ -43,7 +43,6 @@ class Outcome:
     folder: Path | None = None
     model: Model | None = None
 
-
     def facts(self) -> dict[str, Any]:
         """What the study keeps of the trial, as JSON values."""
         kept = {"ended": self.ended, "best": self.best, "seconds": self.seconds, "reason": self.reason}

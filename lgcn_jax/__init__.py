@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lgcn_jax.serving.loading import load_model
     from lgcn_jax.serving.mixture import Mixture
     from lgcn_jax.serving.models import LightGCN, Model
+    from lgcn_jax.serving.population import Population, fit_population
     from lgcn_jax.serving.recommendations import Neighbors, Recommendations
     from lgcn_jax.serving.solved import (
         BSPM,
@@ -58,6 +59,7 @@ __all__ = [
     "Model",
     "Neighbors",
     "Popularity",
+    "Population",
     "Recommendations",
     "SearchResult",
     "SearchTrial",
@@ -66,6 +68,7 @@ __all__ = [
     "WriteError",
     "__version__",
     "compare",
+    "fit_population",
     "load",
     "load_model",
     "read",
@@ -81,6 +84,8 @@ _HOMES = {
     "LightGCN": "serving.models",
     "Mixture": "serving.mixture",
     "Model": "serving.models",
+    "Population": "serving.population",
+    "fit_population": "serving.population",
     "BSPM": "serving.solved",
     "EASE": "serving.solved",
     "GFCF": "serving.solved",

@@ -39,6 +39,9 @@ class WrappedLayout(Layout):
     def once(self, value: jax.Array) -> jax.Array:
         return self.inner.once(value)
 
+    def degree_power(self, exponent: float) -> jax.Array:
+        return self.inner.degree_power(exponent)
+
     def scatter_add(self, x: jax.Array, rows: jax.Array, nodes: jax.Array) -> jax.Array:
         return self.inner.scatter_add(x, rows, nodes)
 

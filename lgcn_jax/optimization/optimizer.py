@@ -21,8 +21,9 @@ class Adam(Settings):
     )
 
     def transform(self) -> optax.GradientTransformation:
-        """`optax.clip_by_global_norm` -> `optax.adam`."""
-        clip = optax.clip_by_global_norm(self.clip_norm) if self.clip_norm else optax.identity()
+        """`optax.clip_by_global_norm` -> `optax.adam`. Numbers may be traced ones; such a norm is above 0."""
+        clips = isinstance(self.clip_norm, jax.Array) or self.clip_norm > 0
+        clip = optax.clip_by_global_norm(self.clip_norm) if clips else optax.identity()
         return optax.chain(clip, optax.adam(self.learning_rate))
 
 
@@ -113,9 +114,12 @@ def _plateau_init(params):
     return optax.contrib.reduce_on_plateau().init(params)
 
 
-@functools.cache  # an evaluation asks for it again, and must not compile the schedule's update again
-def build_optimizer(adam: Adam, schedule: Schedule) -> Optimizer:
+def make_optimizer(adam: Adam, schedule: Schedule) -> Optimizer:
     """The optimizer that the settings ask for."""
     plateau = schedule.transform(adam.learning_rate)
     compiled = None if plateau is None else plateau._replace(update=jax.jit(plateau.update))
     return Optimizer(adam.transform(), compiled, adam.learning_rate, schedule)
+
+
+# Kept, since an evaluation asks for it again, and must not compile the schedule's update again.
+build_optimizer = functools.cache(make_optimizer)

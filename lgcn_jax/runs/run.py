@@ -17,6 +17,7 @@ from lgcn_jax.runs.reporter import Reporter
 from lgcn_jax.runs.scoring import score_checkpoint
 from lgcn_jax.system.signals import StopRequest
 from lgcn_jax.training import loop
+from lgcn_jax.training.health import failed_result
 from lgcn_jax.training.inference import with_choice
 from lgcn_jax.training.loop import Callback, NonFiniteError
 from lgcn_jax.training.setup import Setup
@@ -107,7 +108,7 @@ def run_training(
                 recorder = Recorder(run_folder, checkpoints, shown, profile, request, setup, callbacks)
                 result = loop.train(setup, ready, recorder).to_json()
         except NonFiniteError as error:
-            result = failed_result(run_folder.rows, config, error)
+            result = failed_result(run_folder.rows, config.evaluation.watched, str(error))
         if result["status"] == "completed" and config.inference.chosen:
             config, chosen = _inference(config, interactions, folder)
             result |= chosen
@@ -120,18 +121,6 @@ def run_training(
         result |= {"vector_width": width, "usage": usage.measured(request.begun, started, whole)}
         run_folder.finish(result)
     return result
-
-
-def failed_result(rows: list[dict[str, Any]], config: Config, error: NonFiniteError) -> dict[str, Any]:
-    """What result.json says of a run whose numbers went bad."""
-    evaluated = [row for row in rows if row["split"] != "train"]
-    return {
-        "status": "failed",
-        "error": str(error),
-        "epochs": sum(row["split"] == "train" for row in rows),
-        "best": max(evaluated, key=lambda row: row[config.evaluation.watched], default=None),
-        "last": evaluated[-1] if evaluated else None,
-    }
 
 
 def _lost_best(checkpoints: Path, best: int, config: Config) -> dict[str, Any]:

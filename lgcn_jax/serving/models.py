@@ -120,11 +120,11 @@ class Model(FoldsIn, VectorModel):
         """
         require_interactions(interactions)
         where = None if workdir is None else paths.as_path(workdir, "workdir")
-        _require_functions(callbacks)
+        require_functions(callbacks)
         require_devices()
         what = self._stated_for(interactions, warm_start), folding.warm_start_source(warm_start)
         try:
-            with _requests() as request:
+            with requests() as request:
                 how = request, tuple(callbacks), quiet, *what
                 if where is None:
                     fitted = self._fit_in_memory(interactions, *how)
@@ -258,7 +258,7 @@ class LightGCN(Model):
         super().__init__("lightgcn", **settings)
 
 
-def _require_functions(callbacks: Any) -> None:
+def require_functions(callbacks: Any) -> None:
     if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
         raise InputError("callbacks", f"a {type(callbacks).__name__}", "a sequence of functions")
     for each in callbacks:
@@ -266,7 +266,7 @@ def _require_functions(callbacks: Any) -> None:
             raise InputError("callbacks", f"{each!r} among them", "functions")
 
 
-def _requests():
+def requests():
     """Answers to signals: only the main thread may have them."""
     if threading.current_thread() is threading.main_thread():
         return StopRequest()

@@ -1,6 +1,7 @@
 """Runs whose numbers went bad are given up, and say where."""
 
 import math
+from typing import Any
 
 from lgcn_jax.losses import Loss
 from lgcn_jax.training.state import Totals, metric_names
@@ -28,3 +29,22 @@ def require_finite(totals: Totals, loss: Loss, epoch: int, done: int) -> None:
             raise NonFiniteError(f"the sum of {name}", float(totals.sums[name]), epoch, done)
     if (mean := float(totals.sums[names[0]]) / done) > DIVERGED:
         raise NonFiniteError(f"the mean of {names[0]}", mean, epoch, done)
+
+
+def require_finite_metrics(means: dict[str, float], epoch: int, step: int) -> None:
+    """Raises a NonFiniteError that names the first metric of an evaluation that is not finite."""
+    for name, value in means.items():
+        if not math.isfinite(value):
+            raise NonFiniteError(name, value, epoch, step)
+
+
+def failed_result(rows: list[dict[str, Any]], watched: str, error: str) -> dict[str, Any]:
+    """What result.json says of a run whose numbers went bad, of the lines that it has told."""
+    evaluated = [row for row in rows if row["split"] != "train"]
+    return {
+        "status": "failed",
+        "error": error,
+        "epochs": sum(row["split"] == "train" for row in rows),
+        "best": max(evaluated, key=lambda row: row[watched], default=None),
+        "last": evaluated[-1] if evaluated else None,
+    }

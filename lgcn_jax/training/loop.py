@@ -6,7 +6,6 @@ exchange there is put and fetched by name, so that a whole epoch passes under `j
 """
 
 import dataclasses
-import functools
 import math
 import time
 from collections.abc import Callable
@@ -21,12 +20,22 @@ from lgcn_jax.config import Config
 from lgcn_jax.devices import processes
 from lgcn_jax.evaluation import ranking
 from lgcn_jax.optimization import OptimizerState
-from lgcn_jax.training.health import NonFiniteError, require_finite
+from lgcn_jax.training.health import NonFiniteError, require_finite, require_finite_metrics
 from lgcn_jax.training.listener import Listener
 from lgcn_jax.training.programs import Programs
+from lgcn_jax.training.progress import (
+    evaluated,
+    evaluation_due,
+    evaluation_record,
+    is_finished,
+    progress_for_resume,
+    record_of_epoch,
+    save_due,
+    worked,
+)
 from lgcn_jax.training.setup import Setup
-from lgcn_jax.training.state import Progress, Snapshot, metric_names, replicated_on_host, table_sha256
-from lgcn_jax.training.step import named_key
+from lgcn_jax.training.state import Snapshot, replicated_on_host, table_sha256
+from lgcn_jax.training.step import epoch_key
 
 BLOCK_SECONDS = 1.0  # how long the host waits for the device at a time
 
@@ -154,36 +163,6 @@ def train(setup: Setup, ready: CompiledRun, listener: Listener) -> Result:
         return Result(status, snapshot, compile_seconds, setup.table(snapshot.state.params))
 
 
-def is_finished(config: Config, progress: Progress) -> bool:
-    """Whether nothing is left to do: all epochs are done, or the watched metric has stopped rising.
-
-    Never within an epoch: one that was begun is finished.
-    """
-    patience = config.training.early_stopping_patience
-    return progress.step == 0 and (
-        progress.epoch >= config.training.epochs or (patience > 0 and progress.stale >= patience)
-    )
-
-
-def progress_for_resume(config: Config, progress: Progress) -> Progress:
-    """A place to go on from, without the evaluation that was due only because the run once ended there."""
-    return progress if is_finished(config, progress) else dataclasses.replace(progress, final=None, final_best=False)
-
-
-def evaluation_due(config: Config, progress: Progress) -> bool:
-    """After every `eval_every` epochs and after the last, whatever makes it the last; once."""
-    epoch, latest = progress.epoch, progress.latest
-    if config.evaluation.eval_split == "none" or progress.step or not epoch or (latest and latest["epoch"] == epoch):
-        return False
-    return epoch % config.evaluation.eval_every == 0 or is_finished(config, progress)
-
-
-def save_due(config: Config, progress: Progress) -> bool:
-    """After every `save_every` epochs and at a new best of the scheduled evaluations; never within an epoch."""
-    new_best = progress.best is not None and progress.best["epoch"] == progress.epoch
-    return progress.step == 0 and (progress.epoch % config.training.save_every == 0 or new_best)
-
-
 def save(snapshot: Snapshot, listener: Listener, scheduled: bool) -> None:
     """Hands a place to the listener, but never one whose parameters are ruined."""
     epoch, step = snapshot.progress.epoch, snapshot.progress.step
@@ -194,10 +173,7 @@ def save(snapshot: Snapshot, listener: Listener, scheduled: bool) -> None:
     listener.save(snapshot, scheduled)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def epoch_key(seed: int, epoch: jax.Array) -> jax.Array:
-    """The key of the data of `epoch` (from 1)."""
-    return jax.random.fold_in(named_key(seed, "data"), epoch)
+_epoch_key = jax.jit(epoch_key, static_argnums=0)
 
 
 def train_epoch(
@@ -205,7 +181,7 @@ def train_epoch(
 ) -> Snapshot:
     """The rest of the epoch in hand, or the part of it until the listener stops the run. Donates `snapshot`."""
     steps, epoch, pace = setup.steps_per_epoch, snapshot.progress.epoch + 1, pace or BlockTimer()
-    key = setup.mesh.replicate(epoch_key(setup.config.training.seed, jax.device_put(np.uint32(epoch))))
+    key = setup.mesh.replicate(_epoch_key(setup.config.training.seed, jax.device_put(np.uint32(epoch))))
     snapshot = begin_epoch(setup, programs, snapshot)
     while snapshot.progress.step < steps:
         first = snapshot.progress.step
@@ -220,7 +196,7 @@ def train_epoch(
             told = jax.device_get(totals)  # waits for the device
         require_finite(told, setup.config.loss, epoch, last)
         seconds = time.perf_counter() - begun
-        snapshot = Snapshot(state, totals, _worked(snapshot.progress, seconds, step=last))
+        snapshot = Snapshot(state, totals, worked(snapshot.progress, seconds, step=last))
         listener.progress(epoch, last, steps, float(told.sums["loss"]) / last)
         pace.took(last - first, seconds)
         if last < steps and listener.should_stop():
@@ -242,16 +218,14 @@ def begin_epoch(setup: Setup, programs: Programs, snapshot: Snapshot) -> Snapsho
         statistics = programs.renew(state.params, setup.adjacency, setup.counts, numbered)
         jax.block_until_ready(statistics)
     seconds = time.perf_counter() - begun
-    return snapshot._replace(state=state._replace(statistics=statistics), progress=_worked(progress, seconds, step=0))
+    return snapshot._replace(state=state._replace(statistics=statistics), progress=worked(progress, seconds, step=0))
 
 
 def train_record(setup: Setup, snapshot: Snapshot) -> dict[str, Any]:
     """The line of metrics.jsonl about the epoch that `snapshot` is at the end of."""
-    config, steps, sums = setup.config, setup.steps_per_epoch, jax.device_get(snapshot.totals.sums)
-    means = {name: float(sums[name]) / steps for name in ("loss", *metric_names(config.loss))}
-    rate = config.build_optimizer().current_learning_rate(snapshot.state.optimizer)
-    seconds = round(snapshot.progress.epoch_seconds, 4)
-    return {"epoch": snapshot.progress.epoch + 1, "split": "train", **means, "learning_rate": rate, "seconds": seconds}
+    sums = jax.device_get(snapshot.totals.sums)
+    rate = setup.config.build_optimizer().current_learning_rate(snapshot.state.optimizer)
+    return record_of_epoch(setup.config, snapshot.progress, setup.steps_per_epoch, sums, rate)
 
 
 def evaluate_epoch(setup: Setup, programs: Programs, snapshot: Snapshot, listener: Listener) -> Snapshot:
@@ -267,28 +241,17 @@ def evaluate_epoch(setup: Setup, programs: Programs, snapshot: Snapshot, listene
         means = ranking.mean(sums, setup.task, config.evaluation.top_k)
     processes.require_same(f"at the evaluation of epoch {epoch}", means)  # what follows is decided by them
     seconds = time.perf_counter() - begun
-    for name, value in means.items():
-        if not math.isfinite(value):
-            raise NonFiniteError(name, value, epoch, setup.steps_per_epoch)
-    row = {"epoch": epoch, "split": config.evaluation.eval_split, **means, "seconds": round(seconds, 4)}
+    require_finite_metrics(means, epoch, setup.steps_per_epoch)
+    row = evaluation_record(config, epoch, means, seconds)
     listener.log(row)
-    best, watched = snapshot.progress.best, config.evaluation.watched
-    improved = best is None or row[watched] > best[watched]
+    progress = evaluated(config, snapshot.progress, row, seconds)
     if epoch % config.evaluation.eval_every:
-        return snapshot._replace(progress=_worked(snapshot.progress, seconds, final=row, final_best=improved))
-    changes = {"last": row, "stale": 0 if improved else snapshot.progress.stale + 1}
-    changes |= {"best": row} if improved else {}
+        return snapshot._replace(progress=progress)
     state = snapshot.state._replace(optimizer=observe_metric(config, snapshot.state.optimizer, row))
-    return Snapshot(state, snapshot.totals, _worked(snapshot.progress, seconds, **changes))
+    return Snapshot(state, snapshot.totals, progress)
 
 
 def observe_metric(config: Config, state: OptimizerState, row: dict[str, Any]) -> OptimizerState:
     """The optimizer's state after an evaluation, which the schedule may watch."""
     metric = config.observed_metric
     return state if metric is None else config.build_optimizer().observe(state, row[metric])
-
-
-def _worked(progress: Progress, seconds: float, **changes) -> Progress:
-    """The progress after `seconds` of work; those of an evaluation don't count into any epoch."""
-    epoch_seconds = progress.epoch_seconds + (seconds if "step" in changes else 0.0)
-    return dataclasses.replace(progress, seconds=progress.seconds + seconds, epoch_seconds=epoch_seconds, **changes)

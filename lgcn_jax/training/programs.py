@@ -67,6 +67,19 @@ def _shardings(setup: Setup, like: Snapshot):
 
 def make_train_steps(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
     """The function of `Programs.block`, not compiled."""
+    step = make_step(setup, graphdef)
+
+    def block(state, totals, adjacency, sampler, key, first, last):
+        def next_step(number, carry):
+            return step(*carry, adjacency, sampler, key, number)
+
+        return jax.lax.fori_loop(first, last, next_step, (state, totals))
+
+    return block
+
+
+def make_step(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
+    """(state, totals, adjacency, sampler, key, number) -> (state, totals) after step `number` of the epoch's key."""
     config, mesh = setup.config, setup.mesh
     require_divisible_batch(config, mesh)
     gradient_of = make_gradient(config, graphdef, setup.num_users, mesh.axis(DATA))
@@ -80,16 +93,12 @@ def make_train_steps(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
     params, placed = setup.param_specs(), statistics_specs(config.loss)
     gradient = mesh.shard_map(gradient, (params, placed, PER_DEVICE, PER_DEVICE, WHOLE, WHOLE), (params, WHOLE))
 
-    def block(state, totals, adjacency, sampler, key, first, last):
-        def step(number, carry):
-            state, totals = carry
-            found = gradient(state.params, state.statistics, adjacency, sampler, key, number)
-            state, metrics = update(state, *found)
-            return state, totals.add(metrics, number)
+    def step(state, totals, adjacency, sampler, key, number):
+        found = gradient(state.params, state.statistics, adjacency, sampler, key, number)
+        state, metrics = update(state, *found)
+        return state, totals.add(metrics, number)
 
-        return jax.lax.fori_loop(first, last, step, (state, totals))
-
-    return block
+    return step
 
 
 def make_renewal(setup: Setup) -> Callable:

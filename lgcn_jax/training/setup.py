@@ -79,7 +79,7 @@ class Setup(Placement):
 
     def final_embeddings(self, params: nnx.State) -> np.ndarray:
         """Host: float32[num_nodes, d], the final embeddings of the users, then of the items, as items are ranked."""
-        found = self._on_host(jax.jit(self._embed())(params, self.adjacency))
+        found = self._on_host(self._compiled_embed(params, self.adjacency))
         users, items = np.split(found, [self.num_users])
         scaled = self.config.inference.stated().scaled(items, self.popularity)
         return found if scaled is items else np.concatenate([users, scaled])
@@ -89,6 +89,10 @@ class Setup(Placement):
         if not self.config.model.HAS_VECTORS:
             return None
         return jax.eval_shape(self._embed(), params, self.adjacency).shape[1]
+
+    @functools.cached_property
+    def _compiled_embed(self) -> Callable:
+        return jax.jit(self._embed())  # kept, so that it is compiled once for the members of a population
 
     def _embed(self) -> Callable[[nnx.State, Adjacency], jax.Array]:
         graphdef, inference = self.graphdef(), self.config.inference.stated()
@@ -155,6 +159,14 @@ def build_setup(
         task=_task(config, mesh, interactions, owners, users, popularity),
         popularity=popularity,
         counts=mesh.replicate(count(config, interactions)) if trains and has_statistics(config.loss) else None,
+    )
+
+
+def for_split(setup: Setup, interactions: Interactions, split: str) -> Setup:
+    """The same data on the devices, with another part to evaluate; of one device."""
+    config = setup.config.replace(eval_split=split)
+    return dataclasses.replace(
+        setup, config=config, task=_task(config, setup.mesh, interactions, None, None, setup.popularity)
     )
 
 

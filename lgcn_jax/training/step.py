@@ -31,9 +31,14 @@ def state_of_one_node(config: Config) -> tuple[nnx.GraphDef, TrainState]:
     return init_train_state(config, Nodes(jnp.zeros(1, jnp.int32), 1, 0))
 
 
-def named_key(seed: int, name: str) -> jax.Array:
+def named_key(seed: int | jax.Array, name: str) -> jax.Array:
     """The key of one of the two independent random streams of a run: 'init' or 'data'."""
     return jax.random.fold_in(jax.random.key(seed), ("init", "data").index(name))
+
+
+def epoch_key(seed: int | jax.Array, epoch: jax.Array) -> jax.Array:
+    """The key of the data of `epoch` (from 1)."""
+    return jax.random.fold_in(named_key(seed, "data"), epoch)
 
 
 def noise_key(key: jax.Array, number: jax.Array) -> jax.Array:

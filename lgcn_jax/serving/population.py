@@ -1,0 +1,158 @@
+"""Many models that are trained at once, in one compiled program: a population."""
+
+import dataclasses
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lgcn_jax.config import Config
+from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.data.settings import DataSettings
+from lgcn_jax.devices.mesh import require_devices
+from lgcn_jax.errors import InputError, named_as_in_python
+from lgcn_jax.runs.display import Display
+from lgcn_jax.runs.population_members import stated_members
+from lgcn_jax.runs.population_reporter import PopulationReporter
+from lgcn_jax.serving.models import Model, requests, require_functions
+from lgcn_jax.serving.recommender import require_interactions
+from lgcn_jax.settings import fields, text
+from lgcn_jax.system.signals import Stopped, StopRequest
+from lgcn_jax.training.loop import Callback
+from lgcn_jax.training.members import Members, require_not_shared
+from lgcn_jax.training.population import (
+    PopulationResult,
+    build_population,
+    compile_population,
+    train_population,
+)
+from lgcn_jax.training.population_results import member_results
+from lgcn_jax.training.population_setup import PopulationSetup
+from lgcn_jax.training.population_state import chosen_of_member
+
+
+class Population(Sequence[Model]):
+    """The models that `fit_population` has trained, in the order of its members.
+
+    Attributes:
+      members: of each model the settings in which it differs from others, by name.
+      results: of each what result.json says of a run: its status, its best and its last evaluation, and, where the best
+        epoch was chosen on the validation part, the metrics of the test part.
+      status: 'completed', or 'interrupted' where Ctrl-C or callbacks ended the training.
+    """
+
+    def __init__(
+        self, models: Sequence[Model], members: Sequence[dict[str, Any]], results: Sequence[dict[str, Any]], status: str
+    ):
+        self._models = tuple(models)
+        self.members, self.results, self.status = list(members), list(results), status
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    def __getitem__(self, number):
+        return self._models[number]
+
+    def __repr__(self) -> str:
+        return f"<Population of {len(self)} models, {self.status}>"
+
+
+@named_as_in_python(population="members")
+def fit_population(
+    interactions: Interactions,
+    members: Any,
+    *,
+    model: str = "lightgcn",
+    callbacks: Sequence[Callback] = (),
+    quiet: bool = False,
+    **settings: Any,
+) -> Population:
+    """Trains many models at once in one compiled program; each is, but for rounding, what it would be if fitted alone.
+
+    >>> import lgcn_jax as lg
+    >>> interactions = lg.load("synthetic", num_users=100, num_items=80, num_interactions=1500)
+    >>> how = {"embedding_dim": 8, "epochs": 2, "top_k": (5,), "quiet": True}
+    >>> found = lg.fit_population(interactions, {"margin": [0.0, 0.1], "seed": [1, 2]}, **how)
+    >>> len(found), found.members[3], found[3].recommend([3], k=5).ids.shape
+    (4, {'margin': 0.1, 'seed': 2}, (1, 5))
+
+    Args:
+      interactions: of `lgcn_jax.load` or `lgcn_jax.read`.
+      members: 'seeds:0-9' or 'seeds:1,5,9'; a list of settings of each member; a dict of lists, whose product is meant;
+        or the path of a JSON file of either. Members may differ in the seed, init_std, and the numbers of the optimizer
+        and of the loss.
+      model: the name of the encoder.
+      callbacks: called with each line of each member's history, and with its number as 'member'; a member ends after an
+        epoch for which one returns True.
+      quiet: whether no progress is shown.
+      **settings: those that all members share, as of `Model`.
+
+    Raises:
+      InputError: members, settings, data and device do not go together.
+      FloatingPointError: the losses of all members became infinite, not a number, or absurd.
+    """
+    require_interactions(interactions)
+    for name in settings.keys() & fields(DataSettings).keys():
+        raise InputError(name, text(settings[name]), "nothing here: it is stated where data are read")
+    require_functions(callbacks)
+    own = stated_members(members)
+    require_not_shared(own, settings)
+    require_devices()
+    stated = dataclasses.asdict(interactions.source or DataSettings(dataset=interactions.name))
+    stated |= {"model": model} | settings
+    found = None
+    try:
+        with requests() as request:
+            found = _fit_in_memory(interactions, own, stated, request, tuple(callbacks), quiet)
+    except Stopped:
+        pass
+    if request.signal not in (0, signal.SIGINT):
+        signal.raise_signal(request.signal)  # which was the program's to answer, and is again
+    if found is None:
+        raise KeyboardInterrupt  # before the first step there is nothing to return
+    return found
+
+
+def _fit_in_memory(
+    interactions: Interactions,
+    own: list[dict[str, Any]],
+    stated: dict[str, Any],
+    request: StopRequest,
+    callbacks: tuple[Callback, ...],
+    quiet: bool,
+) -> Population:
+    whole = build_population(Members.of(lambda each: Config.of(**stated | each), own), interactions)
+    ready = compile_population(whole)
+    with Display(whole.members.base, quiet) as shown:
+        listener = PopulationReporter(shown, request, callbacks, [[] for _ in own])
+        result = train_population(whole, ready, listener)
+    results = member_results(whole, result, listener.rows, interactions)
+    return population_of(whole, result, results, listener.rows, interactions)
+
+
+def population_of(
+    whole: PopulationSetup,
+    result: PopulationResult,
+    results: list[dict[str, Any]],
+    rows: list[list[dict[str, Any]]],
+    interactions: Interactions,
+) -> Population:
+    """The models of a population that was trained; one that failed without a best epoch is a model not fitted.
+
+    Raises:
+      FloatingPointError: all members have failed.
+    """
+    if result.status == "failed":
+        raise FloatingPointError(f"all members failed, the first one since {results[0]['error']}")
+    models = []
+    for number, config in enumerate(whole.members.configs):
+        made = Model._of_config(config)
+        made.status, made.history = results[number]["status"], rows[number]
+        if (here := chosen_of_member(whole, result.snapshot, number)) is not None:
+            final = whole.setup.final_embeddings(here.state.params)
+            made.user_embeddings, made.item_embeddings = np.split(final, [interactions.num_users])
+            made._remember_graph(config, whole.setup.parameters(here.state.params), interactions)
+            made._remember(interactions)
+        models.append(made)
+    return Population(models, whole.members.settings, results, result.status)

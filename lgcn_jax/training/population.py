@@ -1,0 +1,251 @@
+"""The story of a population: as that of a run, for many members at once that are always at the same step.
+
+Members go in chunks of one width through the same compiled programs, chunk after chunk, a block of steps at a time. A
+member that has ended, by early stopping, by a callback or since its numbers went bad, stays as it is while the others
+go on; so its arrays, and what it tells, are those of its run alone.
+"""
+
+import dataclasses
+import math
+import time
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.optimization import OptimizerState
+from lgcn_jax.training.health import NonFiniteError, require_finite
+from lgcn_jax.training.loop import BlockTimer
+from lgcn_jax.training.members import Members
+from lgcn_jax.training.population_evaluation import evaluate_members
+from lgcn_jax.training.population_programs import PopulationPrograms, make_initial, require_traceable
+from lgcn_jax.training.population_setup import PopulationSetup, best_width, require_suitable, require_supported
+from lgcn_jax.training.population_state import (
+    COMPLETED,
+    FAILED,
+    INTERRUPTED,
+    RUNNING,
+    Chunk,
+    MemberProgress,
+    PopulationListener,
+    PopulationSnapshot,
+    active_places,
+    of_members,
+    running_chunks,
+)
+from lgcn_jax.training.progress import (
+    evaluation_due,
+    is_finished,
+    record_of_epoch,
+)
+from lgcn_jax.training.setup import build_setup
+from lgcn_jax.training.state import Totals
+
+
+class ReadyPopulation(NamedTuple):
+    """A population that can begin at once: where it stands, its programs, and the seconds that compilation took."""
+
+    snapshot: PopulationSnapshot
+    programs: PopulationPrograms
+    compile_seconds: float
+
+
+class PopulationResult(NamedTuple):
+    """How a population ended: 'completed', 'interrupted' or 'failed', and where."""
+
+    status: str
+    snapshot: PopulationSnapshot
+    compile_seconds: float
+
+
+def build_population(members: Members, interactions: Interactions, width: int | None = None) -> PopulationSetup:
+    """Puts the data of a population on the device; members go in chunks of the best width unless one is stated.
+
+    Raises:
+      InputError: as `build_setup`; the settings ask for what populations do not have; or members differ in a setting
+        that decides the compiled program.
+    """
+    require_supported(members)
+    require_suitable(members, interactions)
+    whole = PopulationSetup(build_setup(members.base, interactions), members, width or best_width(len(members)))
+    require_traceable(whole)
+    return whole
+
+
+def compile_population(whole: PopulationSetup, start: PopulationSnapshot | None = None) -> ReadyPopulation:
+    """Compiles the programs of a population from `start`, or from its beginning."""
+    begun = time.perf_counter()
+    snapshot = start or initial_snapshot(whole)
+    programs = PopulationPrograms.compile(whole, snapshot.chunks[0])
+    return ReadyPopulation(snapshot, programs, time.perf_counter() - begun)
+
+
+def initial_snapshot(whole: PopulationSetup) -> PopulationSnapshot:
+    """The place before the first step."""
+    node, initial = whole.setup.put_rows(whole.setup.order.node_of_row), jax.jit(make_initial(whole.setup))
+    states = [initial(whole.values(number), node) for number in range(whole.chunks)]
+    evaluates = whole.setup.task is not None
+    chunks = [Chunk(s, zero_totals(whole), jax.tree.map(jnp.zeros_like, s) if evaluates else ()) for s in states]
+    return PopulationSnapshot(tuple(chunks), (MemberProgress(),) * len(whole.members))
+
+
+def zero_totals(whole: PopulationSetup) -> Totals:
+    """The totals of a chunk's members before the first step of an epoch."""
+    totals = jax.device_get(whole.setup.zero_totals())
+    return jax.device_put(jax.tree.map(lambda leaf: np.full(whole.width, leaf), totals))
+
+
+def train_population(
+    whole: PopulationSetup, ready: ReadyPopulation, listener: PopulationListener | None = None
+) -> PopulationResult:
+    """Trains from where the population stands until every member has ended, or the listener wishes to stop.
+
+    Args:
+      whole: made by `build_population`.
+      ready: of `compile_population`; its arrays are donated.
+      listener: told of every line, block and place worth keeping; saves are due after every `save_every` epochs, where
+        the population is stopped, and at the end.
+    """
+    (snapshot, programs, compile_seconds), pace = ready, BlockTimer()
+    listener, save_every = listener or PopulationListener(), whole.members.base.training.save_every
+    if snapshot.step == 0 and snapshot.epoch and snapshot.running:
+        snapshot = end_epoch(whole, programs, snapshot, listener)
+        if not snapshot.running:  # settings were changed so that it ends where it stands
+            listener.save(snapshot, snapshot.epoch % save_every == 0)
+    while snapshot.running:
+        snapshot = train_epoch(whole, programs, snapshot, listener, pace)
+        if snapshot.step == 0:
+            snapshot = end_epoch(whole, programs, snapshot, listener)
+        stopped, scheduled = listener.should_stop(), snapshot.step == 0 and snapshot.epoch % save_every == 0
+        if stopped or scheduled or not snapshot.running:
+            snapshot = _without_ruined(whole, programs, snapshot)
+            listener.save(snapshot, scheduled)
+        if stopped:
+            break
+    return PopulationResult(_status(snapshot), snapshot, compile_seconds)
+
+
+def _status(snapshot: PopulationSnapshot) -> str:
+    """How a population ended: 'completed' where a member did and none is left, 'failed' where all have."""
+    found = [member.status for member in snapshot.members]
+    if RUNNING in found or set(found) <= {INTERRUPTED, FAILED}:
+        return FAILED if set(found) == {FAILED} else INTERRUPTED
+    return COMPLETED
+
+
+def train_epoch(
+    whole: PopulationSetup,
+    programs: PopulationPrograms,
+    snapshot: PopulationSnapshot,
+    listener: PopulationListener,
+    pace: BlockTimer,
+) -> PopulationSnapshot:
+    """The rest of the epoch in hand, or the part of it until the listener stops the population. Donates `snapshot`."""
+    setup, epoch, steps = whole.setup, snapshot.epoch + 1, whole.setup.steps_per_epoch
+    snapshot = begin_epoch(whole, programs, snapshot)
+    keys = [programs.keys(whole.values(c)["seed"], jax.device_put(np.uint32(epoch))) for c in range(whole.chunks)]
+    while snapshot.step < steps and snapshot.running:
+        first, begun = snapshot.step, time.perf_counter()
+        last = first + listener.limit_block(min(pace.steps, steps - first))
+        chunks, place = list(snapshot.chunks), jax.device_put((np.int32(first), np.int32(last)))
+        for number in running_chunks(whole, snapshot):
+            chunk, active = chunks[number], active_places(whole, snapshot, number)
+            how = setup.adjacency, setup.sampler, whole.values(number), keys[number], active
+            state, totals = programs.block(chunk.state, chunk.totals, *how, *place)
+            chunks[number] = chunk._replace(state=state, totals=totals)
+        told = of_members(whole, [jax.device_get(chunk.totals) for chunk in chunks])  # waits for the device
+        seconds = time.perf_counter() - begun
+        snapshot = _stepped(whole, snapshot._replace(chunks=tuple(chunks), step=last), told, epoch, seconds)
+        pace.took(last - first, seconds)
+        if running := snapshot.running:
+            mean = sum(float(told[number].sums["loss"]) for number in running) / len(running)
+            listener.progress(epoch, last, steps, mean / last)
+        if last < steps and listener.should_stop():
+            return snapshot
+    return _finished_epoch(whole, snapshot, listener) if snapshot.running else snapshot
+
+
+def _stepped(
+    whole: PopulationSetup, snapshot: PopulationSnapshot, told: list[Totals], epoch: int, seconds: float
+) -> PopulationSnapshot:
+    """After a block of steps: those of the members whose numbers went bad have failed."""
+    share, changed = seconds / len(snapshot.running), {}
+    for number in snapshot.running:
+        member = snapshot.members[number].worked(share, step=snapshot.step)
+        try:
+            require_finite(told[number], whole.members.base.loss, epoch, snapshot.step)
+        except NonFiniteError as error:
+            member = dataclasses.replace(member, status=FAILED, error=str(error))
+        changed[number] = member
+    return snapshot.replace_members(changed)
+
+
+def _finished_epoch(
+    whole: PopulationSetup, snapshot: PopulationSnapshot, listener: PopulationListener
+) -> PopulationSnapshot:
+    """After the last step of an epoch: the members' lines are told, and their totals are zero again."""
+    steps, changed = whole.setup.steps_per_epoch, {}
+    totals = of_members(whole, [jax.device_get(chunk.totals) for chunk in snapshot.chunks])
+    scales = of_members(whole, [jax.device_get(chunk.state.optimizer.plateau) for chunk in snapshot.chunks])
+    for number in snapshot.running:
+        member, config = snapshot.members[number], whole.members.configs[number]
+        rate = config.build_optimizer().current_learning_rate(OptimizerState((), scales[number]))
+        listener.log(number, record_of_epoch(config, member.progress, steps, totals[number].sums, rate))
+        progress = dataclasses.replace(member.progress, epoch=snapshot.epoch + 1, step=0, epoch_seconds=0.0)
+        changed[number] = dataclasses.replace(member, progress=progress)
+    listener.logged()
+    chunks = tuple(chunk._replace(totals=zero_totals(whole)) for chunk in snapshot.chunks)
+    return snapshot.replace_members(changed)._replace(chunks=chunks, epoch=snapshot.epoch + 1, step=0)
+
+
+def begin_epoch(
+    whole: PopulationSetup, programs: PopulationPrograms, snapshot: PopulationSnapshot
+) -> PopulationSnapshot:
+    """The place from which the steps of the epoch in hand are taken, wherever in the epoch it is asked for."""
+    config, epoch, begun = whole.members.base, snapshot.epoch + 1, time.perf_counter()
+    scale, chunks = config.schedule.scale_in(epoch), list(snapshot.chunks)
+    renews = programs.renew is not None and snapshot.step == 0 and config.loss.renewal_due(epoch)
+    for number in running_chunks(whole, snapshot):
+        state, active = chunks[number].state, active_places(whole, snapshot, number)
+        if scale is not None:
+            plateau = state.optimizer.plateau
+            scales = jnp.where(active, jax.device_put(np.asarray(scale, plateau.scale.dtype)), plateau.scale)
+            state = state._replace(optimizer=state.optimizer._replace(plateau=plateau._replace(scale=scales)))
+        if renews:
+            how = whole.setup.adjacency, whole.setup.counts, whole.values(number), active
+            state = jax.block_until_ready(programs.renew(state, *how, jax.device_put(np.int32(epoch))))
+        chunks[number] = chunks[number]._replace(state=state)
+    share = (time.perf_counter() - begun) / len(snapshot.running) if renews else 0.0
+    changed = {n: snapshot.members[n].worked(share, step=snapshot.step) for n in snapshot.running}
+    return snapshot.replace_members(changed)._replace(chunks=tuple(chunks))
+
+
+def end_epoch(
+    whole: PopulationSetup, programs: PopulationPrograms, snapshot: PopulationSnapshot, listener: PopulationListener
+) -> PopulationSnapshot:
+    """The place after what is due at the end of an epoch: an evaluation, and the end of some members."""
+    running, configs = snapshot.running, whole.members.configs
+    if any(evaluation_due(configs[number], snapshot.members[number].progress) for number in running):
+        snapshot = evaluate_members(whole, programs, snapshot, listener)
+    changed = {}
+    for number in snapshot.running:
+        member = snapshot.members[number]
+        if is_finished(configs[number], member.progress):
+            changed[number] = dataclasses.replace(member, status=COMPLETED)
+        elif listener.ends(number):
+            changed[number] = dataclasses.replace(member, status=INTERRUPTED)
+    return snapshot.replace_members(changed)
+
+
+def _without_ruined(
+    whole: PopulationSetup, programs: PopulationPrograms, snapshot: PopulationSnapshot
+) -> PopulationSnapshot:
+    """Before a save: members with a parameter that is no finite number have failed."""
+    finite = of_members(whole, [jax.device_get(programs.finite(chunk.state.params)) for chunk in snapshot.chunks])
+    error = str(NonFiniteError("a parameter", math.nan, snapshot.epoch, snapshot.step))
+    failed = [n for n, member in enumerate(snapshot.members) if member.status != FAILED and not finite[n]]
+    return snapshot.replace_members(
+        {n: dataclasses.replace(snapshot.members[n], status=FAILED, error=error) for n in failed}
+    )

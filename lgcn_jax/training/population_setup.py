@@ -1,0 +1,93 @@
+"""What stays the same while a population is trained: its data on the device, and its members in chunks."""
+
+import dataclasses
+import functools
+import math
+
+import jax
+import numpy as np
+
+from lgcn_jax.data import csr
+from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.devices.mesh import ONE_DEVICE
+from lgcn_jax.errors import InputError
+from lgcn_jax.training.members import FLAG, Members
+from lgcn_jax.training.setup import Setup
+
+# Members that one program trains at a time, where more would be slower; measured by benchmarks/population.py.
+BEST_WIDTH = {"cpu": 8}
+
+
+@dataclasses.dataclass(frozen=True)
+class PopulationSetup:
+    """A population's data on the device, and its members in chunks of equal width.
+
+    Attributes:
+      setup: of a run with the settings that all members share.
+      members: who they are.
+      width: members of a chunk; the last chunk is filled up by the last member, again and again.
+    """
+
+    setup: Setup
+    members: Members
+    width: int
+
+    @property
+    def chunks(self) -> int:
+        return -(-len(self.members) // self.width)
+
+    def place(self, number: int) -> tuple[int, int]:
+        """The chunk in which a member stands, and its place there."""
+        return divmod(number, self.width)
+
+    def of_chunk(self, values: np.ndarray, chunk: int) -> np.ndarray:
+        """The values of a chunk's members, of the last one again where it is filled up."""
+        numbers = np.arange(chunk * self.width, (chunk + 1) * self.width)
+        return values[np.minimum(numbers, len(self.members) - 1)]
+
+    def values(self, chunk: int) -> dict[str, jax.Array]:
+        """What differs among a chunk's members, on the device."""
+        return self._values[chunk]
+
+    @functools.cached_property
+    def _values(self) -> list[dict[str, jax.Array]]:
+        values, chunks = self.members.values(), range(self.chunks)
+        return jax.device_put([{name: self.of_chunk(values[name], chunk) for name in values} for chunk in chunks])
+
+
+def equal_width(members: int, most: float) -> int:
+    """The width of as few chunks as possible that have at most so many members, all of one width.
+
+    >>> equal_width(10, 8), equal_width(8, 8), equal_width(3, math.inf)
+    (5, 8, 3)
+    """
+    return -(-members // math.ceil(members / most))
+
+
+def best_width(members: int) -> int:
+    """The width for so many members on the platform that JAX runs on."""
+    return equal_width(members, BEST_WIDTH.get(jax.default_backend(), math.inf))
+
+
+def require_supported(members: Members) -> None:
+    """Raises an InputError where the settings ask for what populations do not have."""
+    config = members.base
+    if config.devices.mesh != ONE_DEVICE:
+        raise InputError("--mesh", config.devices.mesh, f"one device with {FLAG}, which has all members on it")
+    if jax.process_count() > 1:
+        raise InputError(FLAG, f"{jax.process_count()} processes", "one, which has all members on its device")
+    if config.training.warm_start:
+        raise InputError("--warm_start", config.training.warm_start, f"nothing with {FLAG}")
+    if chosen := config.inference.chosen:
+        raise InputError(f"--{chosen[0]}", "auto", f"numbers with {FLAG}: evaluate chooses them for a member's folder")
+
+
+def require_suitable(members: Members, interactions: Interactions) -> None:
+    """Raises an InputError where a member's loss does not go with the data set."""
+    pairs = csr.degrees(interactions.train)
+    for number, config in enumerate(members.configs):
+        try:
+            config.loss.validate(pairs, interactions.num_items)
+        except InputError as error:
+            where, found, expected = error.parts
+            raise InputError(f"{FLAG}, member {number}: {where}", found, expected) from None

@@ -1,0 +1,142 @@
+"""What a population is made of at any moment, and what it tells while it goes on."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from lgcn_jax.training.population_setup import PopulationSetup
+from lgcn_jax.training.progress import worked
+from lgcn_jax.training.state import Progress, Snapshot, Totals, TrainState
+
+RUNNING, COMPLETED, INTERRUPTED, FAILED = "running", "completed", "interrupted", "failed"
+
+
+class Chunk(NamedTuple):
+    """Members that one call of a program trains; every array has a leading axis of them.
+
+    Attributes:
+      state: where they stand.
+      totals: of their epoch in hand.
+      best: their states at their best scheduled evaluations; zeros before the first one, and () without evaluations.
+    """
+
+    state: TrainState
+    totals: Totals
+    best: TrainState | tuple[()]
+
+
+@dataclasses.dataclass(frozen=True)
+class MemberProgress:
+    """How far a member is.
+
+    Attributes:
+      progress: as of a run.
+      best: that at its best scheduled evaluation, whose state is kept; None before the first one.
+      status: 'running', or how it ended: 'completed', 'interrupted' by a callback, or 'failed'.
+      error: why it failed.
+    """
+
+    progress: Progress = dataclasses.field(default_factory=Progress)
+    best: Progress | None = None
+    status: str = RUNNING
+    error: str = ""
+
+    def worked(self, seconds: float, **changes) -> "MemberProgress":
+        """After `seconds` of work."""
+        return dataclasses.replace(self, progress=worked(self.progress, seconds, **changes))
+
+
+class PopulationSnapshot(NamedTuple):
+    """A place between two steps of a population, and all that is needed to go on from there.
+
+    Attributes:
+      chunks: the arrays, which are donated to the next step.
+      members: how far each is.
+      epoch, step: epochs done, and steps of the one in hand; those of every member that is running.
+    """
+
+    chunks: tuple[Chunk, ...]
+    members: tuple[MemberProgress, ...]
+    epoch: int = 0
+    step: int = 0
+
+    @property
+    def running(self) -> list[int]:
+        """The numbers of the members that have not ended."""
+        return [number for number, member in enumerate(self.members) if member.status == RUNNING]
+
+    def replace_members(self, changed: dict[int, MemberProgress]) -> "PopulationSnapshot":
+        """With other progress of some members."""
+        return self._replace(members=tuple(changed.get(n, member) for n, member in enumerate(self.members)))
+
+
+class PopulationListener:
+    """What a population tells while it goes on. This one hears nothing and never stops it."""
+
+    def log(self, number: int, row: dict[str, Any]) -> None:
+        """A line of a member's metrics.jsonl."""
+
+    def logged(self) -> None:
+        """All members have told their lines about an epoch, or about an evaluation."""
+
+    def limit_block(self, planned: int) -> int:
+        """How many steps the next block shall have: `planned`, or fewer, at least 1; asked before every block."""
+        return planned
+
+    def progress(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        """A block of steps is done: `step` of `steps` of `epoch` (from 1), with the mean loss of members so far."""
+
+    def save(self, snapshot: PopulationSnapshot, scheduled: bool) -> None:
+        """A place worth keeping; copy its arrays before returning."""
+
+    def ends(self, number: int) -> bool:
+        """Whether a member shall end; asked after every epoch and its evaluation."""
+        return False
+
+    def should_stop(self) -> bool:
+        """Whether the population shall stop here; asked after every block and evaluation."""
+        return False
+
+
+def running_chunks(whole: PopulationSetup, snapshot: PopulationSnapshot) -> list[int]:
+    """The numbers of the chunks that have a member that is running."""
+    return sorted({whole.place(number)[0] for number in snapshot.running})
+
+
+def active_places(whole: PopulationSetup, snapshot: PopulationSnapshot, chunk: int) -> jax.Array:
+    """bool[width]: the places of a chunk whose members are running; none of what fills it up."""
+    active = np.zeros(whole.width, bool)
+    active[[place for at, place in map(whole.place, snapshot.running) if at == chunk]] = True
+    return jax.device_put(active)
+
+
+def of_members(whole: PopulationSetup, chunks: list[Any]) -> list[Any]:
+    """What belongs to each member of the host's trees of chunks."""
+    places = map(whole.place, range(len(whole.members)))
+    return [jax.tree.map(lambda leaf, at=place: leaf[at], chunks[chunk]) for chunk, place in places]
+
+
+def of_member(whole: PopulationSetup, snapshot: PopulationSnapshot, number: int) -> Snapshot:
+    """Where a member stands, as a run would."""
+    chunk, place = whole.place(number)
+    arrays = jax.tree.map(lambda leaf: leaf[place], snapshot.chunks[chunk][:2])
+    return Snapshot(*arrays, snapshot.members[number].progress)
+
+
+def best_of_member(whole: PopulationSetup, snapshot: PopulationSnapshot, number: int) -> Snapshot | None:
+    """Where a member was at its best scheduled evaluation; None where it had none."""
+    best, (chunk, place) = snapshot.members[number].best, whole.place(number)
+    if best is None:
+        return None
+    state = jax.tree.map(lambda leaf: leaf[place], snapshot.chunks[chunk].best)
+    return Snapshot(state, whole.setup.zero_totals(), best)
+
+
+def chosen_of_member(whole: PopulationSetup, snapshot: PopulationSnapshot, number: int) -> Snapshot | None:
+    """The place that is a member's model: its best, or the last where it was not evaluated; None of a failed one."""
+    member = snapshot.members[number]
+    if member.best is not None and not member.progress.final_best:
+        return best_of_member(whole, snapshot, number)
+    return None if member.status == FAILED else of_member(whole, snapshot, number)

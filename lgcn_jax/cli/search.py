@@ -158,7 +158,7 @@ COMMAND = Command(
         "study": ("", "the file that keeps the trials, .log or .journal, .db or .sqlite; workers may share it"),
         "trials": (50, "how many trials there are to be in all (default: 50)"),
         "timeout": ("", "seconds after which no further trial is begun (default: none)"),
-        "batch": (1, "trials that are asked for at once (default: 1)"),
+        "batch": (1, "trials that are asked for at once, and trained as one population where they can be (default: 1)"),
         "prune": (True, "end trials early that are below the median of the others (default: true)"),
         "workdir": ("", "a folder for the run folders of all trials (default: the best model alone is kept)"),
         "out": ("", "files to write, separated by commas: .flags to train the best trial anew, .json of all trials"),

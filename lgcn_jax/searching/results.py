@@ -126,9 +126,10 @@ class SearchResult:
         return shlex.join(["python", "-m", "lgcn_jax", "train", *flags, f"--workdir={workdir}"]) if flags else ""
 
     def to_json(self) -> dict[str, Any]:
-        """All that was found as JSON values."""
+        """All that was found as JSON values, but for where models lie."""
         flat = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "model"}
-        flat |= {"trials": [dataclasses.asdict(trial) for trial in self.trials]}
+        trials = [dataclasses.asdict(trial) for trial in self.trials]
+        flat |= {"trials": [{name: each[name] for name in each if name != "folder"} for each in trials]}
         flat |= {"best": None if self.best is None else self.best.number, "flags": self.flags()}
         return json.loads(json.dumps(flat))
 

@@ -4,9 +4,8 @@ import contextlib
 import dataclasses
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from lgcn_jax.searching.results import SearchResult, SearchTrial, shown
 from lgcn_jax.searching.space import COMMON, Space
 from lgcn_jax.searching.study import Asked, Study, open_study
 from lgcn_jax.searching.trials import COMPLETED, INTERRUPTED, Outcome, Trainer
+from lgcn_jax.serving.models import requests
 from lgcn_jax.serving.recommender import require_interactions
 from lgcn_jax.settings import fields, text
 from lgcn_jax.system import paths
@@ -63,6 +63,9 @@ class Plan:
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise InputError(f"--{name}", repr(value), "an integer of at least 1")
+        if self.batch > 1 and self.workdir is not None:
+            found = f"{self.batch} with --workdir, whose folders hold a run each"
+            raise InputError("--batch", found, "1, or no --workdir: batches are trained as one population")
         number = isinstance(self.timeout, int | float) and not isinstance(self.timeout, bool)
         if self.timeout is not None and not (number and 0 < self.timeout < float("inf")):
             raise InputError("--timeout", repr(self.timeout), "seconds, a number above 0")
@@ -104,7 +107,8 @@ def search(
         are over, and several processes may share it. None: they are kept in memory.
       trials: how many there are to be in all, those of earlier calls on the same study included.
       timeout: seconds after which no further trial is begun; None: never.
-      batch: trials that are asked for at once.
+      batch: trials that are asked for at once; those of them that differ in nothing but the seed, init_std and numbers
+        of the loss and the optimizer are trained as one population (`fit_population`), the others alone.
       workdir: a folder for run folders trial-0000, trial-0001 and so on, as `fit` fills them. None: the model of the
         best trial alone is kept, beside `study`.
       prune: whether a trial is ended early that is below the median of the others at the same epoch.
@@ -126,7 +130,7 @@ def search(
     kept = None if study is None else storages.checked(study)
     folder = None if workdir is None else paths.as_path(workdir, "workdir")
     plan = Plan(drawn, kept, trials, timeout, batch, prune, folder)
-    with _requests() as request:
+    with requests() as request:
         found = run(plan, interactions, request, (lambda line: None) if quiet else _print)
     if request.signal not in (0, signal.SIGINT):
         signal.raise_signal(request.signal)  # which was the program's to answer, and is again
@@ -174,9 +178,10 @@ def run(plan: Plan, interactions: Interactions, request: StopRequest, say: Calla
             asked = study.claim(plan.batch, plan.trials)
             if not asked:
                 break
-            for outcome in _trained(trainer, study, asked):
-                _settle(outcome, study, keeper, request)
-                say(_line(outcome, study, metric, plan))
+            with contextlib.closing(_trained(trainer, study, asked)) as outcomes:
+                for outcome in outcomes:
+                    _settle(outcome, study, keeper, request)
+                    say(_line(outcome, study, metric, plan))
         status = _status(study, plan, request)
         if status == "completed" or (status == "out of time" and not study.running()):
             keeper.score_test(interactions, configs[0].evaluation.top_k)
@@ -204,7 +209,7 @@ def _checked(space: Space, interactions: Interactions) -> list[Config]:
     return configs
 
 
-def _trained(trainer: Trainer, study: Study, asked: list[Asked]):
+def _trained(trainer: Trainer, study: Study, asked: list[Asked]) -> Generator[Outcome, None, None]:
     """The outcomes of the trials; those that come to none, whyever, are left to do."""
     left = {each.trial.number: each for each in asked}
     try:
@@ -280,10 +285,3 @@ def _record(trial: "optuna.trial.FrozenTrial", space: Space, keeper: Keeper, met
 
 def _print(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-def _requests() -> contextlib.AbstractContextManager[StopRequest]:
-    """Answers to signals: only the main thread may have them."""
-    if threading.current_thread() is threading.main_thread():
-        return StopRequest()
-    return contextlib.nullcontext(StopRequest())

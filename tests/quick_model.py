@@ -33,6 +33,13 @@ class QuickModel:
         folder.mkdir()
         (folder / storage.FACTS).write_text(str(self.value))
 
+    @classmethod
+    def of(cls, completed):
+        """The model of the best of these trials."""
+        model = cls()
+        model.value = completed[0].value
+        return model
+
     def evaluate(self, interactions, split, ks):
         assert split == "test"
         return {METRIC: self.value / 2}

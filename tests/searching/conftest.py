@@ -6,6 +6,7 @@ import pytest
 from quick_model import QuickModel
 
 import lgcn_jax as lg
+from lgcn_jax.errors import InputError
 from lgcn_jax.searching import keeping, trials
 from lgcn_jax.serving import storage
 
@@ -24,7 +25,11 @@ def quick(monkeypatch):
         model.value = float((Path(folder) / storage.FACTS).read_text())
         return model
 
+    def no_population(*arguments, **stated):
+        raise InputError("members", "models that are none", "those of this package")
+
     monkeypatch.setattr(trials, "Model", QuickModel)
+    monkeypatch.setattr(trials, "fit_population", no_population)
     monkeypatch.setattr(keeping.loading, "load_model", loaded)
     monkeypatch.setattr(QuickModel, "fitted", [])
     return QuickModel

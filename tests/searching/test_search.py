@@ -13,10 +13,10 @@ import pytest
 from quick_model import FIXED, METRIC
 
 import lgcn_jax as lg
-from lgcn_jax.data import csr
 from lgcn_jax.errors import InputError, WriteError
-from lgcn_jax.searching import storages
+from lgcn_jax.searching import storages, trials
 from lgcn_jax.searching.results import SearchResult
+from lgcn_jax.serving.population import fit_population
 
 SPACE = {"learning_rate": {"low": 1e-3, "high": 1, "log": True}, "loss": ["bpr", "enhanced"], "margin": [0.1, 0.5]}
 
@@ -58,6 +58,13 @@ def test_a_setting_is_drawn_where_the_trial_has_it(go, quick):
 def test_the_same_seed_draws_the_same_and_another_one_others(go):
     assert drawn(go()) == drawn(go("a.log")) == drawn(go("b.db"))
     assert drawn(go()) != drawn(go(seed=1))
+
+
+def test_trials_in_hand_are_avoided_by_those_of_the_same_batch(go):
+    """What is drawn depends on what is known when it is asked for, and no two of a batch are alike."""
+    found = go(trials=24, batch=6)
+    assert drawn(found)[:6] == drawn(go(trials=6))
+    assert len({trial.settings["learning_rate"] for trial in found.trials}) == 24
 
 
 def test_trials_below_the_median_end_early(go, quick):
@@ -263,6 +270,7 @@ def test_a_study_of_another_program_is_refused(go, tmp_path):
         ({"eval_split": "test"}, "eval_split: found test, expected valid: a search chooses on the validation part"),
         ({"trials": 0}, "trials: found 0, expected an integer of at least 1"),
         ({"batch": True}, "batch: found True, expected an integer of at least 1"),
+        ({"batch": 2, "workdir": "runs"}, "batch: found 2 with workdir, whose folders hold a run each, expected 1"),
         ({"timeout": -1}, "timeout: found -1, expected seconds"),
         ({"timeout": math.nan}, "timeout: found nan, expected seconds"),
         ({"top_k": (500,)}, "top_k: found 500, expected at most 40, the number of items"),
@@ -288,13 +296,16 @@ def test_without_a_validation_part_there_is_no_search(go):
         go(interactions=lg.load("synthetic", num_users=60, num_items=40, num_interactions=700))
 
 
+RATES = {"learning_rate": {"low": 1e-3, "high": 1e-1, "log": True}}
+TINY = FIXED | {"epochs": 2, "num_layers": 1, "loss": "bpr"}
+
+
 @pytest.fixture(scope="module")
 def trained(world, tmp_path_factory):
     """A search of two trials that are really trained, in run folders."""
     folder = tmp_path_factory.mktemp("search")
-    space = {"learning_rate": [0.05, 0.001]}
     stated = {"workdir": folder / "runs", "study": folder / "a.log", "trials": 3, "quiet": True, "prune": False}
-    return lg.search(world, space, **stated | FIXED | {"epochs": 2, "seed": 4})
+    return lg.search(world, RATES, **stated | TINY)
 
 
 def test_trials_in_run_folders_are_runs_of_their_own(trained, world):
@@ -321,21 +332,27 @@ def test_the_test_part_is_scored_once_for_the_best_trial_alone(trained, world):
     assert trained.test == {"trial": trained.best.number} | expected
 
 
-def test_no_trial_looks_at_the_test_part(trained, world):
-    """The same trials, to the bit, where no user has a test item."""
-    blind = dataclasses.replace(world, test=csr.empty(world.num_users))
-    stated = {"trials": 3, "quiet": True, "prune": False} | FIXED | {"epochs": 2, "seed": 4}
-    found = lg.search(blind, {"learning_rate": [0.05, 0.001]}, **stated)
-    assert [trial.metrics for trial in found.trials] == [trial.metrics for trial in trained.trials]
-    assert found.test is None
-    np.testing.assert_array_equal(
-        found.model.user_embeddings, lg.load_model(trained.best.folder, world).user_embeddings
-    )
+def test_a_batch_is_trained_as_one_population_and_never_has_the_test_part(trained, world, monkeypatch):
+    """The same trials with the same results as those that are trained alone, in folders."""
+    populations = []
+
+    def counted(interactions, members, **stated):
+        populations.append((len(members), interactions.test.nnz))
+        return fit_population(interactions, members, **stated)
+
+    monkeypatch.setattr(trials, "fit_population", counted)
+    found = lg.search(world, RATES, trials=3, batch=3, quiet=True, prune=False, **TINY)
+    assert populations == [(3, 0)]
+    assert drawn(found) == drawn(trained)
+    assert [trial.value for trial in found.trials] == pytest.approx([trial.value for trial in trained.trials], abs=1e-6)
+    assert found.test == pytest.approx(trained.test, abs=1e-6)
+    alone = lg.load_model(trained.best.folder, world)
+    np.testing.assert_allclose(found.model.user_embeddings, alone.user_embeddings, atol=1e-5)
 
 
 def test_run_folders_of_another_search_are_refused(trained, world, tmp_path):
     with pytest.raises(InputError, match=r"found trial-0000 of another search, expected another folder"):
-        lg.search(world, {"learning_rate": [0.05]}, workdir=trained_folder(trained), quiet=True, **FIXED)
+        lg.search(world, RATES, workdir=trained_folder(trained), quiet=True, **TINY)
 
 
 def test_what_was_found_can_be_written(trained, tmp_path):

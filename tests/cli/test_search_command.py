@@ -1,8 +1,10 @@
 """The command that searches, with a model that trains in no time."""
 
 import json
+import re
 import shlex
 import signal
+from pathlib import Path
 
 import pytest
 from quick_model import METRIC, QuickModel
@@ -10,9 +12,11 @@ from quick_model import METRIC, QuickModel
 from lgcn_jax.cli.command import config_from_flags, parse, settings_of_runs
 from lgcn_jax.cli.flags import given
 from lgcn_jax.cli.main import COMMANDS, main
-from lgcn_jax.searching import keeping, trials
+from lgcn_jax.searching import keeping, space, trials
+from lgcn_jax.searching.space import Space
 from lgcn_jax.searching.study import Study
 
+ROOT = Path(__file__).resolve().parents[2]
 WORLD = ["--dataset=synthetic", "--num_users=60", "--num_items=40", "--num_interactions=700"]
 SMALL = [*WORLD, "--epochs=8", "--eval_every=2", "--embedding_dim=4", "--top_k=5", "--trials=6"]
 SPACE = {"learning_rate": {"low": 0.001, "high": 1, "log": True}, "loss": ["bpr", "enhanced"], "margin": [0.1, 0.5]}
@@ -125,6 +129,22 @@ def test_a_mistake_is_one_line_and_leaves_nothing(go, stated, line, capsys, tmp_
     assert err.count("\n") == 1
     assert not QuickModel.fitted
     assert {path.name for path in tmp_path.iterdir()} == {"space.json", "space.log"}
+
+
+def test_what_the_page_shows_can_be_searched(monkeypatch):
+    """Its space and the one of the example; the flags of its commands, and those that the example has found."""
+    monkeypatch.chdir(ROOT)
+    page = (ROOT / "docs" / "search.md").read_text()
+    (shown,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    fixed = {"dataset": "ml-100k", "eval_split": "valid"}
+    assert Space.of(json.loads(shown), fixed).dimensions.keys() >= {"margin", "num_layers"}
+    commands = re.findall(r"^python -m lgcn_jax (search .*(?:\n {4}.*)*)", page, re.MULTILINE)
+    assert commands
+    for command in commands:
+        name, *flags = shlex.split(command.replace("\\\n", ""))
+        values = parse(COMMANDS[name], name, flags)
+        stated = given(values, settings_of_runs()) | fixed
+        space.read(values["space"].value, stated)
 
 
 def test_its_help_says_what_is_judged(capsys):

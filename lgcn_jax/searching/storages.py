@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import sqlite3
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 EXTRA = "search"
 JOURNAL, SQLITE = (".log", ".journal"), (".db", ".sqlite")
 SQLITE_MAGIC = b"SQLite format 3\x00"
+STUDIES = "studies"  # a table that Optuna makes
 BUSY_SECONDS = 60  # for which SQLite waits until another worker has written
 
 
@@ -71,7 +73,19 @@ def checked(study: Any) -> Path:
         raise InputError(where, f"a file that cannot be read ({error.strerror})", "the file of a study") from None
     if first and not (_is_record(first) if path.suffix in JOURNAL else first.startswith(SQLITE_MAGIC)):
         raise InputError(where, "a file that is no study", "that of a search, or a new one")
+    if path.suffix in SQLITE and (tables := _tables(path)) and STUDIES not in tables:
+        raise InputError(where, f"a database of another program, with {tables[0]}", "that of a search, or a new one")
     return path
+
+
+def _tables(path: Path) -> list[str]:
+    """The tables of an SQLite file; none of one that is damaged, which is told when it is opened."""
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", BUSY_SECONDS, uri=True)) as database,
+    ):
+        return [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    return []
 
 
 def _is_record(line: bytes) -> bool:

@@ -1,7 +1,10 @@
 """Where a study is kept, and which files are none."""
 
+import contextlib
 import json
 import logging
+import sqlite3
+import sys
 import warnings
 
 import pytest
@@ -48,6 +51,17 @@ def test_a_file_that_is_something_else_is_refused_and_stays(name, content, line,
     assert content is None or (tmp_path / name).read_bytes() == content
 
 
+def test_a_database_of_another_program_stays_as_it_is(tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.db")) as database:
+        database.execute("CREATE TABLE theirs (a)")
+    before = (tmp_path / "a.db").read_bytes()
+    with pytest.raises(
+        InputError, match=r"found a database of another program, with theirs, expected that of a search"
+    ):
+        storages.checked(tmp_path / "a.db")
+    assert (tmp_path / "a.db").read_bytes() == before
+
+
 def test_a_folder_is_no_study(tmp_path):
     (tmp_path / "a.log").mkdir()
     with pytest.raises(InputError, match="found what is no file"):
@@ -76,7 +90,7 @@ def test_a_journal_that_is_torn_in_its_middle_is_told(journal):
         trials(journal)
 
 
-def test_a_database_of_another_program_is_told(tmp_path):
+def test_a_damaged_database_is_told(tmp_path):
     path = tmp_path / "a.db"
     path.write_bytes(storages.SQLITE_MAGIC + bytes(5000))
     with pytest.raises(InputError, match=r"a\.db: found a study that cannot be read \("):
@@ -95,8 +109,6 @@ def test_nothing_is_left_of_the_silence():
 
 
 def test_the_extra_is_told_where_it_is_missing(monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(
         InputError, match=r"optuna: found no such library, .* `pip install 'lgcn-jax\[search\]'` brings"

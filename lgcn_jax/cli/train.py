@@ -2,14 +2,14 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 from lgcn_jax.baselines import BASELINES, Popularity
-from lgcn_jax.cli import mixture, solve
+from lgcn_jax.cli import mixture, population, solve
 from lgcn_jax.cli.command import (
     COMPILATION_CACHE,
     PLUGIN,
@@ -50,11 +50,20 @@ def train(values: flags.FlagValues, request: StopRequest) -> int:
         return mixture.mix(values, folder, request.begun)
     mixture.require_none(values, values["model"].value or PARTS["model"].default)
     solve.require_none(values, settings_of_runs(), values["model"].value or PARTS["model"].default)
+    if values[population.NAME].present:
+        population.require_alone(values)
     _join(values, request)
     with processes.fail_together(request):
         with processes.waiting("at the look for devices"):
             mesh.require_devices()
-        return (_dry_run if values["dry_run"].value else _train)(values, folder, request)
+        return _of_flags(values)(values, folder, request)
+
+
+def _of_flags(values: flags.FlagValues) -> Callable[[flags.FlagValues, Path, StopRequest], int]:
+    """What is to be done of a run, or of a population."""
+    if values[population.NAME].present:
+        return population.dry_run if values["dry_run"].value else population.train
+    return _dry_run if values["dry_run"].value else _train
 
 
 def _require_model(model: str | None) -> None:
@@ -225,6 +234,7 @@ COMMAND = Command(
         "quiet": (False, "show no progress, only the final table"),
         "dry_run": (False, "tell data, memory and time of the run, and begin nothing"),
         "profile": (False, "trace a few steps into WORKDIR/profile, for XProf, TensorBoard or Perfetto"),
+        **population.FLAGS,
         **mixture.FLAGS,
         **PLUGIN,
         **COMPILATION_CACHE,

@@ -1,7 +1,9 @@
 """A layout that multiplies for many members at once: under `jax.vmap` they stand side by side in the feature axis.
 
-A product reads the whole matrix, whatever the width of what it multiplies. So x of P members, [P, n, d], is laid out as
-[n, P d], multiplied once, and laid out back.
+A product reads the whole matrix, whatever the width of what it multiplies. So the tables of P members are one array
+[n, P, d], which is a table [n, P d] without a move, and a table [n P, d] to gather rows from. `jax.vmap` hands them to
+the rules below as [P, n, d]; where the members' axis is the second one outside of it (`in_axes=1`), XLA finds that the
+transpositions there and back undo each other.
 """
 
 import jax
@@ -19,7 +21,7 @@ FEW = 4  # rows are few where they are less than one in FEW of all
 class MemberLayout(WrappedLayout):
     """A layout whose products may be mapped over members by `jax.vmap`; alone, it is the layout inner.
 
-    Its products have no derivative: those of `propagation`, which state theirs, are made of them.
+    What is mapped here has no derivative: the functions of `propagation`, which state theirs, are made of it.
     """
 
     def product(self, x: jax.Array) -> jax.Array:
@@ -31,15 +33,39 @@ class MemberLayout(WrappedLayout):
     def product_of_rows(self, rows: jax.Array, nodes: jax.Array) -> jax.Array:
         return _product_of_rows(self.inner, rows, nodes)
 
+    def gather(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
+        return _gather(self.inner, x, nodes)
 
-def folded(x: jax.Array) -> jax.Array:
-    """[P, n, d] -> [n, P d], member by member."""
+    def scatter_add(self, x: jax.Array, rows: jax.Array, nodes: jax.Array) -> jax.Array:
+        return _scatter_add(self.inner, x, rows, nodes)
+
+
+def _of_each(members: int, batched: tuple[bool, ...], *arrays: jax.Array) -> tuple[jax.Array, ...]:
+    """The arrays with a leading axis of members, also those that all members share."""
+    repeated = (jnp.broadcast_to(each, (members, *each.shape)) for each in arrays)
+    return tuple(a if is_batched else b for a, b, is_batched in zip(arrays, repeated, batched, strict=True))
+
+
+def _folded(x: jax.Array) -> jax.Array:
+    """[P, n, d] -> [n, P d]."""
     return jnp.moveaxis(x, 0, 1).reshape(x.shape[1], -1)
 
 
-def unfolded(x: jax.Array, members: int) -> jax.Array:
-    """The inverse of `folded`."""
+def _unfolded(x: jax.Array, members: int) -> jax.Array:
+    """The inverse of `_folded`."""
     return jnp.moveaxis(x.reshape(x.shape[0], members, -1), 1, 0)
+
+
+def _places(nodes: jax.Array) -> jax.Array:
+    """int32[P m]: where the rows of members' nodes [P, m] stand in a table [n P, d]."""
+    members = len(nodes)
+    return (nodes * members + jnp.arange(members, dtype=nodes.dtype)[:, None]).reshape(-1)
+
+
+def _rows_of(layout: Layout, x: jax.Array, nodes: jax.Array) -> jax.Array:
+    """[P, m, d]: rows of x [n, P d] at members' nodes [P, m]."""
+    members, count = nodes.shape
+    return layout.gather(x.reshape(x.shape[0] * members, -1), _places(nodes)).reshape(members, count, -1)
 
 
 @custom_vmap
@@ -50,7 +76,7 @@ def _product(layout: Layout, x: jax.Array) -> jax.Array:
 @_product.def_vmap
 def _products(members: int, batched, layout: Layout, x: jax.Array):
     del batched  # a product is mapped over what it multiplies, never over the layout alone
-    return unfolded(layout.product(folded(x)), members), True
+    return _unfolded(layout.product(_folded(x)), members), True
 
 
 @custom_vmap
@@ -64,8 +90,7 @@ def _products_at(members: int, batched, layout: Layout, x: jax.Array, nodes: jax
     x, nodes = _of_each(members, batched[1:], x, nodes)
     if FEW * nodes.shape[1] < layout.num_rows:
         return jax.lax.map(lambda each: layout.product_at(*each), (x, nodes)), True
-    every = unfolded(layout.product(folded(x)), members)
-    return jax.vmap(lambda x, nodes: x[nodes])(every, nodes), True
+    return _rows_of(layout, layout.product(_folded(x)), nodes), True
 
 
 @custom_vmap
@@ -78,11 +103,36 @@ def _products_of_rows(members: int, batched, layout: Layout, rows: jax.Array, no
     rows, nodes = _of_each(members, batched[1:], rows, nodes)
     if FEW * nodes.shape[1] < layout.num_rows:
         return jax.lax.map(lambda each: layout.product_of_rows(*each), (rows, nodes)), True
-    every = jax.vmap(layout.scatter)(rows, nodes)
-    return unfolded(layout.product(folded(every)), members), True
+    nothing = jnp.zeros((layout.num_rows, members * rows.shape[2]), rows.dtype)
+    return _unfolded(layout.product(_added(layout, nothing, rows, nodes)), members), True
 
 
-def _of_each(members: int, batched: tuple[bool, ...], *arrays: jax.Array) -> tuple[jax.Array, ...]:
-    """The arrays with a leading axis of members, also those that all members share."""
-    repeated = (jnp.broadcast_to(each, (members, *each.shape)) for each in arrays)
-    return tuple(a if is_batched else b for a, b, is_batched in zip(arrays, repeated, batched, strict=True))
+@custom_vmap
+def _gather(layout: Layout, x: jax.Array, nodes: jax.Array) -> jax.Array:
+    return layout.gather(x, nodes)
+
+
+@_gather.def_vmap
+def _gathers(members: int, batched, layout: Layout, x: jax.Array, nodes: jax.Array):
+    if not batched[1]:  # rows of one table, for all members
+        return layout.gather(x, nodes.reshape(-1)).reshape(*nodes.shape, -1), True
+    x, nodes = _of_each(members, batched[1:], x, nodes)
+    return _rows_of(layout, _folded(x), nodes), True
+
+
+@custom_vmap
+def _scatter_add(layout: Layout, x: jax.Array, rows: jax.Array, nodes: jax.Array) -> jax.Array:
+    return layout.scatter_add(x, rows, nodes)
+
+
+@_scatter_add.def_vmap
+def _scatters_add(members: int, batched, layout: Layout, x: jax.Array, rows: jax.Array, nodes: jax.Array):
+    x, rows, nodes = _of_each(members, batched[1:], x, rows, nodes)
+    return _unfolded(_added(layout, _folded(x), rows, nodes), members), True
+
+
+def _added(layout: Layout, x: jax.Array, rows: jax.Array, nodes: jax.Array) -> jax.Array:
+    """x [n, P d] with members' rows [P, m, d] added at their nodes [P, m]."""
+    members, count, width = rows.shape
+    flat = x.reshape(-1, width), rows.reshape(members * count, width), _places(nodes)
+    return layout.scatter_add(*flat).reshape(x.shape)

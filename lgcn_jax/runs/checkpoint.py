@@ -69,17 +69,17 @@ class Checkpoints:
     """Saves the checkpoints of a run under `folder`; a context manager that waits for them on exit.
 
     Open it over checkpoints that `verified` has looked at. The best one is that with the highest `watched` metric,
-    the earliest of equals.
+    the earliest of equals; None: none is kept as the best one.
 
     Raises:
       WriteError: the folder cannot be made or read (later: the methods say when).
     """
 
-    def __init__(self, folder: Path, watched: str):
-        by_watched = functools.partial(checkpoint_sort_key, watched)
-        best = BestN(get_metric_fn=by_watched, n=1, keep_checkpoints_without_metrics=False)
+    def __init__(self, folder: Path, watched: str | None):
+        by_watched = functools.partial(checkpoint_sort_key, watched or "")
+        best = [BestN(get_metric_fn=by_watched, n=1, keep_checkpoints_without_metrics=False)] if watched else []
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=AnyPreservationPolicy([LatestN(1), _Scheduled(KEPT), best]),
+            preservation_policy=AnyPreservationPolicy([LatestN(1), _Scheduled(KEPT), *best]),
             best_fn=by_watched,
             cleanup_tmp_directories=True,
         )
@@ -102,7 +102,17 @@ class Checkpoints:
         Raises:
           WriteError: this or the previous checkpoint could not be written.
         """
-        progress = snapshot.progress
+        self.save_arrays(_arrays(snapshot), snapshot.progress, steps_per_epoch, facts, scheduled)
+
+    def save_arrays(
+        self,
+        arrays: dict[str, Any],
+        progress: Progress,
+        steps_per_epoch: int,
+        facts: dict[str, Any],
+        scheduled: bool = True,
+    ) -> None:
+        """As `save`, of arrays by name."""
         step = step_of(progress, steps_per_epoch)
         place = {"progress": dataclasses.asdict(progress), "steps_per_epoch": steps_per_epoch}
         meta = {"format": FORMAT, **place, "scheduled": scheduled, **facts}
@@ -112,7 +122,7 @@ class Checkpoints:
                 self._complete(step, meta)
                 return
             meta = ocp.args.JsonSave(with_checksum(meta))
-            items = ocp.args.Composite(arrays=ocp.args.StandardSave(_arrays(snapshot)), meta=meta)
+            items = ocp.args.Composite(arrays=ocp.args.StandardSave(arrays), meta=meta)
             with processes.waiting(f"at the save of step {step}"):
                 if not self._manager.save(step, args=items, metrics=metrics_of(progress, scheduled)):
                     raise RuntimeError(f"Orbax declines to save step {step} after {newest}")
@@ -123,7 +133,7 @@ class Checkpoints:
             self._manager.wait_until_finished()
         if processes.is_primary():
             saved = read_metadata(self._folder, step)
-            if saved["progress"]["final"] != meta["progress"]["final"]:
+            if any(told(saved) != told(meta) for told in (_final, _members)):
                 whole = with_checksum(meta | {"scheduled": saved["scheduled"]})  # by which Orbax ranks it
                 files.write(self._folder / str(step) / "meta" / "metadata", json.dumps(whole).encode())
         processes.all_gather(f"at the save of step {step}")
@@ -166,15 +176,25 @@ class Checkpoints:
             raise WriteError(f"a checkpoint in {self._folder}", describe_error(error)) from error
 
 
-def steps_to_prune(good: dict[int, dict[str, Any]], watched: str) -> set[int]:
+def _final(meta: dict[str, Any]) -> Any:
+    return meta["progress"]["final"]
+
+
+def _members(meta: dict[str, Any]) -> Any:
+    """What is said of each member of a population; None of a run."""
+    return meta.get("members")
+
+
+def steps_to_prune(good: dict[int, dict[str, Any]], watched: str | None) -> set[int]:
     """The steps among whole checkpoints that Orbax would have removed, had the run not been stopped before that."""
     scheduled = [step for step in sorted(good) if good[step]["scheduled"]]
 
     def by_watched(step: int) -> tuple:
         metrics = metrics_of(Progress(**good[step]["progress"]), good[step]["scheduled"])
-        return *checkpoint_sort_key(watched, metrics), step  # of equals, Orbax keeps the newest
+        return *checkpoint_sort_key(watched or "", metrics), step  # of equals, Orbax keeps the newest
 
-    return good.keys() - {max(good), *scheduled[-KEPT:], max(good, key=by_watched)}
+    best = {max(good, key=by_watched)} if watched else set()
+    return good.keys() - {max(good), *scheduled[-KEPT:]} - best
 
 
 def remove(folder: Path, step: int) -> None:
@@ -192,20 +212,25 @@ def load(folder: Path, step: int, meta: dict[str, Any], like: Snapshot) -> Check
     Raises:
       InputError: it could not be loaded. Its bytes are those that were saved: memory, or open files, are too few.
     """
+    arrays = load_arrays(folder, step, _arrays(like))
+    params = jax.tree.map(lambda leaf: leaf, like.state.params)
+    nnx.replace_by_pure_dict(params, arrays["params"])
+    statistics = arrays.get("statistics", {})
+    state = like.state._replace(params=params, optimizer=arrays["optimizer"], statistics=statistics)
+    return Checkpoint(Snapshot(state, arrays["totals"], Progress(**meta["progress"])), meta)
+
+
+def load_arrays(folder: Path, step: int, like: dict[str, Any]) -> dict[str, Any]:
+    """The arrays of a checkpoint by name, put where those of `like` are; as `load`."""
     path = folder.absolute() / str(step) / "arrays"
-    shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, _arrays(like))
+    shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     try:
         with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
-            arrays = reader.restore(path, args=ocp.args.StandardRestore(shapes, strict=False))
-        params = jax.tree.map(lambda leaf: leaf, like.state.params)
-        nnx.replace_by_pure_dict(params, arrays["params"])
+            return reader.restore(path, args=ocp.args.StandardRestore(shapes, strict=False))
     except Exception as error:  # whatever the libraries below say
         raise InputError(
             path, f"arrays that cannot be loaded ({describe_error(error)})", "memory and files for them"
         ) from None
-    statistics = arrays.get("statistics", {})
-    state = like.state._replace(params=params, optimizer=arrays["optimizer"], statistics=statistics)
-    return Checkpoint(Snapshot(state, arrays["totals"], Progress(**meta["progress"])), meta)
 
 
 def _arrays(snapshot: Snapshot) -> dict[str, Any]:

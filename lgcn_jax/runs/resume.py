@@ -1,6 +1,6 @@
 """Where a run goes on: its stored settings, and its newest whole checkpoint."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,7 +63,12 @@ def stored_settings(folder: Path) -> Config | None:
     """The settings of the run in `folder`; None where there is no run.
 
     A checkpoint's are sealed, so they come before config.json's, of which only the free ones are taken then.
+
+    Raises:
+      InputError: what is there is a population, or cannot be read.
     """
+    if workdir.is_population(folder):
+        raise InputError(folder, "a population", f"one of its members, such as {folder / workdir.MEMBERS / '000'}")
     try:
         written = Config.from_json(folder / "config.json")
     except InputError:
@@ -115,7 +120,7 @@ class CheckpointInventory(NamedTuple):
     steps_to_prune: list[int]
 
 
-def _survey(checkpoints: Path, interactions: Interactions, watched: str) -> CheckpointInventory:
+def _survey(checkpoints: Path, interactions: Interactions, watched: str | None) -> CheckpointInventory:
     require_same_dataset(checkpoints, interactions)
     good, bad = integrity.verify_all(checkpoints)
     if not (good or bad) and workdir.content_sha256(checkpoints.parent) not in (None, interactions.content_hash()):
@@ -137,13 +142,22 @@ def restore_or_init(folder: Path, setup: Setup, interactions: Interactions) -> R
       InputError: the run was made on other data or with other random numbers, has gone beyond `epochs`, has no whole
         checkpoint left, or one that cannot be read; nothing is removed then.
     """
-    checkpoints = folder / "checkpoints"
     watched = setup.config.evaluation.watched
+    return restore_by(lambda found: _continuation(folder, setup, interactions, found), folder, interactions, watched)
+
+
+def restore_by(
+    continuation: Callable[[CheckpointInventory], ResumePoint],
+    folder: Path,
+    interactions: Interactions,
+    watched: str | None,
+) -> ResumePoint:
+    """As `restore_or_init`, with the `continuation` that is made of what is found where a whole checkpoint is."""
+    checkpoints = folder / "checkpoints"
     found = CheckpointInventory(
         *processes.broadcast_from_first("at the checkpoints", lambda: _survey(checkpoints, interactions, watched))
     )
-    where = setup, interactions, found
-    point = _beginning(folder, found.bad) if found.newest is None else _continuation(folder, *where)
+    point = _beginning(folder, found.bad) if found.newest is None else continuation(found)
     processes.all_gather("before checkpoints are removed")  # all have read what they need
     if is_primary():
         for number in [*(step for step, _ in found.bad), *found.steps_to_prune]:
@@ -155,23 +169,34 @@ def restore_or_init(folder: Path, setup: Setup, interactions: Interactions) -> R
 def _continuation(folder: Path, setup: Setup, interactions: Interactions, found: CheckpointInventory) -> ResumePoint:
     """The place at the newest whole checkpoint, loaded."""
     config, checkpoints = setup.config, folder / "checkpoints"
-    meta = _seen_alike(checkpoints, found)
+    meta, changed = continuable(checkpoints, config, interactions, found)
     whole = Progress(**meta["progress"])
     progress = loop.progress_for_resume(config, whole)
-    begun = progress.epoch + (progress.step > 0)
-    if begun > config.training.epochs:
-        raise InputError("--epochs", config.training.epochs, f"at least {begun}, which are begun")
     warm_start = meta["environment"].get("warm_start")
-    now = workdir.environment(config, interactions, warm_start)
-    require_same_prng(checkpoints / str(found.newest), meta["environment"], now)
-    notes = [f"removed the damaged checkpoint {number} ({reason})" for number, reason in found.bad]
-    notes += _notes(progress, setup.steps_per_epoch, found.whole, describe_changes(meta["environment"], now))
-    notes += [] if loop.is_finished(config, progress) else [_continues(progress, setup.steps_per_epoch)]
+    notes = removals(found) + _notes(progress, setup.steps_per_epoch, found.whole, changed)
+    notes += [] if loop.is_finished(config, progress) else [continues(progress, setup.steps_per_epoch)]
     with processes.waiting("at the reading of the checkpoint"):
         state, totals, _ = checkpoint.load(checkpoints, found.newest, meta, setup.abstract_state()).snapshot
         start = Snapshot(setup.to_row_order(state), totals, progress)
     rows = [row for row in meta["log"] if row != whole.final or progress.final]
     return ResumePoint(start, rows, notes, warm_start)
+
+
+def continuable(
+    checkpoints: Path, config: Config, interactions: Interactions, found: CheckpointInventory
+) -> tuple[dict[str, Any], list[str]]:
+    """What the newest checkpoint says of itself, and what has changed since it was saved.
+
+    Raises:
+      InputError: it lies beyond the last epoch, is of other random numbers, or not what the first process sees.
+    """
+    meta = _seen_alike(checkpoints, found)
+    begun = meta["progress"]["epoch"] + (meta["progress"]["step"] > 0)
+    if begun > config.training.epochs:
+        raise InputError("--epochs", config.training.epochs, f"at least {begun}, which are begun")
+    now = workdir.environment(config, interactions, meta["environment"].get("warm_start"))
+    require_same_prng(checkpoints / str(found.newest), meta["environment"], now)
+    return meta, describe_changes(meta["environment"], now)
 
 
 def _seen_alike(checkpoints: Path, found: CheckpointInventory) -> dict[str, Any]:
@@ -186,17 +211,25 @@ def _seen_alike(checkpoints: Path, found: CheckpointInventory) -> dict[str, Any]
     return meta
 
 
+def removals(found: CheckpointInventory) -> list[str]:
+    """What a user should know of damaged checkpoints."""
+    return [f"removed the damaged checkpoint {number} ({reason})" for number, reason in found.bad]
+
+
 def _notes(progress: Progress, steps_per_epoch: int, good: Collection[int], changed: list[str]) -> list[str]:
     """What a user should know of a run that goes on from `progress` with the checkpoints `good`."""
     notes, best = [], progress.chosen
     if best and best["epoch"] * steps_per_epoch not in good:
         notes.append(f"the checkpoint of the best epoch, {best['epoch']}, is gone: the best left stands for it")
-    if changed:
-        notes.append(f"from here on, bits may differ from those of a run on one machine: {', '.join(changed)}")
-    return notes
+    return notes + told_changes(changed)
 
 
-def _continues(progress: Progress, steps_per_epoch: int) -> str:
+def told_changes(changed: list[str]) -> list[str]:
+    """What a user should know of what has changed since a checkpoint was saved."""
+    return [f"from here on, bits may differ from those of a run on one machine: {', '.join(changed)}"][: len(changed)]
+
+
+def continues(progress: Progress, steps_per_epoch: int) -> str:
     within = f", step {progress.step} of {steps_per_epoch}" if progress.step else ""
     return f"continues after epoch {progress.epoch}{within}"
 
@@ -208,7 +241,7 @@ def _beginning(folder: Path, bad: list[list[Any]]) -> ResumePoint:
         raise InputError(
             folder / "checkpoints", f"no whole checkpoint ({reasons})", "one, or --overwrite to begin anew"
         )
-    begun = (folder / "config.json").exists()
+    begun = (folder / "config.json").exists() or workdir.is_population(folder)
     return ResumePoint(None, [], ["begins again: it was stopped before its first checkpoint"] if begun else [])
 
 

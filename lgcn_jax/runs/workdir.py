@@ -28,6 +28,7 @@ from lgcn_jax.version import __version__
 
 FILES = ("config.json", "environment.json", "metrics.jsonl", "result.json", "curves.png", "report.html")
 FOLDERS = ("checkpoints", "tensorboard", "profile", raw_ids.FOLDER)
+POPULATION, MEMBERS = "population.json", "members"  # what a population has beside its checkpoints and its result
 JAX_SETTINGS = (
     *("jax_default_prng_impl", "jax_threefry_partitionable", "jax_enable_x64", "jax_default_matmul_precision"),
     "jax_random_seed_offset",
@@ -143,14 +144,23 @@ def clear(path: Path) -> None:
       WriteError: something cannot be removed.
     """
     check_is_run_folder(path)
+    of_population = ((POPULATION,), (MEMBERS,)) if is_population(path) else ((), ())
+    files, folders = (*of_population[0], *FILES), (*of_population[1], *FOLDERS)
     try:
-        for name in FOLDERS:
+        for name in folders:
             if (path / name).exists():
                 shutil.rmtree(path / name)
-        for name in reversed(FILES):  # config.json last: killed before that, the folder can be cleared still
+        for name in reversed(files):  # what names it last: killed before that, the folder can be cleared still
             (path / name).unlink(missing_ok=True)
     except OSError as error:
         raise WriteError(f"--workdir={path}", error.strerror or error) from error
+
+
+def is_population(path: Path) -> bool:
+    """Whether a population was begun in the folder."""
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        return "population_format" in json.loads((path / POPULATION).read_text(encoding="utf-8"))
+    return False
 
 
 def content_sha256(path: Path) -> str | None:
@@ -171,6 +181,8 @@ def logged_rows(path: Path) -> list[dict[str, Any]]:
 
 def _is_ours(path: Path) -> bool:
     """Whether something in the folder can only have been written by a run; any one file of it may be damaged."""
+    if is_population(path):
+        return True
     with contextlib.suppress(InputError):
         Config.from_json(path / "config.json")
         return True

@@ -2,7 +2,9 @@
 
 import dataclasses
 import signal
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +14,17 @@ from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.devices.mesh import require_devices
 from lgcn_jax.errors import InputError, named_as_in_python
+from lgcn_jax.runs import agreement, population_session, resume
 from lgcn_jax.runs.display import Display
+from lgcn_jax.runs.population_folder import StoredPopulation
 from lgcn_jax.runs.population_members import stated_members
 from lgcn_jax.runs.population_reporter import PopulationReporter
 from lgcn_jax.serving.models import Model, requests, require_functions
 from lgcn_jax.serving.recommender import require_interactions
 from lgcn_jax.settings import fields, text
+from lgcn_jax.system import paths
 from lgcn_jax.system.signals import Stopped, StopRequest
+from lgcn_jax.training import population_estimate
 from lgcn_jax.training.loop import Callback
 from lgcn_jax.training.members import Members, require_not_shared
 from lgcn_jax.training.population import (
@@ -64,7 +70,9 @@ def fit_population(
     members: Any,
     *,
     model: str = "lightgcn",
+    workdir: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
+    overwrite: bool = False,
     quiet: bool = False,
     **settings: Any,
 ) -> Population:
@@ -83,18 +91,23 @@ def fit_population(
         or the path of a JSON file of either. Members may differ in the seed, init_std, and the numbers of the optimizer
         and of the loss.
       model: the name of the encoder.
+      workdir: a folder for the population, as of `lgcn-jax train --population`; what it holds of the same population
+        is continued. None: nothing is written to disk.
       callbacks: called with each line of each member's history, and with its number as 'member'; a member ends after an
         epoch for which one returns True.
+      overwrite: whether what is in `workdir` is begun anew.
       quiet: whether no progress is shown.
       **settings: those that all members share, as of `Model`.
 
     Raises:
-      InputError: members, settings, data and device do not go together.
+      InputError: members, settings, data and device do not go together, or `workdir` holds something else.
+      WriteError: a file could not be written.
       FloatingPointError: the losses of all members became infinite, not a number, or absurd.
     """
     require_interactions(interactions)
     for name in settings.keys() & fields(DataSettings).keys():
         raise InputError(name, text(settings[name]), "nothing here: it is stated where data are read")
+    where = None if workdir is None else paths.as_path(workdir, "workdir")
     require_functions(callbacks)
     own = stated_members(members)
     require_not_shared(own, settings)
@@ -104,7 +117,11 @@ def fit_population(
     found = None
     try:
         with requests() as request:
-            found = _fit_in_memory(interactions, own, stated, request, tuple(callbacks), quiet)
+            how = own, stated, request, tuple(callbacks), quiet
+            if where is None:
+                found = _fit_in_memory(interactions, *how)
+            else:
+                found = _fit_in_folder(interactions, *how, where, overwrite)
     except Stopped:
         pass
     if request.signal not in (0, signal.SIGINT):
@@ -122,13 +139,40 @@ def _fit_in_memory(
     callbacks: tuple[Callback, ...],
     quiet: bool,
 ) -> Population:
-    whole = build_population(Members.of(lambda each: Config.of(**stated | each), own), interactions)
+    members = Members.of(lambda each: Config.of(**stated | each), own)
+    population_estimate.require_memory(members, interactions)
+    whole = build_population(members, interactions)
     ready = compile_population(whole)
     with Display(whole.members.base, quiet) as shown:
         listener = PopulationReporter(shown, request, callbacks, [[] for _ in own])
         result = train_population(whole, ready, listener)
     results = member_results(whole, result, listener.rows, interactions)
     return population_of(whole, result, results, listener.rows, interactions)
+
+
+def _fit_in_folder(
+    interactions: Interactions,
+    own: list[dict[str, Any]],
+    stated: dict[str, Any],
+    request: StopRequest,
+    callbacks: tuple[Callback, ...],
+    quiet: bool,
+    folder: Path,
+    overwrite: bool,
+) -> Population:
+    def resolve_members(stored: StoredPopulation | None) -> Members:
+        make, restate = (
+            lambda each: Config.of(**stated | each),
+            lambda config: resume.resolve_config(folder, config, stated),
+        )
+        return population_session.members_of(folder, stored, own, make, restate)
+
+    with agreement.lock_across_processes(folder):
+        prepared = population_session.prepare(folder, resolve_members, lambda config: interactions, request, overwrite)
+        for note in () if quiet else prepared.point.notes:
+            print(f"{folder}: {note}", file=sys.stderr)
+        result, rows, results = population_session.train(folder, prepared, request, quiet, callbacks)
+    return population_of(prepared.whole, result, results, rows, interactions)
 
 
 def population_of(

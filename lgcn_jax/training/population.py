@@ -16,6 +16,7 @@ import numpy as np
 
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.optimization import OptimizerState
+from lgcn_jax.training.estimate import TIMED_STEPS
 from lgcn_jax.training.health import NonFiniteError, require_finite
 from lgcn_jax.training.loop import BlockTimer
 from lgcn_jax.training.members import Members
@@ -84,7 +85,7 @@ def compile_population(whole: PopulationSetup, start: PopulationSnapshot | None 
 
 def initial_snapshot(whole: PopulationSetup) -> PopulationSnapshot:
     """The place before the first step."""
-    node, initial = whole.setup.put_rows(whole.setup.order.node_of_row), jax.jit(make_initial(whole.setup))
+    node, initial = whole.setup.put_rows(whole.setup.order.node_of_row), jax.jit(make_initial(whole))
     states = [initial(whole.values(number), node) for number in range(whole.chunks)]
     evaluates = whole.setup.task is not None
     chunks = [Chunk(s, zero_totals(whole), jax.tree.map(jnp.zeros_like, s) if evaluates else ()) for s in states]
@@ -249,3 +250,17 @@ def _without_ruined(
     return snapshot.replace_members(
         {n: dataclasses.replace(snapshot.members[n], status=FAILED, error=error) for n in failed}
     )
+
+
+def epoch_seconds(whole: PopulationSetup) -> float:
+    """Seconds of an epoch of all members, from some steps of one chunk that is thrown away; compilation is left out."""
+    snapshot, programs, _ = compile_population(whole)
+    values, active = whole.values(0), jax.device_put(np.ones(whole.width, bool))
+    state, keys, times = snapshot.chunks[0].state, programs.keys(values["seed"], jax.device_put(np.uint32(1))), []
+    for first, last in ((0, 1), (1, 1 + TIMED_STEPS)):
+        place, begun = jax.device_put((np.int32(first), np.int32(last))), time.perf_counter()
+        how = whole.setup.adjacency, whole.setup.sampler, values, keys, active
+        state, _ = programs.block(state, zero_totals(whole), *how, *place)
+        jax.block_until_ready(state)
+        times.append((time.perf_counter() - begun) / (last - first))
+    return times[-1] * whole.setup.steps_per_epoch * whole.chunks

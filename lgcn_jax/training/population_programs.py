@@ -14,10 +14,11 @@ from lgcn_jax.graph.propagation import Adjacency
 from lgcn_jax.models import Nodes
 from lgcn_jax.training import step
 from lgcn_jax.training.members import FLAG, with_values
-from lgcn_jax.training.population_setup import PopulationSetup
+from lgcn_jax.training.population_setup import PopulationSetup, take_member
 from lgcn_jax.training.population_state import Chunk
-from lgcn_jax.training.programs import make_evaluate, make_renewal, make_step
+from lgcn_jax.training.programs import make_evaluate, make_renewal, make_step_gradient
 from lgcn_jax.training.setup import Setup
+from lgcn_jax.training.step import make_update
 
 
 class PopulationPrograms(NamedTuple):
@@ -49,68 +50,92 @@ class PopulationPrograms(NamedTuple):
         keys = jax.jit(jax.vmap(step.epoch_key, in_axes=(0, None))).lower(values["seed"], np.uint32(0)).compile()
         found = keys(values["seed"], jax.device_put(np.uint32(1)))
         arguments = like.state, like.totals, setup.adjacency, setup.sampler, values, found, active, place, place
-        block = jax.jit(make_block(setup), donate_argnums=(0, 1)).lower(*arguments).compile()
+        block = jax.jit(make_block(whole), donate_argnums=(0, 1)).lower(*arguments).compile()
         evaluate = renew = None
         if setup.task is not None:
-            evaluate = jax.jit(make_evaluation(setup)).lower(like.state.params, setup.adjacency, setup.task).compile()
+            evaluate = jax.jit(make_evaluation(whole)).lower(like.state.params, setup.adjacency, setup.task).compile()
         if setup.counts is not None:
             arguments = like.state, setup.adjacency, setup.counts, values, active, place
-            renew = jax.jit(make_renewals(setup), donate_argnums=0).lower(*arguments).compile()
-        keep = jax.jit(_where, donate_argnums=2).lower(active, like.state, like.state).compile()
-        finite = jax.jit(jax.vmap(_finite)).lower(like.state.params).compile()
+            renew = jax.jit(make_renewals(whole), donate_argnums=0).lower(*arguments).compile()
+        keep = (
+            jax.jit(jax.vmap(_where, (0, whole.axes, whole.axes), whole.axes), donate_argnums=2)
+            .lower(active, like.state, like.state)
+            .compile()
+        )
+        finite = jax.jit(jax.vmap(_finite, (whole.axes.params,))).lower(like.state.params).compile()
         return cls(block, keys, evaluate, renew, keep, finite)
 
 
-def make_block(setup: Setup) -> Callable:
-    """The function of `PopulationPrograms.block`, not compiled: the members' steps, with one product for all."""
-    graphdef = setup.graphdef()
+def make_block(whole: PopulationSetup) -> Callable:
+    """The function of `PopulationPrograms.block`, not compiled: the members' steps, with one product for all.
+
+    Gradients and updates are mapped one after the other, so that tables have their members' axis where products have
+    it: of arrays with other axes, JAX makes the first one of it.
+    """
+    setup, graphdef, axes = whole.setup, whole.setup.graphdef(), whole.axes
 
     def block(state, totals, adjacency, sampler, values, keys, active, first, last):
         shared = Adjacency(MemberLayout(adjacency.layout), adjacency.row_of_node)
 
-        def next_step(number, carry):
-            def of_member(values, key, active, state, totals):
-                advance = make_step(_of_member(setup, values), graphdef)
-                found = advance(state, totals, shared, sampler, key, number)
-                return _where(active, found, (state, totals))
+        def gradient(values, params, statistics, key, number):
+            of_member = make_step_gradient(_of_member(setup, values), graphdef)
+            return of_member(params, statistics, shared, sampler, key, number)
 
-            return jax.vmap(of_member)(values, keys, active, *carry)
+        def update(values, active, state, totals, gradient, metrics, number):
+            new, metrics = make_update(with_values(setup.config, values))(state, gradient, metrics)
+            return _where(active, (new, totals.add(metrics, number)), (state, totals))
 
-        return jax.lax.fori_loop(first, last, next_step, (state, totals))
+        gradients = jax.vmap(gradient, (0, axes.params, axes.statistics, 0, None), (axes.params, 0))
+        updates = jax.vmap(update, (0, 0, axes, 0, axes.params, 0, None), (axes, 0))
+
+        def step(number, carry):
+            state, totals = carry
+            found = gradients(values, state.params, state.statistics, keys, number)
+            return updates(values, active, state, totals, *found, number)
+
+        return jax.lax.fori_loop(first, last, step, (state, totals))
 
     return block
 
 
-def make_evaluation(setup: Setup) -> Callable:
+def make_evaluation(whole: PopulationSetup) -> Callable:
     """The function of `PopulationPrograms.evaluate`, not compiled: member after member, as of a run."""
-    evaluate = make_evaluate(setup, setup.graphdef())
+    evaluate, axes = make_evaluate(whole.setup, whole.setup.graphdef()), whole.axes.params
 
     def evaluate_each(params, adjacency, task):
-        return jax.lax.map(lambda params: evaluate(params, adjacency, task), params)
+        def of_member(place):
+            own = jax.tree.map(lambda leaf, axis: take_member(leaf, place, axis), params, axes)
+            return evaluate(own, adjacency, task)
+
+        return jax.lax.map(of_member, jnp.arange(whole.width, dtype=jnp.int32))
 
     return evaluate_each
 
 
-def make_renewals(setup: Setup) -> Callable:
+def make_renewals(whole: PopulationSetup) -> Callable:
     """The function of `PopulationPrograms.renew`, not compiled: member after member, as of a run."""
 
     def renew_each(state, adjacency, counts, values, active, epoch):
-        def of_member(member):
-            values, params = member
-            return make_renewal(_of_member(setup, values))(params, adjacency, counts, epoch)
+        def of_member(place):
+            own = {name: value[place] for name, value in values.items()}
+            params = whole.one(state, place).params
+            return make_renewal(_of_member(whole.setup, own))(params, adjacency, counts, epoch)
 
-        statistics = jax.lax.map(of_member, (values, state.params))
-        return _where(active, state._replace(statistics=statistics), state)
+        found = jax.lax.map(of_member, jnp.arange(whole.width, dtype=jnp.int32))
+        axes = whole.axes.statistics
+        return state._replace(statistics=jax.vmap(_where, (0, 0, axes), axes)(active, found, state.statistics))
 
     return renew_each
 
 
-def make_initial(setup: Setup) -> Callable:
+def make_initial(whole: PopulationSetup) -> Callable:
     """(values, nodes of the rows) -> the members' states of epoch 0; not compiled."""
+    setup = whole.setup
 
     def initial(values, node):
         nodes = Nodes(node, setup.num_users, setup.num_items)
-        return jax.vmap(lambda own: step.init_train_state(with_values(setup.config, own), nodes)[1])(values)
+        made = jax.vmap(lambda own: step.init_train_state(with_values(setup.config, own), nodes)[1], 0, whole.axes)
+        return made(values)
 
     return initial
 
@@ -124,31 +149,27 @@ def require_traceable(whole: PopulationSetup) -> None:
     values = whole.values(0)
     for name in values.keys() - {"seed"}:
         try:
-            jax.eval_shape(make_initial(whole.setup), {each: values[each] for each in ("seed", name)}, _rows(whole))
-            _traced_step(whole.setup, {each: values[each] for each in ("seed", name)}, _rows(whole))
+            _trace_step(whole, {each: values[each] for each in ("seed", name)})
         except (jax.errors.JAXTypeError, jax.errors.UnexpectedTracerError, TypeError):
             found = "a setting that decides the compiled program of these members"
             raise InputError(f"{FLAG}: --{name}", found, "the same for all of them") from None
 
 
-def _rows(whole: PopulationSetup) -> jax.Array:
-    return whole.setup.put_rows(whole.setup.order.node_of_row)
-
-
-def _traced_step(setup: Setup, values: Mapping[str, jax.Array], node: jax.Array) -> Any:
-    """The shapes of a step of members with these values, and of what begins it."""
+def _trace_step(whole: PopulationSetup, values: Mapping[str, jax.Array]) -> None:
+    """Traces a step of members with these values, and what begins it."""
+    setup, active = whole.setup, jnp.ones(whole.width, bool)
 
     def traced(values, node, adjacency, sampler, counts):
-        state = make_initial(setup)(values, node)
-        width = len(values["seed"])
+        state = make_initial(whole)(values, node)
         if counts is not None:
-            state = make_renewals(setup)(state, adjacency, counts, values, jnp.ones(width, bool), jnp.int32(1))
-        totals = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (width,)), setup.zero_totals())
-        keys = jax.vmap(step.epoch_key, in_axes=(0, None))(values["seed"], jnp.uint32(1))
+            state = make_renewals(whole)(state, adjacency, counts, values, active, jnp.int32(1))
+        totals = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (whole.width,)), setup.zero_totals())
+        keys = jax.vmap(step.epoch_key, (0, None))(values["seed"], jnp.uint32(1))
         bounds = jnp.int32(0), jnp.int32(1)
-        return make_block(setup)(state, totals, adjacency, sampler, values, keys, jnp.ones(width, bool), *bounds)
+        return make_block(whole)(state, totals, adjacency, sampler, values, keys, active, *bounds)
 
-    return jax.eval_shape(traced, values, node, setup.adjacency, setup.sampler, setup.counts)
+    node = setup.put_rows(setup.order.node_of_row)
+    jax.eval_shape(traced, values, node, setup.adjacency, setup.sampler, setup.counts)
 
 
 def _of_member(setup: Setup, values: Mapping[str, jax.Array]) -> Setup:
@@ -157,12 +178,8 @@ def _of_member(setup: Setup, values: Mapping[str, jax.Array]) -> Setup:
 
 
 def _where(chosen: jax.Array, new: Any, old: Any) -> Any:
-    """Of each member `new` where it is chosen, else `old`."""
-
-    def pick(new, old):
-        return jnp.where(chosen.reshape(chosen.shape + (1,) * (new.ndim - chosen.ndim)), new, old)
-
-    return jax.tree.map(pick, new, old)
+    """Of a member: `new` where it is chosen, else `old`."""
+    return jax.tree.map(lambda new, old: jnp.where(chosen, new, old), new, old)
 
 
 def _finite(params: Any) -> jax.Array:

@@ -10,9 +10,12 @@ import numpy as np
 from lgcn_jax.data import csr
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.devices.mesh import ONE_DEVICE
+from lgcn_jax.devices.parameters import map_arrays
 from lgcn_jax.errors import InputError
+from lgcn_jax.training import step
 from lgcn_jax.training.members import FLAG, Members
 from lgcn_jax.training.setup import Setup
+from lgcn_jax.training.state import TrainState
 
 # Members that one program trains at a time, where more would be slower; measured by benchmarks/population.py.
 BEST_WIDTH = {"cpu": 8}
@@ -50,9 +53,24 @@ class PopulationSetup:
         return self._values[chunk]
 
     @functools.cached_property
+    def axes(self) -> TrainState:
+        """The axis of members in each array of a chunk's state: the second one of tables, which products take so."""
+        alone = jax.eval_shape(lambda: step.state_of_one_node(self.setup.config)[1])
+        return map_arrays(lambda table: 1, lambda other: 0, alone)
+
+    def one(self, state: TrainState, place: int | jax.Array) -> TrainState:
+        """The state of the member at a place of a chunk."""
+        return jax.tree.map(lambda leaf, axis: take_member(leaf, place, axis), state, self.axes)
+
+    @functools.cached_property
     def _values(self) -> list[dict[str, jax.Array]]:
         values, chunks = self.members.values(), range(self.chunks)
         return jax.device_put([{name: self.of_chunk(values[name], chunk) for name in values} for chunk in chunks])
+
+
+def take_member(leaf: jax.Array, place: int | jax.Array, axis: int) -> jax.Array:
+    """The part of an array that is a member's."""
+    return jax.lax.dynamic_index_in_dim(leaf, place, axis, keepdims=False)
 
 
 def equal_width(members: int, most: float) -> int:

@@ -14,11 +14,11 @@ RUNNING, COMPLETED, INTERRUPTED, FAILED = "running", "completed", "interrupted",
 
 
 class Chunk(NamedTuple):
-    """Members that one call of a program trains; every array has a leading axis of them.
+    """Members that one call of a program trains; `PopulationSetup.axes` says which axis of each array is theirs.
 
     Attributes:
       state: where they stand.
-      totals: of their epoch in hand.
+      totals: of their epoch in hand; the first axis is theirs.
       best: their states at their best scheduled evaluations; zeros before the first one, and () without evaluations.
     """
 
@@ -121,8 +121,9 @@ def of_members(whole: PopulationSetup, chunks: list[Any]) -> list[Any]:
 def of_member(whole: PopulationSetup, snapshot: PopulationSnapshot, number: int) -> Snapshot:
     """Where a member stands, as a run would."""
     chunk, place = whole.place(number)
-    arrays = jax.tree.map(lambda leaf: leaf[place], snapshot.chunks[chunk][:2])
-    return Snapshot(*arrays, snapshot.members[number].progress)
+    state, totals, _ = snapshot.chunks[chunk]
+    totals = jax.tree.map(lambda leaf: leaf[place], totals)
+    return Snapshot(whole.one(state, place), totals, snapshot.members[number].progress)
 
 
 def best_of_member(whole: PopulationSetup, snapshot: PopulationSnapshot, number: int) -> Snapshot | None:
@@ -130,8 +131,7 @@ def best_of_member(whole: PopulationSetup, snapshot: PopulationSnapshot, number:
     best, (chunk, place) = snapshot.members[number].best, whole.place(number)
     if best is None:
         return None
-    state = jax.tree.map(lambda leaf: leaf[place], snapshot.chunks[chunk].best)
-    return Snapshot(state, whole.setup.zero_totals(), best)
+    return Snapshot(whole.one(snapshot.chunks[chunk].best, place), whole.setup.zero_totals(), best)
 
 
 def chosen_of_member(whole: PopulationSetup, snapshot: PopulationSnapshot, number: int) -> Snapshot | None:

@@ -67,23 +67,25 @@ def _shardings(setup: Setup, like: Snapshot):
 
 def make_train_steps(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
     """The function of `Programs.block`, not compiled."""
-    step = make_step(setup, graphdef)
+    gradient, update = make_step_gradient(setup, graphdef), make_update(setup.config)
 
     def block(state, totals, adjacency, sampler, key, first, last):
-        def next_step(number, carry):
-            return step(*carry, adjacency, sampler, key, number)
+        def step(number, carry):
+            state, totals = carry
+            found = gradient(state.params, state.statistics, adjacency, sampler, key, number)
+            state, metrics = update(state, *found)
+            return state, totals.add(metrics, number)
 
-        return jax.lax.fori_loop(first, last, next_step, (state, totals))
+        return jax.lax.fori_loop(first, last, step, (state, totals))
 
     return block
 
 
-def make_step(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
-    """(state, totals, adjacency, sampler, key, number) -> (state, totals) after step `number` of the epoch's key."""
+def make_step_gradient(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
+    """(params, statistics, adjacency, sampler, key, number) -> what `make_gradient` finds of the epoch's batch."""
     config, mesh = setup.config, setup.mesh
     require_divisible_batch(config, mesh)
     gradient_of = make_gradient(config, graphdef, setup.num_users, mesh.axis(DATA))
-    update = make_update(config)
 
     def gradient(params, statistics, adjacency, sampler, key, number):
         batch = sampler.draw(key, number, config.training.batch_size)
@@ -91,14 +93,7 @@ def make_step(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
         return gradient_of(params, adjacency, _local(batch, mesh.axis(DATA)), statistics, noise)
 
     params, placed = setup.param_specs(), statistics_specs(config.loss)
-    gradient = mesh.shard_map(gradient, (params, placed, PER_DEVICE, PER_DEVICE, WHOLE, WHOLE), (params, WHOLE))
-
-    def step(state, totals, adjacency, sampler, key, number):
-        found = gradient(state.params, state.statistics, adjacency, sampler, key, number)
-        state, metrics = update(state, *found)
-        return state, totals.add(metrics, number)
-
-    return step
+    return mesh.shard_map(gradient, (params, placed, PER_DEVICE, PER_DEVICE, WHOLE, WHOLE), (params, WHOLE))
 
 
 def make_renewal(setup: Setup) -> Callable:

@@ -1,0 +1,133 @@
+"""What `train` does of a population: members by --population, trained at once in one program."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from lgcn_jax.cli.command import absolute, config_from_flags, say, settings_of_runs, warn
+from lgcn_jax.cli.flags import given
+from lgcn_jax.config import Config
+from lgcn_jax.data import datasets
+from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.errors import InputError
+from lgcn_jax.system.signals import StopRequest
+
+NAME = "population"
+FLAGS = {
+    NAME: ("", "many models in one program: seeds:0-9, seeds:1,5,9, or a JSON file of members or of lists of settings")
+}
+SHOWN = 20  # members that are listed in the end
+
+
+def require_alone(values: flags.FlagValues) -> None:
+    """Raises an InputError where a flag is stated that populations do not have."""
+    for name, expected in (("profile", "a run"), ("coordinator", "a run: a population is one process")):
+        if values[name].value:
+            raise InputError(f"--{name}", values[name].value, f"nothing with --{NAME}; {expected} can have it")
+
+
+def train(values: flags.FlagValues, folder: Path, request: StopRequest) -> int:
+    """Trains or continues a population, fills its folder, and prints each member's metrics."""
+    from lgcn_jax.runs import agreement, population_session
+
+    own, quiet = _own_settings(values), values["quiet"].value
+
+    def load(config: Config) -> Interactions:
+        return datasets.load(config.data, progress=not quiet and sys.stderr.isatty())
+
+    with agreement.lock_across_processes(folder):
+        prepared = population_session.prepare(
+            folder, lambda stored: _members(values, folder, stored, own), load, request, values["overwrite"].value
+        )
+        warn(f"{folder}: {note}" for note in prepared.point.notes)
+        if not quiet:
+            say(_opening(prepared.whole, prepared.interactions))
+        trained = population_session.train(folder, prepared, request, quiet)
+    return _report(trained, prepared.whole.members, folder, request.signal)
+
+
+def dry_run(values: flags.FlagValues, folder: Path, request: StopRequest) -> int:
+    """Tells what a population would do, and changes nothing on disk."""
+    from lgcn_jax.runs import display, population_folder, workdir
+    from lgcn_jax.training import estimate, population, population_estimate
+    from lgcn_jax.training.population_setup import best_width
+
+    workdir.check_is_run_folder(folder)
+    stored = None if values["overwrite"].value else population_folder.stored_population(folder)
+    members = _members(values, folder, stored, _own_settings(values))
+    interactions = datasets.load(members.base.data, progress=sys.stderr.isatty())
+    request.check()
+    width = stored.width if stored else best_width(len(members))
+    terms = population_estimate.memory_bytes(members, interactions, len(members), width)
+    limit = estimate.available_bytes()
+    say(display.format_facts({f"memory, {name}": f"{size / 1e6:,.0f} MB" for name, size in terms.items()}))
+    say(f"memory in all about {sum(terms.values()) / 1e9:.2f} GB of {limit / 1e9:.1f} GB on a device")
+    population_estimate.require_memory(members, interactions, width)
+    whole = population.build_population(members, interactions, width)
+    say(_opening(whole, interactions))
+    request.check()
+    seconds, epochs = population.epoch_seconds(whole), members.base.training.epochs
+    steps = whole.setup.steps_per_epoch
+    told = f"{epochs:,} epochs {seconds * epochs / 3600:.2f} h without evaluations; nothing was begun"
+    say(f"an epoch of all members, of {steps:,} steps each, takes about {seconds:.2f} s, {told}")
+    return 0
+
+
+def _own_settings(values: flags.FlagValues) -> list[dict[str, Any]]:
+    from lgcn_jax.runs.population_members import stated_members
+    from lgcn_jax.training.members import require_not_shared
+
+    own = stated_members(values[NAME].value)
+    require_not_shared(own, given(values, settings_of_runs()))
+    return own
+
+
+def _members(values: flags.FlagValues, folder: Path, stored, own: list[dict[str, Any]]):
+    """The members that flags state, of the population that is stored in the folder or of a new one."""
+    from lgcn_jax.runs import population_session, resume
+
+    stated = absolute(given(values, settings_of_runs()))
+    return population_session.members_of(
+        folder,
+        stored,
+        own,
+        lambda each: config_from_flags(stated | each),
+        lambda config: resume.resolve_config(folder, config, stated),
+    )
+
+
+def _opening(whole, interactions: Interactions) -> str:
+    """What is trained on, and how many members there are."""
+    noticed = interactions.noticed(whole.members.base.evaluation.eval_split)
+    count, names = len(whole.members), ", ".join(whole.members.settings[0]) or "nothing"
+    chunks = f", {whole.width} at a time" if whole.chunks > 1 else ""
+    told = f"{count} member{'s' if count > 1 else ''} that state {names}{chunks}"
+    return "\n".join([interactions.headline(), *interactions.remarks, noticed, told])
+
+
+def _report(trained, members, folder: Path, signal_number: int) -> int:
+    """Prints what became of the members, and returns the exit status."""
+    from lgcn_jax.runs import display
+
+    result, results = trained.result, trained.results
+    if any(member.status == "running" for member in result.snapshot.members):
+        say(f"interrupted after epoch {result.snapshot.epoch}, step {result.snapshot.step}; the same command continues")
+        return 128 + signal_number
+    warn(
+        f"member {number} ({members.told(number)}): {each['error']}"
+        for number, each in enumerate(results)
+        if each["status"] == "failed"
+    )
+    rows = {
+        f"{number:03d} {members.told(number)}, epoch {each['best']['epoch']}": each.get("test") or each["best"]
+        for number, each in enumerate(results)
+        if each["best"]
+    }
+    if rows:
+        split = next(iter(rows.values()))["split"]
+        shown = dict(list(rows.items())[:SHOWN])
+        say(display.format_table({f"{split} part, best epochs": {}} | shown))
+    say(f"wrote {folder / 'result.json'} and {folder / 'members'}, a run folder for each of {len(results)}")
+    return 1 if result.status == "failed" else 0

@@ -1,0 +1,202 @@
+"""A population in its folder from settings and data to the result, for the command line and for Python alike."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lgcn_jax.config import Config
+from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.errors import InputError
+from lgcn_jax.runs import population_checkpoint, raw_ids, usage, workdir
+from lgcn_jax.runs.checkpoint import Checkpoints
+from lgcn_jax.runs.display import Display
+from lgcn_jax.runs.population_folder import PopulationFolder, StoredPopulation, stored_population
+from lgcn_jax.runs.population_reporter import PopulationReporter
+from lgcn_jax.runs.resume import ResumePoint
+from lgcn_jax.system.signals import StopRequest
+from lgcn_jax.training import population_estimate
+from lgcn_jax.training.loop import Callback
+from lgcn_jax.training.members import FLAG, Members
+from lgcn_jax.training.population import (
+    PopulationResult,
+    ReadyPopulation,
+    build_population,
+    compile_population,
+    train_population,
+)
+from lgcn_jax.training.population_results import member_results
+from lgcn_jax.training.population_setup import PopulationSetup
+from lgcn_jax.training.population_state import RUNNING, PopulationSnapshot
+
+OwnSettings = list[dict[str, Any]]
+
+
+class PreparedPopulation(NamedTuple):
+    """A population that is ready to be compiled, and where it goes on."""
+
+    whole: PopulationSetup
+    interactions: Interactions
+    point: ResumePoint
+
+
+class TrainedPopulation(NamedTuple):
+    """A population that has ended: how, where, what each member has told, and what result.json says of each."""
+
+    result: PopulationResult
+    rows: list[list[dict[str, Any]]]
+    results: list[dict[str, Any]]
+
+
+class PopulationRecorder(PopulationReporter):
+    """Writes what a population tells into its folder, too."""
+
+    def __init__(
+        self,
+        folder: PopulationFolder,
+        checkpoints: Checkpoints,
+        whole: PopulationSetup,
+        shown: Display,
+        request: StopRequest,
+        callbacks: tuple[Callback, ...],
+        rows: list[list[dict[str, Any]]],
+    ):
+        super().__init__(shown, request, callbacks, rows)
+        self._folder, self._checkpoints, self._whole = folder, checkpoints, whole
+
+    def log(self, number: int, row: dict[str, Any]) -> None:
+        self._checkpoints.check()  # a save that failed in the background is told now, not at the next one
+        self._folder.log(number, row)
+        super().log(number, row)
+
+    def save(self, snapshot: PopulationSnapshot, scheduled: bool) -> None:
+        population_checkpoint.save(self._checkpoints, self._folder, self._whole, snapshot, self.rows, scheduled)
+
+
+def members_of(
+    folder: Path,
+    stored: StoredPopulation | None,
+    own: OwnSettings,
+    make: Callable[[dict[str, Any]], Config],
+    restate: Callable[[Config], Config],
+) -> Members:
+    """The members of the population in a folder, or of a new one.
+
+    Args:
+      stored: what the folder holds.
+      own: the members' own settings.
+      make: a member's own settings -> its settings, of a new population.
+      restate: stored settings -> those with what may be stated anew.
+
+    Raises:
+      InputError: the folder holds other members.
+    """
+    if stored is None:
+        return Members.of(make, own)
+    if list(Members.of(lambda each: stored.config.replace(**each), own).settings) != stored.members:
+        raise InputError(f"--workdir={folder}", f"other members than those of {FLAG}", "the same, or --overwrite")
+    config = restate(stored.config)
+    return Members.of(lambda each: config.replace(**each), own)
+
+
+def prepare(
+    folder: Path,
+    resolve_members: Callable[[StoredPopulation | None], Members],
+    load: Callable[[Config], Interactions],
+    request: StopRequest,
+    overwrite: bool = False,
+) -> PreparedPopulation:
+    """What a population in `folder` is, and where it goes on. A signal is looked for after every stage.
+
+    Args:
+      folder: of the population, which is locked.
+      resolve_members: the members, from what is stored in the folder (None: there is nothing).
+      load: the data set that the settings name.
+      request: the signals.
+      overwrite: whether what is in the folder is cleared.
+
+    Raises:
+      InputError: the folder, settings, data or device do not go together; nothing is changed then.
+    """
+    workdir.check_is_run_folder(folder)
+    stored = None if overwrite else stored_population(folder)
+    members = resolve_members(stored)
+    request.check()
+    interactions = load(members.base)
+    if stored is not None:
+        interactions = raw_ids.with_kept_titles(interactions, folder / workdir.MEMBERS / "000")
+    request.check()
+    width = stored.width if stored else None
+    population_estimate.require_memory(members, interactions, width)
+    whole = build_population(members, interactions, width)
+    request.check()
+    if overwrite:
+        workdir.clear(folder)
+    point = population_checkpoint.restore(folder, whole, interactions)
+    request.check()
+    return PreparedPopulation(whole, interactions, point)
+
+
+def train(
+    folder: Path,
+    prepared: PreparedPopulation,
+    request: StopRequest,
+    quiet: bool = False,
+    callbacks: tuple[Callback, ...] = (),
+) -> TrainedPopulation:
+    """Trains a prepared population to its end, and fills its folder.
+
+    Raises:
+      WriteError: a file could not be written; the last checkpoint is untouched.
+    """
+    whole, interactions, point = prepared
+    ready = compile_population(whole, point.start)  # type: ignore[arg-type]
+    request.begin_training()
+    with Display(whole.members.base, quiet) as shown:
+        return _train(folder, whole, interactions, ready, point, shown, request, callbacks)
+
+
+def _train(
+    folder: Path,
+    whole: PopulationSetup,
+    interactions: Interactions,
+    ready: ReadyPopulation,
+    point: ResumePoint,
+    shown: Display,
+    request: StopRequest,
+    callbacks: tuple[Callback, ...],
+) -> TrainedPopulation:
+    started, begins = time.perf_counter(), point.start is None
+    with PopulationFolder(folder, whole, interactions, point.rows) as written:  # type: ignore[arg-type]
+        with Checkpoints(folder / "checkpoints", None) as checkpoints:
+            how = shown, request, callbacks, list(map(list, point.rows))
+            recorder = PopulationRecorder(written, checkpoints, whole, *how)  # type: ignore[arg-type]
+            result = train_population(whole, ready, recorder)
+        results = member_results(whole, result, recorder.rows, interactions)
+        used = usage.measured(request.begun, started, begins)
+        if all(member.status != RUNNING for member in result.snapshot.members):
+            for number in range(len(results)):
+                written.save_member(result.snapshot, number)
+        alone = used | {"wall_seconds": None, "startup_seconds": None}  # nobody can say what a member's are
+        results = [each | {"usage": alone} for each in results]
+        written.finish(summary(whole, result, results) | {"usage": used}, results)
+    return TrainedPopulation(result, recorder.rows, results)
+
+
+def summary(whole: PopulationSetup, result: PopulationResult, results: list[dict[str, Any]]) -> dict[str, Any]:
+    """What result.json says of a population."""
+    names = "status", "error", "epochs", "best", "last", "test", "parameters_sha256"
+    members = [
+        {"settings": own} | {name: each[name] for name in names if name in each}
+        for own, each in zip(whole.members.settings, results, strict=True)
+    ]
+    seconds = sum(member.progress.seconds for member in result.snapshot.members)
+    return {
+        "status": result.status,
+        "epochs": result.snapshot.epoch,
+        "step": result.snapshot.step,
+        "seconds": round(seconds, 3),
+        "compile_seconds": round(result.compile_seconds, 3),
+        "members": members,
+        "config": whole.members.base.to_json(),
+    }

@@ -24,7 +24,7 @@ class QuickModel:
         for epoch in range(every, epochs + 1, every):
             self.value = self.settings["learning_rate"] * epoch / epochs
             answers = [call({"epoch": epoch, "split": "valid", METRIC: self.value}) for call in callbacks]
-            if self.during(self, epoch) or (any(answers) and epoch < epochs):
+            if self.during(self, epoch) or (any(answer is True for answer in answers) and epoch < epochs):
                 return self
         self.status = "completed"
         return self

@@ -77,7 +77,7 @@ class Study:
         """Notes the metric of an evaluation; whether the trial is to be pruned."""
         with storages.quiet():
             trial.report(value, epoch)
-            return trial.should_prune()
+            return bool(trial.should_prune())  # of a number of NumPy, which is not True itself
 
     def complete(self, trial: "optuna.Trial", value: float, facts: dict[str, Any]) -> None:
         """The trial is over, and `value` is its result."""

@@ -211,6 +211,19 @@ def test_only_the_best_model_is_kept(go, tmp_path):
     assert {trial.folder for trial in found.trials if trial != found.best} == {None}
 
 
+def test_the_test_part_is_scored_once(go, quick, monkeypatch):
+    """Not again by the same command, and once more where further trials bring another best one."""
+    scored, evaluate = [], quick.evaluate
+    monkeypatch.setattr(quick, "evaluate", lambda model, *rest: scored.append(model.value) or evaluate(model, *rest))
+    first = go("a.log", trials=3)
+    assert scored == [first.best.value]
+    go("a.log", trials=3)
+    assert len(scored) == 1
+    second = go("a.log", trials=12)
+    assert second.best.value > first.best.value
+    assert scored == [first.best.value, second.best.value]
+
+
 def test_in_memory_the_model_comes_along(go):
     found = go(trials=6)
     assert found.model.value == found.best.value

@@ -26,6 +26,10 @@ SHOWN = 5  # trials of the table
 class SearchTrial:
     """A trial that is over.
 
+    >>> import lgcn_jax as lg
+    >>> lg.SearchTrial(0, "pruned", 0.1, 2, {"num_layers": 1}, {"recall@5": 0.1}, 1.5, "", None).ended
+    'pruned'
+
     Attributes:
       number: in the study, from 0; numbers of trials that were lost are missing.
       ended: 'completed', 'pruned', 'diverged' or 'refused'.

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from quick_model import METRIC, QuickModel
 
+from lgcn_jax.cli import tables
 from lgcn_jax.cli.command import config_from_flags, parse, settings_of_runs
 from lgcn_jax.cli.flags import given
 from lgcn_jax.cli.main import COMMANDS, main
 from lgcn_jax.searching import keeping, space, trials
+from lgcn_jax.searching.results import SearchResult, SearchTrial
 from lgcn_jax.searching.space import Space
 from lgcn_jax.searching.study import Study
 
@@ -145,6 +147,24 @@ def test_what_the_page_shows_can_be_searched(monkeypatch):
         values = parse(COMMANDS[name], name, flags)
         stated = given(values, settings_of_runs()) | fixed
         space.read(values["space"].value, stated)
+
+
+def test_the_example_is_what_the_page_says():
+    """Its best trials and the importance of settings, from the file of all trials; and the space that they are of."""
+    page = (ROOT / "docs" / "search.md").read_text()
+    found = json.loads((ROOT / "experiments" / "search" / "ml-100k.found.json").read_text())
+    made = SearchResult(
+        **{name: found[name] for name in ("dataset", "metric", "status", "wanted", "importance", "test", "settings")},
+        trials=tuple(SearchTrial(**trial, folder=None) for trial in found["trials"]),
+        environment=found["environment"],
+    )
+    assert tables.format_groups(made.columns()) in page
+    importance = {"setting": list(made.importance), "importance": list(made.importance.values())}
+    assert tables.format_groups(importance) in page
+    assert f"trial {made.best.number}, test part" in page
+    assert f"recall               {made.test['recall@20']:.4f}" in page
+    space_file = json.loads((ROOT / "experiments" / "search" / "ml-100k.json").read_text())
+    assert {name for trial in made.trials for name in trial.settings} == space_file.keys()
 
 
 def test_its_help_says_what_is_judged(capsys):

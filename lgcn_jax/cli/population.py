@@ -21,11 +21,11 @@ FLAGS = {
 SHOWN = 20  # members that are listed in the end
 
 
-def require_alone(values: flags.FlagValues) -> None:
-    """Raises an InputError where a flag is stated that populations do not have."""
-    for name, expected in (("profile", "a run"), ("coordinator", "a run: a population is one process")):
-        if values[name].value:
-            raise InputError(f"--{name}", values[name].value, f"nothing with --{NAME}; {expected} can have it")
+def require_none(values: flags.FlagValues) -> None:
+    """Raises an InputError where a flag is stated that runs have and populations do not."""
+    for name in ("profile", "coordinator", "num_processes", "process_id"):
+        if values[name].present:
+            raise InputError(f"--{name}", values[name].value, f"nothing with --{NAME}, which is one process, untraced")
 
 
 def train(values: flags.FlagValues, folder: Path, request: StopRequest) -> int:
@@ -77,25 +77,16 @@ def dry_run(values: flags.FlagValues, folder: Path, request: StopRequest) -> int
 
 def _own_settings(values: flags.FlagValues) -> list[dict[str, Any]]:
     from lgcn_jax.runs.population_members import stated_members
-    from lgcn_jax.training.members import require_not_shared
 
-    own = stated_members(values[NAME].value)
-    require_not_shared(own, given(values, settings_of_runs()))
-    return own
+    return stated_members(values[NAME].value)
 
 
 def _members(values: flags.FlagValues, folder: Path, stored, own: list[dict[str, Any]]):
     """The members that flags state, of the population that is stored in the folder or of a new one."""
-    from lgcn_jax.runs import population_session, resume
+    from lgcn_jax.runs import population_session
 
     stated = absolute(given(values, settings_of_runs()))
-    return population_session.members_of(
-        folder,
-        stored,
-        own,
-        lambda each: config_from_flags(stated | each),
-        lambda config: resume.resolve_config(folder, config, stated),
-    )
+    return population_session.members_of(folder, stored, own, stated, config_from_flags)
 
 
 def _opening(whole, interactions: Interactions) -> str:

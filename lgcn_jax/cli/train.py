@@ -51,7 +51,7 @@ def train(values: flags.FlagValues, request: StopRequest) -> int:
     mixture.require_none(values, values["model"].value or PARTS["model"].default)
     solve.require_none(values, settings_of_runs(), values["model"].value or PARTS["model"].default)
     if values[population.NAME].present:
-        population.require_alone(values)
+        population.require_none(values)
     _join(values, request)
     with processes.fail_together(request):
         with processes.waiting("at the look for devices"):

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.errors import InputError
-from lgcn_jax.runs import population_checkpoint, raw_ids, usage, workdir
+from lgcn_jax.runs import population_checkpoint, raw_ids, resume, usage, workdir
 from lgcn_jax.runs.checkpoint import Checkpoints
 from lgcn_jax.runs.display import Display
 from lgcn_jax.runs.population_folder import PopulationFolder, StoredPopulation, stored_population
 from lgcn_jax.runs.population_reporter import PopulationReporter
 from lgcn_jax.runs.resume import ResumePoint
+from lgcn_jax.system import limits
 from lgcn_jax.system.signals import StopRequest
 from lgcn_jax.training import population_estimate
 from lgcn_jax.training.loop import Callback
@@ -28,6 +29,8 @@ from lgcn_jax.training.population import (
 from lgcn_jax.training.population_results import member_results
 from lgcn_jax.training.population_setup import PopulationSetup
 from lgcn_jax.training.population_state import RUNNING, PopulationSnapshot
+
+OPEN_FILES = 2  # of each member: metrics.jsonl, and TensorBoard's events
 
 OwnSettings = list[dict[str, Any]]
 
@@ -77,26 +80,35 @@ def members_of(
     folder: Path,
     stored: StoredPopulation | None,
     own: OwnSettings,
+    stated: dict[str, Any],
     make: Callable[[dict[str, Any]], Config],
-    restate: Callable[[Config], Config],
 ) -> Members:
     """The members of the population in a folder, or of a new one.
 
     Args:
       stored: what the folder holds.
       own: the members' own settings.
-      make: a member's own settings -> its settings, of a new population.
-      restate: stored settings -> those with what may be stated anew.
+      stated: settings that hold for all members, but where a member says otherwise.
+      make: settings that are stated -> all settings, of a new population.
 
     Raises:
-      InputError: the folder holds other members.
+      InputError: the folder holds other members, or is to go on with other settings.
     """
     if stored is None:
-        return Members.of(make, own)
-    if list(Members.of(lambda each: stored.config.replace(**each), own).settings) != stored.members:
+        return Members.of(lambda each: make(stated | each), own)
+    if not _are(stored.members, own, stated):
         raise InputError(f"--workdir={folder}", f"other members than those of {FLAG}", "the same, or --overwrite")
-    config = restate(stored.config)
-    return Members.of(lambda each: config.replace(**each), own)
+    shared = {name: value for name, value in stated.items() if name not in stored.members[0]}
+    config = resume.resolve_config(folder, stored.config, shared)
+    return Members.of(lambda each: config.replace(**each), stored.members)
+
+
+def _are(members: OwnSettings, own: OwnSettings, stated: dict[str, Any]) -> bool:
+    """Whether members that are stored are those that state settings of their own, beside those stated for all."""
+    if len(members) != len(own) or set(members[0]) != {name for each in own for name in each}:
+        return False
+    whole = [member | stated | each for member, each in zip(members, own, strict=True)]
+    return all(each[name] == member[name] for each, member in zip(whole, members, strict=True) for name in member)
 
 
 def prepare(
@@ -128,6 +140,7 @@ def prepare(
     request.check()
     width = stored.width if stored else None
     population_estimate.require_memory(members, interactions, width)
+    _require_open_files(len(members))
     whole = build_population(members, interactions, width)
     request.check()
     if overwrite:
@@ -135,6 +148,14 @@ def prepare(
     point = population_checkpoint.restore(folder, whole, interactions)
     request.check()
     return PreparedPopulation(whole, interactions, point)
+
+
+def _require_open_files(members: int) -> None:
+    """Raises an InputError where the system does not let a process have as many files open as members' folders need."""
+    wanted = OPEN_FILES * members + 256
+    if (most := limits.allow_open_files(wanted)) < wanted:
+        found = f"{members} members, whose folders keep {OPEN_FILES * members} files open"
+        raise InputError(FLAG, found, f"at most {(most - 256) // OPEN_FILES} (`ulimit -n` says {most})")
 
 
 def train(

@@ -68,7 +68,8 @@ def stored_settings(folder: Path) -> Config | None:
       InputError: what is there is a population, or cannot be read.
     """
     if workdir.is_population(folder):
-        raise InputError(folder, "a population", f"one of its members, such as {folder / workdir.MEMBERS / '000'}")
+        member = folder / workdir.MEMBERS / "000"
+        raise InputError(folder, "a population", f"one of its members, such as {member} (train takes --population)")
     try:
         written = Config.from_json(folder / "config.json")
     except InputError:

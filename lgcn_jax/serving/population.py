@@ -14,7 +14,7 @@ from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.devices.mesh import require_devices
 from lgcn_jax.errors import InputError, named_as_in_python
-from lgcn_jax.runs import agreement, population_session, resume
+from lgcn_jax.runs import agreement, population_session
 from lgcn_jax.runs.display import Display
 from lgcn_jax.runs.population_folder import StoredPopulation
 from lgcn_jax.runs.population_members import stated_members
@@ -26,7 +26,7 @@ from lgcn_jax.system import paths
 from lgcn_jax.system.signals import Stopped, StopRequest
 from lgcn_jax.training import population_estimate
 from lgcn_jax.training.loop import Callback
-from lgcn_jax.training.members import Members, require_not_shared
+from lgcn_jax.training.members import Members
 from lgcn_jax.training.population import (
     PopulationResult,
     build_population,
@@ -40,6 +40,13 @@ from lgcn_jax.training.population_state import chosen_of_member
 
 class Population(Sequence[Model]):
     """The models that `fit_population` has trained, in the order of its members.
+
+    >>> import lgcn_jax as lg
+    >>> interactions = lg.load("synthetic", num_users=100, num_items=80, num_interactions=1500)
+    >>> found = lg.fit_population(interactions, "seeds:1-3", embedding_dim=8, epochs=2, top_k=(5,), quiet=True)
+    >>> best = max(range(len(found)), key=lambda number: found.results[number]["best"]["recall@5"])
+    >>> found.status, found.members[best] in ({"seed": 1}, {"seed": 2}, {"seed": 3})
+    ('completed', True)
 
     Attributes:
       members: of each model the settings in which it differs from others, by name.
@@ -97,7 +104,7 @@ def fit_population(
         epoch for which one returns True.
       overwrite: whether what is in `workdir` is begun anew.
       quiet: whether no progress is shown.
-      **settings: those that all members share, as of `Model`.
+      **settings: as of `Model`; they hold for all members, but where a member says otherwise.
 
     Raises:
       InputError: members, settings, data and device do not go together, or `workdir` holds something else.
@@ -110,7 +117,6 @@ def fit_population(
     where = None if workdir is None else paths.as_path(workdir, "workdir")
     require_functions(callbacks)
     own = stated_members(members)
-    require_not_shared(own, settings)
     require_devices()
     stated = dataclasses.asdict(interactions.source or DataSettings(dataset=interactions.name))
     stated |= {"model": model} | settings
@@ -161,11 +167,7 @@ def _fit_in_folder(
     overwrite: bool,
 ) -> Population:
     def resolve_members(stored: StoredPopulation | None) -> Members:
-        make, restate = (
-            lambda each: Config.of(**stated | each),
-            lambda config: resume.resolve_config(folder, config, stated),
-        )
-        return population_session.members_of(folder, stored, own, make, restate)
+        return population_session.members_of(folder, stored, own, stated, lambda each: Config.of(**each))
 
     with agreement.lock_across_processes(folder):
         prepared = population_session.prepare(folder, resolve_members, lambda config: interactions, request, overwrite)

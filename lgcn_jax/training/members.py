@@ -99,13 +99,6 @@ def with_values(config: Config, values: Mapping[str, jax.Array]) -> Config:
     return made
 
 
-def require_not_shared(own: Sequence[Mapping[str, Any]], stated: Mapping[str, Any]) -> None:
-    """Raises an InputError where members state a setting that is stated for all of them, too."""
-    for name, value in stated.items():
-        if any(name in each for each in own):
-            raise InputError(f"--{name}", text(value), f"nothing, since {FLAG} states it for each member")
-
-
 def may_differ() -> tuple[str, ...]:
     """The names of all settings in which members may differ, of all losses that are registered."""
     losses = PARTS["loss"]

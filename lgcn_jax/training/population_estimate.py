@@ -14,7 +14,7 @@ def memory_bytes(members: Members, interactions: Interactions, count: int, width
     """`estimate.run_memory_bytes` of a population of `count` members, `width` of which are trained at a time."""
     terms = estimate.run_memory_bytes(members.base, interactions)
     chunks = -(-count // width)
-    terms["state"] *= STATES * chunks * width
+    terms["state"] *= STATES * chunks * width + width  # and what a block of steps begins with, of its chunk
     return {name: size if name in SHARED or name == "state" else size * width for name, size in terms.items()}
 
 

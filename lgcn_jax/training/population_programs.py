@@ -70,7 +70,8 @@ def make_block(whole: PopulationSetup) -> Callable:
     """The function of `PopulationPrograms.block`, not compiled: the members' steps, with one product for all.
 
     Gradients and updates are mapped one after the other, so that tables have their members' axis where products have
-    it: of arrays with other axes, JAX makes the first one of it.
+    it: of arrays with other axes, JAX makes the first one of it. Members that are not active are put back in the end:
+    in every step, that would cost copies of Adam's moments.
     """
     setup, graphdef, axes = whole.setup, whole.setup.graphdef(), whole.axes
 
@@ -81,19 +82,20 @@ def make_block(whole: PopulationSetup) -> Callable:
             of_member = make_step_gradient(_of_member(setup, values), graphdef)
             return of_member(params, statistics, shared, sampler, key, number)
 
-        def update(values, active, state, totals, gradient, metrics, number):
-            new, metrics = make_update(with_values(setup.config, values))(state, gradient, metrics)
-            return _where(active, (new, totals.add(metrics, number)), (state, totals))
+        def update(values, state, totals, gradient, metrics, number):
+            state, metrics = make_update(with_values(setup.config, values))(state, gradient, metrics)
+            return state, totals.add(metrics, number)
 
         gradients = jax.vmap(gradient, (0, axes.params, axes.statistics, 0, None), (axes.params, 0))
-        updates = jax.vmap(update, (0, 0, axes, 0, axes.params, 0, None), (axes, 0))
+        updates = jax.vmap(update, (0, axes, 0, axes.params, 0, None), (axes, 0))
 
         def step(number, carry):
             state, totals = carry
             found = gradients(values, state.params, state.statistics, keys, number)
-            return updates(values, active, state, totals, *found, number)
+            return updates(values, state, totals, *found, number)
 
-        return jax.lax.fori_loop(first, last, step, (state, totals))
+        found = jax.lax.fori_loop(first, last, step, (state, totals))
+        return jax.vmap(_where, (0, (axes, 0), (axes, 0)), (axes, 0))(active, found, (state, totals))
 
     return block
 

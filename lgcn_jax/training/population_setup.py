@@ -18,7 +18,7 @@ from lgcn_jax.training.setup import Setup
 from lgcn_jax.training.state import TrainState
 
 # Members that one program trains at a time, where more would be slower; measured by benchmarks/population.py.
-BEST_WIDTH = {"cpu": 8}
+BEST_WIDTH = {"cpu": 4}
 
 
 @dataclasses.dataclass(frozen=True)

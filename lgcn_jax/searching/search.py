@@ -26,7 +26,7 @@ from lgcn_jax.serving.models import requests
 from lgcn_jax.serving.recommender import require_interactions
 from lgcn_jax.settings import fields, text
 from lgcn_jax.system import paths
-from lgcn_jax.system.signals import StopRequest
+from lgcn_jax.system.signals import Stopped, StopRequest
 from lgcn_jax.training import estimate
 from lgcn_jax.training.setup import check_config
 
@@ -130,10 +130,13 @@ def search(
     kept = None if study is None else storages.checked(study)
     folder = None if workdir is None else paths.as_path(workdir, "workdir")
     plan = Plan(drawn, kept, trials, timeout, batch, prune, folder)
-    with requests() as request:
+    found = None
+    with contextlib.suppress(Stopped), requests() as request:
         found = run(plan, interactions, request, (lambda line: None) if quiet else _print)
     if request.signal not in (0, signal.SIGINT):
         signal.raise_signal(request.signal)  # which was the program's to answer, and is again
+    if found is None:
+        raise KeyboardInterrupt  # before the first trial there is nothing to return
     return found
 
 

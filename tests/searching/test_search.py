@@ -14,10 +14,11 @@ from quick_model import FIXED, METRIC
 
 import lgcn_jax as lg
 from lgcn_jax.errors import InputError, WriteError
-from lgcn_jax.searching import storages, trials
+from lgcn_jax.searching import search, storages, trials
 from lgcn_jax.searching.results import SearchResult
 from lgcn_jax.serving.population import fit_population
 
+checked = search._checked
 SPACE = {"learning_rate": {"low": 1e-3, "high": 1, "log": True}, "loss": ["bpr", "enhanced"], "margin": [0.1, 0.5]}
 
 
@@ -119,6 +120,18 @@ def test_a_trial_that_a_signal_ended_is_drawn_again(go, quick, monkeypatch, numb
     again = go("a.log")
     assert drawn(again) == whole
     assert [trial.number for trial in again.trials] == [0, 1, *range(3, 13)]
+
+
+def test_a_signal_before_the_first_trial_leaves_nothing(go, quick, monkeypatch, tmp_path):
+    def interrupted(space, interactions):
+        signal.raise_signal(signal.SIGINT)
+        return checked(space, interactions)
+
+    monkeypatch.setattr(search, "_checked", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        go("a.log")
+    assert not quick.fitted
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_goes_wrong_leaves_a_trial_to_do(go, quick, monkeypatch):

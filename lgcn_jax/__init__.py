@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from lgcn_jax.evaluation.results import EvaluationResult
     from lgcn_jax.reporting.comparison import Comparison, compare
     from lgcn_jax.reporting.report import report
+    from lgcn_jax.searching.results import SearchResult, SearchTrial
+    from lgcn_jax.searching.search import search
     from lgcn_jax.serving.loading import load_model
     from lgcn_jax.serving.mixture import Mixture
     from lgcn_jax.serving.models import LightGCN, Model
@@ -59,6 +61,8 @@ __all__ = [
     "Popularity",
     "Population",
     "Recommendations",
+    "SearchResult",
+    "SearchTrial",
     "SolvedModel",
     "UserKNN",
     "WriteError",
@@ -69,6 +73,7 @@ __all__ = [
     "load_model",
     "read",
     "report",
+    "search",
 ]
 
 _HOMES = {
@@ -98,6 +103,9 @@ _HOMES = {
     "Comparison": "reporting.comparison",
     "compare": "reporting.comparison",
     "report": "reporting.report",
+    "SearchResult": "searching.results",
+    "SearchTrial": "searching.results",
+    "search": "searching.search",
 }
 
 

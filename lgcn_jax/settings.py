@@ -71,12 +71,17 @@ class Settings:
         for field in dataclasses.fields(self):
             value = _plain(getattr(self, field.name))
             object.__setattr__(self, field.name, value)
-            try:
-                accepted = field.metadata["accepts"](value)
-            except TypeError:  # a value of a type that has no such range
-                accepted = False
-            if not accepted:
-                raise InputError(f"--{field.name}", text(value), field.metadata["expected"] or "another type")
+            require_accepted(field, value, f"--{field.name}")
+
+
+def require_accepted(field: dataclasses.Field, value: Any, where: object) -> None:
+    """Raises an InputError, which says `where` the value stands, where it is outside the range of its setting."""
+    try:
+        accepted = field.metadata["accepts"](value)
+    except TypeError:  # a value of a type that has no such range
+        accepted = False
+    if not accepted:
+        raise InputError(where, text(value), field.metadata["expected"] or "another type")
 
 
 def fields(cls: type[Settings]) -> Mapping[str, dataclasses.Field]:

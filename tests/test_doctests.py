@@ -17,6 +17,7 @@ MODULES = (
     *("lgcn_jax.serving.mixture", "lgcn_jax.models.inference"),
     *("lgcn_jax.reporting.report", "lgcn_jax.reporting.scales", "lgcn_jax.reporting.svg"),
     *("lgcn_jax.runs.usage", "lgcn_jax.serving.record"),
+    *("lgcn_jax.searching.results", "lgcn_jax.searching.search"),
 )
 
 

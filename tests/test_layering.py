@@ -10,7 +10,18 @@ import lgcn_jax
 PACKAGE = Path(lgcn_jax.__file__).parent
 WINGS = [
     *("version", "errors", "settings", "system", "data", "devices", "graph", "models", "losses", "sampling"),
-    *("optimization", "evaluation", "baselines", "config", "training", "runs", "serving", "reporting", "cli"),
+    *(
+        "optimization",
+        "evaluation",
+        "baselines",
+        "config",
+        "training",
+        "runs",
+        "serving",
+        "reporting",
+        "searching",
+        "cli",
+    ),
     "__main__",
 ]
 

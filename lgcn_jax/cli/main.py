@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from lgcn_jax.cli import compare, data, doctor, evaluate, export, predict, recommend, report, similar, train
+from lgcn_jax.cli import compare, data, doctor, evaluate, export, predict, recommend, report, search, similar, train
 from lgcn_jax.cli.command import Command, OutputClosedError, expanded, import_plugins, parse, say, usage
 from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.system.signals import Stopped, StopRequest
@@ -24,6 +24,7 @@ COMMANDS = {
     "export": export.COMMAND,
     "report": report.COMMAND,
     "compare": compare.COMMAND,
+    "search": search.COMMAND,
     "data": data.COMMAND,
     "doctor": doctor.COMMAND,
 }

@@ -81,6 +81,7 @@ def run_training(
     request: StopRequest,
     callbacks: tuple[Callback, ...] = (),
     warm_start: dict[str, str] | None = None,
+    score_test: bool = True,
 ) -> dict[str, Any]:
     """Trains from where the run stands to the end, an interruption or a failure, and writes the run folder.
 
@@ -88,6 +89,7 @@ def run_training(
       rows: the lines logged so far.
       callbacks: called with each line that is logged.
       warm_start: what the run began with, for its records.
+      score_test: whether a run whose best epoch is chosen on the validation part scores it on the test part.
 
     Returns:
       What result.json holds; its 'status' is 'completed', 'interrupted' or 'failed'.
@@ -110,7 +112,8 @@ def run_training(
         if result["status"] == "completed" and config.inference.chosen:
             config, chosen = _inference(config, interactions, folder)
             result |= chosen
-        if result["status"] == "completed" and config.evaluation.eval_split == "valid" and interactions.test.nnz:
+        chosen_on_valid = config.evaluation.eval_split == "valid" and interactions.test.nnz > 0
+        if result["status"] == "completed" and chosen_on_valid and score_test:
             result |= _test_part(config, interactions, folder)
         elif result["status"] == "completed" and is_primary():
             best = result["best"] or {"epoch": result["epochs"]}  # without evaluations, the last

@@ -113,8 +113,9 @@ def train(
     quiet: bool = False,
     profile: Path | None = None,
     callbacks: tuple[Callback, ...] = (),
+    score_test: bool = True,
 ) -> tuple[dict[str, Any], str]:
-    """Trains a prepared run to its end, and fills its folder.
+    """Trains a prepared run to its end, and fills its folder; `score_test` as for `run_training`.
 
     Returns:
       What result.json holds, and what a profile tells, '' without one.
@@ -123,6 +124,6 @@ def train(
     request.begin_training()
     with Display(prepared.config, quiet) as shown, Profile(profile) as trace:
         rows, data = prepared.point.rows, prepared.interactions
-        began = prepared.point.warm_start
-        result = run_training(folder, prepared.setup, data, ready, rows, shown, trace, request, callbacks, began)
+        more = callbacks, prepared.point.warm_start, score_test
+        result = run_training(folder, prepared.setup, data, ready, rows, shown, trace, request, *more)
     return result, trace.summary() if profile else ""

@@ -95,6 +95,7 @@ class Model(FoldsIn, VectorModel):
         overwrite: bool = False,
         quiet: bool = False,
         warm_start: "Model | str | Path | None" = None,
+        score_test: bool = True,
     ) -> "Model":
         """Trains on the train part; the part `eval_split` chooses the best epoch. Returns self.
 
@@ -109,6 +110,8 @@ class Model(FoldsIn, VectorModel):
           quiet: whether no progress is shown.
           warm_start: a fitted model, or the folder of a run: users and items that it has, by raw id, begin with its
             layer-0 rows, new ones with what `fold_in` makes of their neighbors. The optimizer begins anew.
+          score_test: whether a run in `workdir` whose epoch is chosen on the validation part scores the test part when
+            it ends, for its result.json.
 
         Raises:
           InputError: settings, data and devices do not go together, or `workdir` holds something else.
@@ -126,7 +129,7 @@ class Model(FoldsIn, VectorModel):
                 if where is None:
                     fitted = self._fit_in_memory(interactions, *how)
                 else:
-                    fitted = self._fit_in_folder(interactions, *how, where, overwrite)
+                    fitted = self._fit_in_folder(interactions, *how, where, overwrite, score_test)
         except Stopped:
             fitted = None
         if request.signal not in (0, signal.SIGINT):
@@ -180,6 +183,7 @@ class Model(FoldsIn, VectorModel):
         warm: WarmStart | None,
         folder: Path,
         overwrite: bool,
+        score_test: bool,
     ) -> Fitted:
         def resolve_config(stored: Config | None) -> Config:
             return resume.resolve_config(folder, stored, stated) if stored else Config.of(**stated)
@@ -191,7 +195,8 @@ class Model(FoldsIn, VectorModel):
             for note in () if quiet else prepared.point.notes:
                 print(f"{folder}: {note}", file=sys.stderr)
             history = list(prepared.point.rows)
-            result, _ = session.train(folder, prepared, request, quiet, callbacks=(*callbacks, history.append))
+            told = (*callbacks, history.append)
+            result, _ = session.train(folder, prepared, request, quiet, callbacks=told, score_test=score_test)
             if result["status"] == "failed":
                 raise FloatingPointError(result["error"])
             config, notes = recorded(prepared.config, folder, prepared.config.inference.chosen)

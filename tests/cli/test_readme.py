@@ -20,12 +20,14 @@ FORMS = ("COMMAND", "...")  # lines that show how commands are formed
 
 
 def smaller(arguments: list[str]) -> list[str]:
-    """The command on a small world, and for a hundredth of its epochs."""
+    """The command on a small world, for a hundredth of its epochs and two of its trials."""
     small = []
     for argument in arguments:
         name, _, value = argument.partition("=")
         if name == "--epochs":
             small.append(f"--epochs={max(1, int(value) // 100)}")
+        elif name == "--trials":
+            small.append("--trials=2")
         else:
             small += WORLD if name == "--dataset" else [argument]
     return small
@@ -42,6 +44,7 @@ def test_the_commands_are_found():
 def test_the_commands_run_one_after_the_other(tmp_path, monkeypatch, capsys):
     """In the order of the README, since some go on with the run of one before. What doctor checks has other tests."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "experiments").symlink_to(ROOT / "experiments")
     monkeypatch.setattr(checks, "CHECKS", {})
     for command in COMMANDS:
         if not set(FORMS) & set(command):

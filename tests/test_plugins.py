@@ -120,8 +120,8 @@ def test_in_batch_negatives_and_whole_tables(plugin):
     parts = {"loss": "contrast_to_all", "sampler": "in_batch"}
     one = trained(**parts)
     assert one.best["recall@5"] > 0.1
-    for mesh in ("data:2", "data:2,nodes:2"):
-        np.testing.assert_allclose(trained(mesh, **parts).table, one.table, rtol=0, atol=1e-5)
+    for mesh in ("data:2", "data:2,nodes:2"):  # 1.001e-5 was seen on a processor: at a hinge's kink, rounding decides
+        np.testing.assert_allclose(trained(mesh, **parts).table, one.table, rtol=0, atol=3e-5)
 
 
 def test_a_baseline_from_outside_is_scored_from_python(plugin):

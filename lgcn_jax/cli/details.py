@@ -26,7 +26,7 @@ FLAGS: dict[str, tuple[str | bool, str]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Details:
+class DetailFlags:
     """What the flags of FLAGS ask for.
 
     Attributes:
@@ -43,7 +43,7 @@ class Details:
     groups: bool
 
     @classmethod
-    def of(cls, values: flags.FlagValues) -> "Details | None":
+    def of(cls, values: flags.FlagValues) -> "DetailFlags | None":
         """What the command line asks for; None where it states none of these flags.
 
         Raises:

@@ -18,7 +18,7 @@ from lgcn_jax.cli.command import (
     workdir_of,
 )
 from lgcn_jax.cli.details import FLAGS as DETAILS
-from lgcn_jax.cli.details import Details
+from lgcn_jax.cli.details import DetailFlags
 from lgcn_jax.cli.flags import given
 from lgcn_jax.config import PARTS, RELOCATABLE
 from lgcn_jax.data import datasets
@@ -43,11 +43,11 @@ def evaluate(values: flags.FlagValues, request: StopRequest) -> int:
         raise InputError("--eval_split", "none", "one of valid, test")
     if bool(model) == bool(values["workdir"].value):
         raise InputError("evaluate", "both" if model else "neither", "either --workdir or --model")
-    details = Details.of(values)
+    details = DetailFlags.of(values)
     return _baseline(values, model, split, details) if model else _run(values, split, details)
 
 
-def _baseline(values: flags.FlagValues, model: str, split: str, details: Details | None) -> int:
+def _baseline(values: flags.FlagValues, model: str, split: str, details: DetailFlags | None) -> int:
     chosen = BASELINES[model]
     for name in ("checkpoint", *HOW):
         if values[name].present:
@@ -57,7 +57,7 @@ def _baseline(values: flags.FlagValues, model: str, split: str, details: Details
     return _show(model, made.fit(interactions), interactions, split, ks, details)
 
 
-def _saved(values: flags.FlagValues, folder: Path, split: str, details: Details | None) -> int:
+def _saved(values: flags.FlagValues, folder: Path, split: str, details: DetailFlags | None) -> int:
     from lgcn_jax.serving.loading import load_model
 
     for name in ("checkpoint", *HOW, *solve.settings_of_baselines()):
@@ -72,7 +72,7 @@ def _saved(values: flags.FlagValues, folder: Path, split: str, details: Details 
 
 
 def _show(
-    label: str, scorer: Scorer, interactions: Interactions, split: str, ks: tuple[int, ...], details: Details | None
+    label: str, scorer: Scorer, interactions: Interactions, split: str, ks: tuple[int, ...], details: DetailFlags | None
 ) -> int:
     from lgcn_jax.evaluation import ranking, results
     from lgcn_jax.evaluation.task import EvaluationTask
@@ -87,7 +87,7 @@ def _show(
     return 0
 
 
-def _run(values: flags.FlagValues, split: str, details: Details | None) -> int:
+def _run(values: flags.FlagValues, split: str, details: DetailFlags | None) -> int:
     from lgcn_jax.runs import display, inference, resume, scoring, selection
     from lgcn_jax.serving import storage
     from lgcn_jax.training.setup import check_config

@@ -31,7 +31,7 @@ class EGCFSettings(EncoderSettings):
         return EGCF(jnp.where(nodes.node[:, None] >= nodes.num_users, table, 0), self.num_layers)
 
     @property
-    def step_width(self) -> int:
+    def activations_per_node(self) -> int:
         """E^(0), ..., E^(K - 1) are kept for the gradient, beside their sum and the gradient at hand."""
         return self.embedding_dim * (self.num_layers + 2)
 

@@ -201,7 +201,7 @@ class EncoderSettings(Settings):
         return self.table_width
 
     @property
-    def step_width(self) -> int:
+    def activations_per_node(self) -> int:
         """Numbers that a train step keeps for each node at a time, beside the table and the optimizer's state."""
         return self.table_width
 

@@ -64,7 +64,7 @@ class InferenceSettings(Settings):
     )
 
     @property
-    def chosen(self) -> tuple[str, ...]:
+    def chosen_on_validation(self) -> tuple[str, ...]:
         """The names of what is chosen on the validation part."""
         return tuple(name for name in ("inference_weights", "popularity_prior") if getattr(self, name) == AUTO)
 
@@ -82,7 +82,7 @@ class InferenceSettings(Settings):
             raise InputError("--inference_weights", text(weights), expected)
         if weights and weights != AUTO and len(weights) != layers:
             raise InputError("--inference_weights", f"{len(weights)} numbers", f"{layers}, one for each layer, or auto")
-        for name in self.chosen if eval_split != "valid" else ():
+        for name in self.chosen_on_validation if eval_split != "valid" else ():
             raise InputError("--eval_split", f"{eval_split} with --{name}=auto", "valid, the part it is chosen on")
 
 

@@ -57,7 +57,7 @@ class LightGCNSettings(EncoderSettings):
         return self.layer_weights or (1 / (self.num_layers + 1),) * (self.num_layers + 1)
 
     @property
-    def step_width(self) -> int:
+    def activations_per_node(self) -> int:
         """With trained weights, each layer is kept for its weight's gradient; measured, as of the other encoders."""
         return self.embedding_dim * (self.num_layers if self.layer_combination == "learned" else 1)
 

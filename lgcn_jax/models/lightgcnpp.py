@@ -50,7 +50,7 @@ class LightGCNPlusSettings(EncoderSettings):
         return (1 - self.layer0_weight) / self.num_layers
 
     @property
-    def step_width(self) -> int:
+    def activations_per_node(self) -> int:
         """Each layer is kept, and its rows at length 1."""
         return 2 * self.num_layers * self.embedding_dim
 

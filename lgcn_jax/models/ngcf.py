@@ -41,7 +41,7 @@ class NGCFSettings(EncoderSettings):
         return (self.num_layers + 1) * self.embedding_dim
 
     @property
-    def step_width(self) -> int:
+    def activations_per_node(self) -> int:
         """Measured: operands of both matrices, the sum, the layer, its rows at length 1, and gradients of the like."""
         return 9 * self.num_layers * self.embedding_dim
 

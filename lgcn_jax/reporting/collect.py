@@ -140,7 +140,7 @@ def _findings_of_folder(folder: Path, config: Config, interactions: Interactions
     """None where no checkpoint was saved."""
     if not integrity.steps(folder / "checkpoints"):
         return None
-    one, unchosen = inference.recorded(config.replace(mesh=ONE_DEVICE), folder, config.inference.chosen)
+    one, unchosen = inference.recorded(config.replace(mesh=ONE_DEVICE), folder, config.inference.chosen_on_validation)
     trained, vectors, choice = scoring.tables(build_setup(one, interactions, trains=False), interactions, folder)
     epoch = checkpoint.read_metadata(folder / "checkpoints", choice.step)["progress"]["epoch"]
     notes = [*unchosen, *choice.notes, *filter(None, [choice.missing])]

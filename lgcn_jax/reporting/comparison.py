@@ -205,7 +205,7 @@ def _values(config: Config, folder: Path, interactions: Interactions, split: str
     """The metrics of each user at the run's best epoch, ranked as the run is served."""
     names = tuple(dict.fromkeys(metric.split("@")[0] for metric in metrics))
     one = config.replace(mesh=ONE_DEVICE)  # whatever the run was trained on
-    one, unchosen = inference.recorded(one, folder, config.inference.chosen)
+    one, unchosen = inference.recorded(one, folder, config.inference.chosen_on_validation)
     if unchosen:
         raise InputError(folder, unchosen[0], "a run whose choice is in its result.json")
     found, _, choice = scoring.score_in_detail(one, interactions, folder, "best", split, wanted=names)

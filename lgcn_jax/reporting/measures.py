@@ -14,7 +14,7 @@ POINTS = 2_000  # items of the map
 DOZEN = 12  # users shown
 
 
-def sampled_pairs(part: CSR, seen: CSR, num_items: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def sampled_triples(part: CSR, seen: CSR, num_items: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Users, positives and unseen items, int[n] each: pairs of the part, each with an item that its user has nowhere.
 
     They are all pairs of the part, or SAMPLE of them. A user who has all items gives no pair.

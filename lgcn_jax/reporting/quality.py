@@ -50,7 +50,7 @@ def _lists(found: dict[str, EvaluationResult], k: int, interactions: Interaction
 
 
 def _scores_of_pairs(scorer: Scorer, interactions: Interactions, split: str) -> dict[str, np.ndarray]:
-    pairs = measures.sampled_pairs(interactions.part(split), interactions.seen(split), interactions.num_items)
+    pairs = measures.sampled_triples(interactions.part(split), interactions.seen(split), interactions.num_items)
     of, positives, unseen = pairs
     return {
         HELD_OUT: topk.pair_scores(scorer, of, positives),

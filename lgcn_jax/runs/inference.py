@@ -41,7 +41,9 @@ def settle(
     Raises:
       InputError: something is to be chosen, and there is no validation part.
     """
-    config, notes = recorded(config, folder, [name for name in config.inference.chosen if name not in stated])
+    config, notes = recorded(
+        config, folder, [name for name in config.inference.chosen_on_validation if name not in stated]
+    )
     searched = [name for name, value in stated.items() if value == AUTO]
     if not searched:
         return config.replace(**stated), notes

@@ -109,7 +109,7 @@ def run_training(
                 result = loop.train(setup, ready, recorder).to_json()
         except NonFiniteError as error:
             result = failed_result(run_folder.rows, config.evaluation.watched, str(error))
-        if result["status"] == "completed" and config.inference.chosen:
+        if result["status"] == "completed" and config.inference.chosen_on_validation:
             config, chosen = _inference(config, interactions, folder)
             result |= chosen
         chosen_on_valid = config.evaluation.eval_split == "valid" and interactions.test.nnz > 0
@@ -138,7 +138,9 @@ def _inference(config: Config, interactions: Interactions, folder: Path) -> tupl
     try:
         found = inference.choose(config, interactions, folder)
     except InputError:
-        return config.replace(**{name: inference.AS_TRAINED[name] for name in config.inference.chosen}), {}
+        return config.replace(
+            **{name: inference.AS_TRAINED[name] for name in config.inference.chosen_on_validation}
+        ), {}
     return with_choice(config, found), {inference.KEY: found}
 
 

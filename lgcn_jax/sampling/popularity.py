@@ -40,7 +40,7 @@ class PopularityNegatives(Negatives):
         by_mass, uniform = jax.random.split(key)
         row = jnp.repeat(row, self.count)
         left = self.left[row]
-        place = scaled(jax.random.bits(by_mass, row.shape, jnp.uint32), left)
+        place = integers_below(jax.random.bits(by_mass, row.shape, jnp.uint32), left)
 
         def beyond(position: jax.Array, offset: jax.Array) -> jax.Array:
             del offset
@@ -87,7 +87,7 @@ class PopularitySettings(NegativeSettings):
         return PopularityNegatives(start=start, own=own, left=left, count=self.num_negatives)
 
 
-def scaled(bits: jax.Array, span: jax.Array) -> jax.Array:
+def integers_below(bits: jax.Array, span: jax.Array) -> jax.Array:
     """int32: floor(bits * span / 2**32), evenly spread over range(span), of uint32 bits and an int32 span.
 
     `jax.random.randint` takes a remainder of 32 bits, and makes the first quarter of a span near 2**30 a quarter more

@@ -82,7 +82,7 @@ class Model(FoldsIn, VectorModel):
         What was to be chosen after training is to be chosen, also where it has been.
         """
         del deep
-        values = self.config.to_dict() | dict.fromkeys(Config.of(**self._stated).inference.chosen, AUTO)
+        values = self.config.to_dict() | dict.fromkeys(Config.of(**self._stated).inference.chosen_on_validation, AUTO)
         return {name: value for name, value in values.items() if name not in fields(DataSettings)}
 
     @named_as_in_python()
@@ -167,7 +167,7 @@ class Model(FoldsIn, VectorModel):
             listener = MemoryReporter(shown, request, callbacks)
             result = loop.train(setup, ready, listener)
         best = listener.best if listener.best is not None else result.params
-        if config.inference.chosen:
+        if config.inference.chosen_on_validation:
             found = inference.choose(setup, best)
             config = inference.with_choice(config, found)
             setup = dataclasses.replace(setup, config=config)
@@ -199,7 +199,7 @@ class Model(FoldsIn, VectorModel):
             result, _ = session.train(folder, prepared, request, quiet, callbacks=told, score_test=score_test)
             if result["status"] == "failed":
                 raise FloatingPointError(result["error"])
-            config, notes = recorded(prepared.config, folder, prepared.config.inference.chosen)
+            config, notes = recorded(prepared.config, folder, prepared.config.inference.chosen_on_validation)
             for note in () if quiet else notes:
                 print(f"{folder}: {note}", file=sys.stderr)
             setup = dataclasses.replace(prepared.setup, config=config)

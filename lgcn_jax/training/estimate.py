@@ -21,7 +21,9 @@ ROW_COPIES = 3  # of the batch's rows: themselves, what the loss makes of them, 
 VIEW_TABLES = 4  # of a propagation with noise: a layer and what its noise is made of
 
 
-def memory_bytes(train: int, test: int, nodes: int, dim: int, step_width: int | None = None) -> dict[str, int]:
+def memory_bytes(
+    train: int, test: int, nodes: int, dim: int, activations_per_node: int | None = None
+) -> dict[str, int]:
     """Bytes of each thing that a run on one device holds within a step; measured on CPUs (`benchmarks/scale.py`).
 
     A_hat has E = 2 * train entries; a table has nodes * dim numbers of 4 bytes.
@@ -41,9 +43,9 @@ def memory_bytes(train: int, test: int, nodes: int, dim: int, step_width: int | 
       train, test: numbers of pairs.
       nodes: users and items.
       dim: width of the table.
-      step_width: of all that the encoder keeps for each node within a step; None: as wide as the table.
+      activations_per_node: of all that the encoder keeps for each node within a step; None: as wide as the table.
     """
-    table, layer = 4 * nodes * dim, 4 * nodes * (step_width or dim)
+    table, layer = 4 * nodes * dim, 4 * nodes * (activations_per_node or dim)
     held = {"interactions": 4 * (train + test), "sampler": 4 * train, "layout": 8 * 2 * train}
     held |= {"evaluation": 8 * train + 4 * test, "index": 64 * nodes, "state": 3 * table}
     return held | {"layer": layer, "batch": 7 * 2 * train, "program": 300_000_000}
@@ -88,7 +90,7 @@ def run_memory_bytes(config: Config, interactions: Interactions) -> dict[str, in
     nodes = interactions.num_users + interactions.num_items
     data, places = mesh_shape(config.devices.mesh)
     sharing = 1 if device_bytes() else data * places // jax.process_count()
-    terms = memory_bytes(train, part.nnz, nodes, config.model.table_width, config.model.step_width)
+    terms = memory_bytes(train, part.nnz, nodes, config.model.table_width, config.model.activations_per_node)
     terms["interactions"] += 0 if interactions.weights is None else 4 * train
     terms |= batch_bytes(config, nodes)
     whole, repeated = ("interactions", "index", "program"), ("rows", "scores", "views")

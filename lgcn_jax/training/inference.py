@@ -31,7 +31,7 @@ def choose(setup: Setup, params: nnx.State) -> dict[str, Any]:
       What result.json says of it: the 'split'; 'tried', each with its metrics, the first one as trained; and 'chosen',
       the one of them with the highest watched metric, the first of equals.
     """
-    config, graphdef, names = setup.config, setup.graphdef(), setup.config.inference.chosen
+    config, graphdef, names = setup.config, setup.graphdef(), setup.config.inference.chosen_on_validation
     trial, stated = jax.jit(make_trial(setup, graphdef)), config.inference.stated()
     trained = np.asarray(nnx.merge(graphdef, params).weights, np.float64) if "inference_weights" in names else None
     tried: dict[Point, dict[str, Any]] = {}
@@ -51,7 +51,7 @@ def choose(setup: Setup, params: nnx.State) -> dict[str, Any]:
 
 def with_choice(config: Config, found: dict[str, Any]) -> Config:
     """The settings with the numbers that `choose` found in place of auto."""
-    return config.replace(**{name: found["chosen"][name] for name in config.inference.chosen})
+    return config.replace(**{name: found["chosen"][name] for name in config.inference.chosen_on_validation})
 
 
 def compass_search(measure: Callable[[Point], float], start: Point, steps: Point) -> Point:

@@ -104,7 +104,7 @@ def require_supported(members: Members) -> None:
         raise InputError(FLAG, f"{jax.process_count()} processes", "one, which has all members on its device")
     if config.training.warm_start:
         raise InputError("--warm_start", config.training.warm_start, f"nothing with {FLAG}")
-    if chosen := config.inference.chosen:
+    if chosen := config.inference.chosen_on_validation:
         raise InputError(f"--{chosen[0]}", "auto", f"numbers with {FLAG}: evaluate chooses them for a member's folder")
 
 

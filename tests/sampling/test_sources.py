@@ -76,7 +76,7 @@ def test_a_product_of_32_bits_is_that_of_python():
     bits = np.concatenate([random.integers(0, 2**32, 200), [0, 2**32 - 1]]).astype(np.uint32)
     span = np.concatenate([random.integers(1, 2**31, 200), [2**31 - 1] * 2]).astype(np.int32)
     expected = [int(b) * int(s) >> 32 for b, s in zip(bits, span, strict=True)]
-    np.testing.assert_array_equal(popularity.scaled(jnp.asarray(bits), jnp.asarray(span)), expected)
+    np.testing.assert_array_equal(popularity.integers_below(jnp.asarray(bits), jnp.asarray(span)), expected)
 
 
 def test_masses_are_those_of_the_formula_and_fit_an_int32():

@@ -28,6 +28,7 @@ BENCHMARKS = {
     "topk": (*WORLD, *ONCE, "--top_k=5", "--block=8"),
 }
 LONG_BENCHMARKS = {  # each compiles several train steps
+    "population": (*WORLD[:-1], *ONCE, "--num_layers=1", "--members=1,2", "--steps=2"),
     "propagation": (*WORLD, *ONCE, "--num_layers=1", "--batch_size=16", "--layouts=bcsr,bucket"),
     "sampling": (*WORLD, *ONCE, "--batch_size=16", "--steps=2"),
     "saving": (*WORLD, *ONCE, "--steps=2", "--out=OUT"),

@@ -22,11 +22,11 @@ from lgcn_jax.searching.results import SearchResult, SearchTrial, shown
 from lgcn_jax.searching.space import COMMON, Space
 from lgcn_jax.searching.study import Asked, Study, open_study
 from lgcn_jax.searching.trials import COMPLETED, INTERRUPTED, Outcome, Trainer
-from lgcn_jax.serving.models import requests
 from lgcn_jax.serving.recommender import require_interactions
 from lgcn_jax.settings import fields, text
 from lgcn_jax.system import paths
-from lgcn_jax.system.signals import Stopped, StopRequest
+from lgcn_jax.system.interruption import interruptible
+from lgcn_jax.system.signals import StopRequest
 from lgcn_jax.training import estimate
 from lgcn_jax.training.setup import check_config
 
@@ -130,14 +130,8 @@ def search(
     kept = None if study is None else storages.checked(study)
     folder = None if workdir is None else paths.as_path(workdir, "workdir")
     plan = Plan(drawn, kept, trials, timeout, batch, prune, folder)
-    found = None
-    with contextlib.suppress(Stopped), requests() as request:
-        found = run(plan, interactions, request, (lambda line: None) if quiet else _print)
-    if request.signal not in (0, signal.SIGINT):
-        signal.raise_signal(request.signal)  # which was the program's to answer, and is again
-    if found is None:
-        raise KeyboardInterrupt  # before the first trial there is nothing to return
-    return found
+    say = (lambda line: None) if quiet else _print
+    return interruptible(lambda request: run(plan, interactions, request, say))
 
 
 def fixed_settings(interactions: Interactions, stated: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,8 @@
 """Models as users hold them: settings in the constructor, `fit`, then what every `Recommender` can do."""
 
 import dataclasses
-import signal
 import sys
-import threading
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +26,8 @@ from lgcn_jax.serving.recommender import require_interactions
 from lgcn_jax.serving.vectors import VectorModel
 from lgcn_jax.settings import fields, text
 from lgcn_jax.system import paths
-from lgcn_jax.system.signals import Stopped, StopRequest
+from lgcn_jax.system.interruption import interruptible
+from lgcn_jax.system.signals import StopRequest
 from lgcn_jax.training import estimate, inference, loop
 from lgcn_jax.training.loop import Callback
 from lgcn_jax.training.setup import build_setup
@@ -123,20 +121,14 @@ class Model(FoldsIn, VectorModel):
         require_functions(callbacks)
         require_devices()
         what = self._stated_for(interactions, warm_start), folding.warm_start_source(warm_start)
-        try:
-            with requests() as request:
-                how = request, tuple(callbacks), quiet, *what
-                if where is None:
-                    fitted = self._fit_in_memory(interactions, *how)
-                else:
-                    fitted = self._fit_in_folder(interactions, *how, where, overwrite, score_test)
-        except Stopped:
-            fitted = None
-        if request.signal not in (0, signal.SIGINT):
-            signal.raise_signal(request.signal)  # which was the program's to answer, and is again
-        if fitted is None:
-            raise KeyboardInterrupt  # before the first step there is nothing to return
-        trained, final, self.config, self.history, self.status = fitted
+
+        def fit(request: StopRequest) -> Fitted:
+            how = request, tuple(callbacks), quiet, *what
+            if where is None:
+                return self._fit_in_memory(interactions, *how)
+            return self._fit_in_folder(interactions, *how, where, overwrite, score_test)
+
+        trained, final, self.config, self.history, self.status = interruptible(fit)
         self.user_embeddings, self.item_embeddings = np.split(final, [interactions.num_users])
         self._remember_graph(self.config, trained, interactions)
         self._remember(interactions)
@@ -264,10 +256,3 @@ def require_functions(callbacks: Any) -> None:
     for each in callbacks:
         if not callable(each):
             raise InputError("callbacks", f"{each!r} among them", "functions")
-
-
-def requests():
-    """Answers to signals: only the main thread may have them."""
-    if threading.current_thread() is threading.main_thread():
-        return StopRequest()
-    return nullcontext(StopRequest())

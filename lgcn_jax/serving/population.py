@@ -1,7 +1,6 @@
 """Many models that are trained at once, in one compiled program: a population."""
 
 import dataclasses
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +18,12 @@ from lgcn_jax.runs.display import Display
 from lgcn_jax.runs.population_folder import StoredPopulation
 from lgcn_jax.runs.population_members import stated_members
 from lgcn_jax.runs.population_reporter import PopulationReporter
-from lgcn_jax.serving.models import Model, requests, require_functions
+from lgcn_jax.serving.models import Model, require_functions
 from lgcn_jax.serving.recommender import require_interactions
 from lgcn_jax.settings import fields, text
 from lgcn_jax.system import paths
-from lgcn_jax.system.signals import Stopped, StopRequest
+from lgcn_jax.system.interruption import interruptible
+from lgcn_jax.system.signals import StopRequest
 from lgcn_jax.training import population_estimate
 from lgcn_jax.training.loop import Callback
 from lgcn_jax.training.members import Members
@@ -120,21 +120,14 @@ def fit_population(
     require_devices()
     stated = dataclasses.asdict(interactions.source or DataSettings(dataset=interactions.name))
     stated |= {"model": model} | settings
-    found = None
-    try:
-        with requests() as request:
-            how = own, stated, request, tuple(callbacks), quiet
-            if where is None:
-                found = _fit_in_memory(interactions, *how)
-            else:
-                found = _fit_in_folder(interactions, *how, where, overwrite)
-    except Stopped:
-        pass
-    if request.signal not in (0, signal.SIGINT):
-        signal.raise_signal(request.signal)  # which was the program's to answer, and is again
-    if found is None:
-        raise KeyboardInterrupt  # before the first step there is nothing to return
-    return found
+
+    def fit(request: StopRequest) -> Population:
+        how = own, stated, request, tuple(callbacks), quiet
+        if where is None:
+            return _fit_in_memory(interactions, *how)
+        return _fit_in_folder(interactions, *how, where, overwrite)
+
+    return interruptible(fit)
 
 
 def _fit_in_memory(

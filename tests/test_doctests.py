@@ -1,23 +1,18 @@
-"""The examples of the documentation of public names give what they show."""
+"""The examples of the documentation give what they show."""
 
 import doctest
 import importlib
+from pathlib import Path
 
 import pytest
 
 import lgcn_jax as lg
 
-MODULES = (
-    *("lgcn_jax", "lgcn_jax.errors", "lgcn_jax.data.interactions", "lgcn_jax.data.reading"),
-    *("lgcn_jax.evaluation.results", "lgcn_jax.optimization.cosine"),
-    *("lgcn_jax.losses.simgcl", "lgcn_jax.losses.xsimgcl", "lgcn_jax.losses.egcf", "lgcn_jax.models.egcf"),
-    *("lgcn_jax.models.lightgcn", "lgcn_jax.models.lightgcnpp", "lgcn_jax.models.mf", "lgcn_jax.models.ngcf"),
-    *("lgcn_jax.serving.models", "lgcn_jax.serving.recommendations"),
-    *("lgcn_jax.serving.loading", "lgcn_jax.serving.uploads", "lgcn_jax.serving.solved"),
-    *("lgcn_jax.serving.mixture", "lgcn_jax.models.inference"),
-    *("lgcn_jax.reporting.report", "lgcn_jax.reporting.scales", "lgcn_jax.reporting.svg"),
-    *("lgcn_jax.runs.usage", "lgcn_jax.serving.record"),
-    *("lgcn_jax.searching.results", "lgcn_jax.searching.search"),
+ROOT = Path(lg.__file__).parents[1]
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in (ROOT / "lgcn_jax").rglob("*.py")
+    if ">>> " in path.read_text(encoding="utf-8")
 )
 
 

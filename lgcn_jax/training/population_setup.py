@@ -87,7 +87,7 @@ def equal_width(members: int, most: float) -> int:
     >>> equal_width(10, 8), equal_width(8, 8), equal_width(3, math.inf)
     (5, 8, 3)
     """
-    return -(-members // math.ceil(members / most))
+    return -(-members // max(1, math.ceil(members / most)))  # 0 where most is infinite
 
 
 def best_width(members: int) -> int:

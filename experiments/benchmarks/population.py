@@ -5,7 +5,8 @@
 
 Each candidate makes some steps of an epoch of all its members. A run alone is the program of `train`, and stands for
 runs one after the other, which would each be compiled as well; a population is compiled once, whatever its members.
-What compilation takes is printed apart, and is in no rate. Without --width, chunks have the width that `train` takes.
+What compilation takes is printed apart, and is in no rate. Without --width, chunks have the width that `train` takes;
+on a CPU as many chunks as there are cores are worked on at the same time.
 """
 
 import math
@@ -20,8 +21,10 @@ from lgcn_jax.config import Config
 from lgcn_jax.training import loop
 from lgcn_jax.training.members import Members
 from lgcn_jax.training.population import compile_population, zero_totals
-from lgcn_jax.training.population_setup import PopulationSetup, best_width, equal_width
+from lgcn_jax.training.population_chunks import best_width, equal_width, map_chunks
+from lgcn_jax.training.population_setup import PopulationSetup
 from lgcn_jax.training.setup import Setup, build_setup
+from lgcn_jax.training.state import TrainState
 
 LOSS = flags.DEFINE_string("loss", "enhanced", "bpr or enhanced")
 MEMBERS = flags.DEFINE_list("members", ["1", "4", "16", "64"], "members of each population")
@@ -60,12 +63,12 @@ class Together:
         self._keys = [ready.programs.keys(self._whole.values(each)["seed"], np.uint32(1)) for each in chunks]
 
     def __call__(self) -> None:
-        setup = self._whole.setup
-        for number, state in enumerate(self._states):
-            values, keys, place = self._whole.values(number), self._keys[number], (np.int32(0), np.int32(STEPS.value))
-            how = setup.adjacency, setup.sampler, values, keys, *place
-            self._states[number], _ = self._programs.block(state, zero_totals(self._whole), *how)
-        jax.block_until_ready(self._states)
+        self._states = list(map_chunks(self._train_chunk, range(self._whole.chunks)).values())
+
+    def _train_chunk(self, number: int) -> TrainState:
+        setup, place = self._whole.setup, (np.int32(0), np.int32(STEPS.value))
+        how = setup.adjacency, setup.sampler, self._whole.values(number), self._keys[number], *place
+        return jax.block_until_ready(self._programs.block(self._states[number], zero_totals(self._whole), *how)[0])
 
     @property
     def shape(self) -> str:

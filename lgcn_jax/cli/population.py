@@ -52,7 +52,7 @@ def dry_run(values: flags.FlagValues, folder: Path, request: StopRequest) -> int
     """Tells what a population would do, and changes nothing on disk."""
     from lgcn_jax.runs import display, population_folder, workdir
     from lgcn_jax.training import estimate, population, population_estimate
-    from lgcn_jax.training.population_setup import best_width
+    from lgcn_jax.training.population_chunks import best_width
 
     workdir.check_is_run_folder(folder)
     stored = None if values["overwrite"].value else population_folder.stored_population(folder)

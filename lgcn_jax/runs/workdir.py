@@ -24,6 +24,7 @@ from lgcn_jax.graph import order, propagation
 from lgcn_jax.runs import checkpoint, curves, integrity, raw_ids
 from lgcn_jax.runs.raw_ids import RawIds
 from lgcn_jax.system.files import write
+from lgcn_jax.system.limits import usable_cores
 from lgcn_jax.version import __version__
 
 FILES = ("config.json", "environment.json", "metrics.jsonl", "result.json", "curves.png", "report.html")
@@ -223,7 +224,7 @@ def environment_of_any(interactions: Interactions) -> dict[str, Any]:
         "platform": platform.platform(),
         "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},
         "cpu": _cpu_model(),
-        "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpu_cores": usable_cores(),
         **{name: getattr(jax.config, name) for name in JAX_SETTINGS},
         "variables": {name: os.environ[name] for name in sorted(os.environ) if _matters(name)},
         "processes": jax.process_count(),

@@ -1,6 +1,7 @@
 """What the operating system lets this process have."""
 
 import math
+import os
 
 
 def allow_open_files(wanted: int) -> float:
@@ -19,3 +20,12 @@ def allow_open_files(wanted: int) -> float:
         soft = min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (int(soft), stated[1]))
     return soft
+
+
+def usable_cores() -> int:
+    """The number of processor cores that this process may use.
+
+    >>> usable_cores() >= 1
+    True
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,8 +1,8 @@
 """The story of a population: as that of a run, for many members at once that are always at the same step.
 
-Members go in chunks of one width through the same compiled programs, chunk after chunk, a block of steps at a time. A
-member that has ended, by early stopping, by a callback or since its numbers went bad, keeps its state while the others
-go on; so what it leaves, and what it tells, is that of its run alone.
+Members go in chunks of one width through the same compiled programs, a block of steps at a time. A member that has
+ended, by early stopping, by a callback or since its numbers went bad, keeps its state while the others go on; so what
+it leaves, and what it tells, is that of its run alone.
 """
 
 import dataclasses
@@ -20,9 +20,10 @@ from lgcn_jax.training.estimate import TIMED_STEPS
 from lgcn_jax.training.health import NonFiniteError, require_finite
 from lgcn_jax.training.loop import BlockTimer
 from lgcn_jax.training.members import Members
+from lgcn_jax.training.population_chunks import best_width
 from lgcn_jax.training.population_evaluation import evaluate_members
 from lgcn_jax.training.population_programs import PopulationPrograms, make_initial, require_traceable
-from lgcn_jax.training.population_setup import PopulationSetup, best_width, require_suitable, require_supported
+from lgcn_jax.training.population_setup import PopulationSetup, require_suitable, require_supported
 from lgcn_jax.training.population_state import (
     COMPLETED,
     FAILED,
@@ -34,13 +35,9 @@ from lgcn_jax.training.population_state import (
     PopulationSnapshot,
     of_member,
     of_members,
-    running_chunks,
 )
-from lgcn_jax.training.progress import (
-    evaluation_due,
-    is_finished,
-    record_of_epoch,
-)
+from lgcn_jax.training.population_steps import begin_epoch, epoch_keys, train_block
+from lgcn_jax.training.progress import evaluation_due, is_finished, record_of_epoch
 from lgcn_jax.training.setup import build_setup
 from lgcn_jax.training.state import Totals
 
@@ -146,20 +143,16 @@ def train_epoch(
     pace: BlockTimer,
 ) -> PopulationSnapshot:
     """The rest of the epoch in hand, or the part of it until the listener stops the population. Donates `snapshot`."""
-    setup, epoch, steps = whole.setup, snapshot.epoch + 1, whole.setup.steps_per_epoch
+    epoch, steps = snapshot.epoch + 1, whole.setup.steps_per_epoch
     snapshot = begin_epoch(whole, programs, snapshot)
-    keys = [programs.keys(whole.values(c)["seed"], jax.device_put(np.uint32(epoch))) for c in range(whole.chunks)]
+    keys = epoch_keys(whole, programs, epoch)
     while snapshot.step < steps and snapshot.running:
         first, begun = snapshot.step, time.perf_counter()
         last = first + listener.limit_block(min(pace.steps, steps - first))
-        chunks, place = list(snapshot.chunks), jax.device_put((np.int32(first), np.int32(last)))
-        for number in running_chunks(whole, snapshot):
-            chunk, how = chunks[number], (setup.adjacency, setup.sampler, whole.values(number), keys[number])
-            state, totals = programs.block(chunk.state, chunk.totals, *how, *place)
-            chunks[number] = chunk._replace(state=state, totals=totals)
-        told = of_members(whole, [jax.device_get(chunk.totals) for chunk in chunks])  # waits for the device
+        snapshot = train_block(whole, programs, snapshot, keys, jax.device_put((np.int32(first), np.int32(last))))
+        told = of_members(whole, [jax.device_get(chunk.totals) for chunk in snapshot.chunks])
         seconds = time.perf_counter() - begun
-        snapshot = _stepped(whole, snapshot._replace(chunks=tuple(chunks), step=last), told, epoch, seconds)
+        snapshot = _stepped(whole, snapshot._replace(step=last), told, epoch, seconds)
         pace.took(last - first, seconds)
         if running := snapshot.running:
             mean = sum(float(told[number].sums["loss"]) for number in running) / len(running)
@@ -200,28 +193,6 @@ def _finished_epoch(
     listener.logged()
     chunks = tuple(chunk._replace(totals=zero_totals(whole)) for chunk in snapshot.chunks)
     return snapshot.replace_members(changed)._replace(chunks=chunks, epoch=snapshot.epoch + 1, step=0)
-
-
-def begin_epoch(
-    whole: PopulationSetup, programs: PopulationPrograms, snapshot: PopulationSnapshot
-) -> PopulationSnapshot:
-    """The place from which the steps of the epoch in hand are taken, wherever in the epoch it is asked for."""
-    config, epoch, begun = whole.members.base, snapshot.epoch + 1, time.perf_counter()
-    scale, chunks = config.schedule.scale_in(epoch), list(snapshot.chunks)
-    renews = programs.renew is not None and snapshot.step == 0 and config.loss.renewal_due(epoch)
-    for number in running_chunks(whole, snapshot):
-        state = chunks[number].state
-        if scale is not None:
-            plateau = state.optimizer.plateau
-            scales = jax.device_put(np.full(whole.width, scale, plateau.scale.dtype))
-            state = state._replace(optimizer=state.optimizer._replace(plateau=plateau._replace(scale=scales)))
-        if renews:
-            how = whole.setup.adjacency, whole.setup.counts, whole.values(number), jax.device_put(np.int32(epoch))
-            state = state._replace(statistics=jax.block_until_ready(programs.renew(state.params, *how)))
-        chunks[number] = chunks[number]._replace(state=state)
-    share = (time.perf_counter() - begun) / len(snapshot.running) if renews else 0.0
-    changed = {n: snapshot.members[n].worked(share, step=snapshot.step) for n in snapshot.running}
-    return snapshot.replace_members(changed)._replace(chunks=tuple(chunks))
 
 
 def end_epoch(
@@ -273,14 +244,11 @@ def _without_ruined(
 
 
 def epoch_seconds(whole: PopulationSetup) -> float:
-    """Seconds of an epoch of all members, from some steps of one chunk that is thrown away; compilation is left out."""
+    """Seconds of an epoch of all members, from some steps that are thrown away; compilation is left out."""
     snapshot, programs, _ = compile_population(whole)
-    values = whole.values(0)
-    state, keys, times = snapshot.chunks[0].state, programs.keys(values["seed"], jax.device_put(np.uint32(1))), []
+    keys, times = epoch_keys(whole, programs, 1), []
     for first, last in ((0, 1), (1, 1 + TIMED_STEPS)):
         place, begun = jax.device_put((np.int32(first), np.int32(last))), time.perf_counter()
-        how = whole.setup.adjacency, whole.setup.sampler, values, keys
-        state, _ = programs.block(state, zero_totals(whole), *how, *place)
-        jax.block_until_ready(state)
+        snapshot = train_block(whole, programs, snapshot, keys, place)
         times.append((time.perf_counter() - begun) / (last - first))
-    return times[-1] * whole.setup.steps_per_epoch * whole.chunks
+    return times[-1] * whole.setup.steps_per_epoch

@@ -4,18 +4,19 @@ from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.errors import InputError
 from lgcn_jax.training import estimate
 from lgcn_jax.training.members import FLAG, Members
-from lgcn_jax.training.population_setup import best_width
+from lgcn_jax.training.population_chunks import best_width, chunks_at_once
 
 STATES = 4  # of each member: where it is, its best, and what of both a checkpoint copies
 SHARED = ("interactions", "index", "program", "sampler", "layout", "evaluation")  # what all members have together
 
 
 def memory_bytes(members: Members, interactions: Interactions, count: int, width: int) -> dict[str, int]:
-    """`estimate.run_memory_bytes` of a population of `count` members, `width` of which are trained at a time."""
+    """`estimate.run_memory_bytes` of a population of `count` members, chunks of `width`."""
     terms = estimate.run_memory_bytes(members.base, interactions)
     chunks = -(-count // width)
     terms["state"] *= STATES * chunks * width
-    return {name: size if name in SHARED or name == "state" else size * width for name, size in terms.items()}
+    at_once = width * min(chunks, chunks_at_once())
+    return {name: size if name in SHARED or name == "state" else size * at_once for name, size in terms.items()}
 
 
 def require_memory(members: Members, interactions: Interactions, width: int | None = None) -> None:

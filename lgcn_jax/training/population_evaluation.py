@@ -11,6 +11,7 @@ from lgcn_jax.evaluation import ranking
 from lgcn_jax.optimization import OptimizerState
 from lgcn_jax.training.health import NonFiniteError, require_finite_metrics
 from lgcn_jax.training.loop import observe_metric
+from lgcn_jax.training.population_chunks import map_chunks
 from lgcn_jax.training.population_programs import PopulationPrograms
 from lgcn_jax.training.population_setup import PopulationSetup
 from lgcn_jax.training.population_state import FAILED, PopulationListener, PopulationSnapshot, running_chunks
@@ -23,14 +24,16 @@ def evaluate_members(
 ) -> PopulationSnapshot:
     """Evaluates the members that are running, tells their schedules, and keeps the states of those with a new best."""
     setup, configs, begun = whole.setup, whole.members.configs, time.perf_counter()
-    found, top_k = {}, whole.members.base.evaluation.top_k
-    for chunk in running_chunks(whole, snapshot):
-        sums = jax.device_get(programs.evaluate(snapshot.chunks[chunk].state.params, setup.adjacency, setup.task))
-        found[chunk] = [ranking.mean(each, setup.task, top_k) for each in sums]
+    top_k = whole.members.base.evaluation.top_k
+
+    def evaluate(chunk: int) -> Any:
+        return jax.device_get(programs.evaluate(snapshot.chunks[chunk].state.params, setup.adjacency, setup.task))
+
+    sums = map_chunks(evaluate, running_chunks(whole, snapshot))
     share, changed, rows = (time.perf_counter() - begun) / len(snapshot.running), {}, {}
     for number in snapshot.running:
         member, (chunk, place) = snapshot.members[number], whole.place(number)
-        means = found[chunk][place]
+        means = ranking.mean(sums[chunk][place], setup.task, top_k)
         try:
             require_finite_metrics(means, snapshot.epoch, setup.steps_per_epoch)
         except NonFiniteError as error:

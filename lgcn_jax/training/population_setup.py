@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 
 import jax
 import numpy as np
@@ -16,9 +15,6 @@ from lgcn_jax.training import step
 from lgcn_jax.training.members import FLAG, Members
 from lgcn_jax.training.setup import Setup
 from lgcn_jax.training.state import TrainState
-
-# Members that one program trains at a time, where more would be slower; measured by benchmarks/population.py.
-BEST_WIDTH = {"cpu": 4}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,20 +75,6 @@ class PopulationSetup:
 def take_member(leaf: jax.Array, place: int | jax.Array, axis: int) -> jax.Array:
     """The part of an array that is a member's."""
     return jax.lax.dynamic_index_in_dim(leaf, place, axis, keepdims=False)
-
-
-def equal_width(members: int, most: float) -> int:
-    """The width of as few chunks as possible that have at most so many members, all of one width.
-
-    >>> equal_width(10, 8), equal_width(8, 8), equal_width(3, math.inf)
-    (5, 8, 3)
-    """
-    return -(-members // max(1, math.ceil(members / most)))  # 0 where most is infinite
-
-
-def best_width(members: int) -> int:
-    """The width for so many members on the platform that JAX runs on."""
-    return equal_width(members, BEST_WIDTH.get(jax.default_backend(), math.inf))
 
 
 def require_supported(members: Members) -> None:

@@ -74,6 +74,10 @@ class PopulationSnapshot(NamedTuple):
         """With other progress of some members."""
         return self._replace(members=tuple(changed.get(n, member) for n, member in enumerate(self.members)))
 
+    def replace_chunks(self, changed: dict[int, Chunk]) -> "PopulationSnapshot":
+        """With other arrays of some chunks."""
+        return self._replace(chunks=tuple(changed.get(n, chunk) for n, chunk in enumerate(self.chunks)))
+
 
 class PopulationListener:
     """What a population tells while it goes on. This one hears nothing and never stops it."""

@@ -1,5 +1,7 @@
 """Each member of a population is its run alone: lines, places and failures."""
 
+import threading
+
 import jax
 import numpy as np
 import pytest
@@ -7,10 +9,10 @@ import pytest
 from lgcn_jax.config import Config
 from lgcn_jax.data import datasets
 from lgcn_jax.errors import InputError
-from lgcn_jax.training import loop
+from lgcn_jax.training import loop, population_chunks
 from lgcn_jax.training.members import Members
 from lgcn_jax.training.population import build_population, compile_population, train_population
-from lgcn_jax.training.population_setup import equal_width
+from lgcn_jax.training.population_chunks import equal_width
 from lgcn_jax.training.population_state import PopulationListener, best_of_member, of_member
 from lgcn_jax.training.setup import build_setup
 from lgcn_jax.training.step import epoch_key
@@ -215,3 +217,35 @@ def test_what_populations_do_not_have_is_refused(shared, said):
 
 def test_chunks_have_one_width():
     assert [equal_width(members, 8) for members in (1, 8, 9, 16, 17)] == [1, 8, 5, 8, 6]
+
+
+def test_chunks_fill_rounds_of_those_that_are_worked_on_at_the_same_time():
+    assert [equal_width(members, 4, at_once=2) for members in (1, 2, 4, 9, 10, 16, 17)] == [1, 1, 2, 3, 3, 4, 3]
+
+
+def test_chunks_at_the_same_time_are_those_one_after_the_other(monkeypatch):
+    own, found = [{"seed": seed} for seed in range(3)], {}
+    for at_once in (1, 3):
+        monkeypatch.setattr(population_chunks, "chunks_at_once", lambda at_once=at_once: at_once)
+        whole, listener, result = trained(own, width=1, loss="adap-tau", negatives="in-batch")
+        tables = [of_member(whole, result.snapshot, number).state for number in range(3)]
+        found[at_once] = jax.device_get(tables), [[row | {"seconds": 0} for row in r] for r in listener.rows.values()]
+    jax.tree.map(np.testing.assert_array_equal, *(tables for tables, _ in found.values()))
+    assert found[1][1] == found[3][1]
+
+
+def test_chunks_are_at_the_same_place_in_as_many_threads(monkeypatch):
+    monkeypatch.setattr(population_chunks, "chunks_at_once", lambda: 3)
+    together = threading.Barrier(3, timeout=60)
+
+    def work(number):
+        together.wait()
+        return 2 * number
+
+    assert population_chunks.map_chunks(work, [4, 0, 2]) == {4: 8, 0: 0, 2: 4}
+
+
+def test_what_goes_wrong_in_a_chunk_is_raised(monkeypatch):
+    monkeypatch.setattr(population_chunks, "chunks_at_once", lambda: 2)
+    with pytest.raises(ZeroDivisionError):
+        population_chunks.map_chunks(lambda number: 1 / number, [2, 1, 0])

@@ -6,7 +6,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
+import scipy.special
 
 from lgcn_jax.devices.pytree import pytree, static
 from lgcn_jax.sampling.batch import Batch
@@ -63,5 +63,5 @@ class PublishedSamplerSettings(SamplerSettings):
         mean, deviation = drawn * probability, math.sqrt(drawn * probability * (1 - probability))
         least = max(0, math.floor(mean - SIGMAS * deviation))
         most = min(drawn, math.ceil(mean + SIGMAS * deviation))
-        cumulated = scipy.stats.binom.cdf(np.arange(least, most), drawn, probability).astype(np.float32)
+        cumulated = scipy.special.bdtr(np.arange(least, most), drawn, probability).astype(np.float32)
         return PublishedSampler(UserSamplerSettings().build(shard), cumulated, least, most)

@@ -500,7 +500,6 @@ def test_doctor_finds_a_working_installation(capsys):
 
 
 def test_a_mistyped_flag_does_not_wait_for_what_only_runs_need():
-    program = (
-        "import sys; from lgcn_jax.cli import main; print([m for m in ('orbax', 'tensorboardX') if m in sys.modules])"
-    )
+    heavy = ("orbax", "tensorboardX", "scipy.stats", "matplotlib", "pandas")
+    program = f"import sys; from lgcn_jax.cli import main; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[]\n"

@@ -21,6 +21,7 @@ from typing import Any
 
 import fold_in
 import leaderboard_folders
+import left_out
 import numpy as np
 from absl import flags
 from recorded_data import data_of
@@ -28,8 +29,6 @@ from recorded_data import data_of
 import lgcn_jax as lg
 from lgcn_jax.baselines import BASELINES
 from lgcn_jax.baselines.matrices import parts_of, train_matrix
-from lgcn_jax.data import csr
-from lgcn_jax.data.ids import is_text
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError
@@ -99,7 +98,7 @@ def folded(model: Any, data: Interactions, found: EvaluationResult, epochs: int)
     if not isinstance(model, SolvedModel | lg.Model):
         sys.stderr.write(f"not folded in: {type(model).__name__}, which is neither trained nor solved\n")
         return None
-    held = fold_in.held_out(data, FLAGS.held_out, FLAGS.seed)
+    held = left_out.drawn(data, FLAGS.held_out, FLAGS.seed)
     fit = _folded_solved if isinstance(model, SolvedModel) else _folded_trained
     recall = fit(model, data, held, epochs)
     if recall is None:
@@ -113,11 +112,9 @@ def _folded_trained(model: lg.Model, data: Interactions, held: np.ndarray, epoch
     """Of a model that is trained anew without the users, for so many epochs: its only evaluation chooses none."""
     settings = {name: value for name, value in model.get_params().items() if name not in fields(DataSettings)}
     settings |= {"epochs": epochs, "eval_every": epochs, "early_stopping_patience": 0, "warm_start": ""}
-    fitted = type(model)(**settings).fit(fold_in.without(data, held), quiet=True)
-    histories = csr.take(data.train, held)
-    users = _unknown(data.user_ids)[held][csr.row_of_entry(histories)]
+    fitted = type(model)(**settings).fit(left_out.without(data, held), quiet=True)
     try:
-        lists = fitted.fold_in((users, data.item_ids[histories.indices]), k=K).recommendations
+        lists = left_out.folded(fitted, data, held, K).recommendations
     except InputError as error:
         sys.stderr.write(f"not folded in: {error}\n")
         return None
@@ -127,7 +124,7 @@ def _folded_trained(model: lg.Model, data: Interactions, held: np.ndarray, epoch
 def _folded_solved(model: SolvedModel, data: Interactions, held: np.ndarray, epochs: int) -> float | None:
     """Of a model that is solved anew without the users, and then given their rows."""
     del epochs
-    rest = of_name(BASELINES.name_of(model.baseline), **model.get_params()).fit(fold_in.without(data, held))
+    rest = of_name(BASELINES.name_of(model.baseline), **model.get_params()).fit(left_out.without(data, held))
     own = {name for name in rest.solution if name.startswith("train_")}
     others = [values for name, values in rest.solution.items() if name not in own]
     if any(data.num_users in values.shape or data.num_users + 1 in values.shape for values in others):
@@ -136,11 +133,6 @@ def _folded_solved(model: SolvedModel, data: Interactions, held: np.ndarray, epo
     rows = {name: values for name, values in parts_of(train_matrix(data, np.float32), "train").items() if name in own}
     scorer = rest.baseline.scorer(rest.solution | rows)
     return results.evaluate(scorer, data, "test", (K,), held).means()[f"recall@{K}"]
-
-
-def _unknown(ids: np.ndarray) -> np.ndarray:
-    """For each of the ascending ids one that is not among them, ascending, too."""
-    return np.array([f"{ids[-1]} {each}" for each in ids], object) if is_text(ids) else ids - ids[0] + ids[-1] + 1
 
 
 def _listed(table: dict[str, np.ndarray]) -> dict[str, list]:

@@ -8,11 +8,11 @@ train items are the histories that are folded in, their test items are to be fou
 neighbors are all items, by the cosine of their train columns without these users. Runs on one device.
 """
 
-import dataclasses
 import sys
 import time
 from collections.abc import Iterator
 
+import left_out
 import numpy as np
 import scipy.sparse
 from absl import flags
@@ -39,50 +39,29 @@ flags.DEFINE_string("loss", "enhanced", "the loss", flag_values=FLAGS)
 def main(arguments: list[str]) -> None:
     FLAGS(arguments)
     data = lg.load(FLAGS.dataset, data_dir=FLAGS.data_dir)
-    held = held_out(data, FLAGS.held_out, FLAGS.seed)
-    rest = without(data, held)
+    held = left_out.drawn(data, FLAGS.held_out, FLAGS.seed)
+    rest = left_out.without(data, held)
     print(f"{data.headline()}; {len(held)} users held out", flush=True)
     print(f"{'':<34}recall@{K}  seconds", flush=True)
     for name, seconds, lists in candidates(data, rest, held):
         print(f"{name:<34}{recall(lists, data, held):9.4f}  {seconds:7.1f}", flush=True)
 
 
-def held_out(data: Interactions, share: float, seed: int) -> np.ndarray:
-    """The users left out, ascending, of those with train and test items."""
-    users = np.flatnonzero((csr.degrees(data.train) > 0) & (csr.degrees(data.test) > 0))
-    count = round(share * len(users))
-    return np.sort(np.random.default_rng(seed).choice(users, count, replace=False))
-
-
-def without(data: Interactions, held: np.ndarray) -> Interactions:
-    """The data set without any pair of these users, who keep their numbers."""
-    kept = ~np.isin(np.arange(data.num_users), held)
-    parts = {name: _rows(getattr(data, name), kept) for name in ("train", "valid", "test")}
-    return dataclasses.replace(data, **parts)
-
-
-def _rows(part: CSR, kept: np.ndarray) -> CSR:
-    return csr.filter_entries(part, kept[csr.row_of_entry(part)])
-
-
 def candidates(data: Interactions, rest: Interactions, held: np.ndarray) -> Iterator[tuple[str, float, np.ndarray]]:
     """Each with its name, the seconds that it took after any training, and int[held, K], the items it lists."""
-    ids, histories = data.user_ids[held], csr.take(data.train, held)
-    source = ids[csr.row_of_entry(histories)], data.item_ids[histories.indices]
+    histories = csr.take(data.train, held)
     begun = time.perf_counter()
     fitted = model(rest)
     print(f"  trained without them in {time.perf_counter() - begun:.0f} s", flush=True)
-    new = ids + data.user_ids.max() + 1  # so that the model takes them for new
     begun = time.perf_counter()
-    lists = fitted.fold_in((source[0] + data.user_ids.max() + 1, source[1]), k=K)
+    lists = left_out.folded(fitted, data, held, K)
     seconds = time.perf_counter() - begun
-    assert lists.ids.tolist() == new.tolist()
     yield "folded in", seconds, np.searchsorted(data.item_ids, lists.recommendations.ids)
     begun = time.perf_counter()
     fitted = model(data)
     print(f"  trained with them in {time.perf_counter() - begun:.0f} s", flush=True)
     begun = time.perf_counter()
-    lists = fitted.recommend(ids, k=K)
+    lists = fitted.recommend(data.user_ids[held], k=K)
     yield "trained in", time.perf_counter() - begun, np.searchsorted(data.item_ids, lists.ids)
     for name, scores in (("item neighbors (cosine)", neighbors), ("popularity", popularity)):
         begun = time.perf_counter()

@@ -11,6 +11,8 @@ from lgcn_jax.reporting.sections import Section
 
 CHINESE = {"better": "显著更高", "worse": "显著更低", "unclear": "与随机波动无法区分", "too few": "种子太少，无法检验"}
 CHINESE_NAMES = {"both": "论文的组合损失", "margin": "仅用 margin", "contrast": "仅用对比项"}
+OVER = ("按种子配对，", "按用户配对（各种子取平均），")
+UNITS = {"seeds": ("个种子", "个配对种子"), "users": ("名用户", "名用户")}
 PLAIN_CHINESE = {
     "better": "在 LastFM 上有效，但幅度很小",
     "worse": "无效：在 LastFM 上反而更差",
@@ -42,6 +44,11 @@ def section(found: dict[str, Any]) -> Section:
     if rows:
         texts = [f"{names[row['protocol']]}时差值 {told_in_chinese(row)}，{CHINESE[verdict(row)]}" for row in rows]
         sentences.append(f"按论文选择轮次的方式，{'；'.join(texts)}。")
+    if part := found["folded in"]:
+        rows = zip(OVER, (part["differences"][0], part["users"][0]), strict=True)
+        texts = [f"{over}差值 {told_in_chinese(row)}，{CHINESE[verdict(row)]}" for over, row in rows]
+        whom = f"完全不参与训练、事后仅凭训练集物品折入（fold-in）的 {part['left out']['users']:,} 名用户"
+        sentences.append(f"{whom}：{'；'.join(texts)}。")
     sentences.append(
         "原因：每个正样本只有一个负样本时，论文的对比项恰好等于把分数除以温度后的 BPR；"
         "margin 与温度改变的只是各样本对在梯度中的权重。"
@@ -53,7 +60,8 @@ def section(found: dict[str, Any]) -> Section:
 
 
 def told_in_chinese(found: dict[str, Any]) -> str:
+    unit, paired = UNITS[found["over"]]
     if found["low"] is None:
-        return f"{difference(found['difference'])}（{found['pairs']:,} 个种子）"
+        return f"{difference(found['difference'])}（{found['pairs']:,} {unit}）"
     interval = f"95% 区间 {difference(found['low'])} 至 {difference(found['high'])}"
-    return f"{difference(found['difference'])}（{interval}，{found['pairs']:,} 个配对种子）"
+    return f"{difference(found['difference'])}（{interval}，{found['pairs']:,} {paired}）"

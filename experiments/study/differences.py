@@ -56,11 +56,18 @@ class Results:
         """Those of its evaluations."""
         return next(iter(self.runs(condition).values()))["curve"]["epoch"]
 
-    def user_recall(self, condition: str, seeds: Sequence[int]) -> np.ndarray:
-        """float64[users]: each user's recall at the chosen epoch, the mean over the seeds."""
+    def user_recall(self, condition: str, seeds: Sequence[int], of: str = "portrait") -> np.ndarray:
+        """float64[users]: each user's recall at the chosen epoch, the mean over the seeds.
+
+        Of the users of the 'portrait', or of those 'folded_in'.
+        """
         runs, relevant = self.runs(condition), np.array(self.found["users"]["relevant"], np.float64)
-        hits = np.array([[DIGITS.index(digit) for digit in runs[seed]["portrait"]["hits"]] for seed in seeds])
+        hits = np.array([[DIGITS.index(digit) for digit in runs[seed][of]["hits"]] for seed in seeds])
         return (hits / relevant).mean(0)
+
+
+Files = dict[str, Results]  # by name
+Found = dict[str, Any] | None  # None where there are no results
 
 
 def summary(values: np.ndarray) -> dict[str, float | None]:
@@ -75,10 +82,10 @@ def by_seed(results: Results, first: str, second: str, protocol: str, metric: st
     return _difference(first, second, protocol, metric, "seeds", a, b) | {"values": (b - a).tolist(), "seeds": seeds}
 
 
-def by_user(results: Results, first: str, second: str) -> dict[str, Any]:
+def by_user(results: Results, first: str, second: str, of: str = "portrait") -> dict[str, Any]:
     """The same, user by user: recall at the epoch chosen on the validation part, a mean over the common seeds."""
     seeds = results.seeds(first, second)
-    a, b = (results.user_recall(condition, seeds) for condition in (first, second))
+    a, b = (results.user_recall(condition, seeds, of) for condition in (first, second))
     return _difference(first, second, "valid", "recall@20", "users", a, b)
 
 

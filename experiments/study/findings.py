@@ -10,16 +10,14 @@ from typing import Any
 import differences
 import numpy as np
 import records
-from differences import Results, by_seed, by_user, corrected, difference_of, family, lead_by_epoch, mean_curve, table_of
+from differences import Files, Found, Results, by_seed, by_user, corrected, family, lead_by_epoch, mean_curve, table_of
+from gains import folded_in, gains
 from parts import EXPERIMENTS, REFERENCE_EPOCH
 
-Files = dict[str, Results]
 Findings = dict[str, Any]
-Found = dict[str, Any] | None
 
 REFERENCE = Path(__file__).parent / "reference.json"
 PRINTED = f"epoch {REFERENCE_EPOCH}"
-GROUPS = ("the fewest", "few", "many", "the most")  # of the four groups of users
 
 
 def read_all(folder: Path) -> tuple[Files, dict[str, Any] | None]:
@@ -40,6 +38,7 @@ def findings(files: Files, identities: dict[str, Any] | None) -> dict[str, Any]:
         "sensitivity": {name: sensitivity(files, name) for name in ("margin-temperature", "alpha-temperature")},
         "datasets": {name: two_losses(files, name) for name in ("ml-100k", "gowalla", "yelp2018")},
         "gains": gains(files),
+        "folded in": folded_in(files),
         "contrasts": contrasts(files),
         "absorbed": absorbed(files),
         "identities": identities,
@@ -169,49 +168,6 @@ def two_losses(files: Files, name: str) -> Found:
         "curves": {condition: mean_curve(results, condition, "test") for condition in results.conditions},
         "lead": lead_by_epoch(results, "bpr", "both"),
     }
-
-
-def gains(files: Files) -> Found:
-    """Part d: whom and what the loss changes, of the models of part a at the epochs that validation chose."""
-    results = files.get("losses")
-    if results is None or not results.seeds("bpr", "both"):
-        return None
-    first = next(iter(results.runs("bpr").values()))["portrait"]
-    users = [_group(results, "user_groups", "recall@20", place) for place in range(len(first["user_groups"]["up_to"]))]
-    items = [_group(results, "item_groups", "found@20", place) for place in range(len(first["item_groups"]["up_to"]))]
-    shares = [_group(results, "item_groups", "exposure@20", n) for n in range(len(first["item_groups"]["up_to"]))]
-    return {
-        "users": corrected(users, "users by degree"),
-        "items": corrected(items, "items by popularity"),
-        "exposure": corrected(shares, "exposure of items"),
-        "lists": corrected([_portrait(results, "lists", key) for key in first["lists"]], "lists"),
-        "geometry": corrected([_portrait(results, "geometry", key) for key in first["geometry"]], "geometry"),
-        "user groups": first["user_groups"]["users"],
-        "leads": _leads(results),
-    }
-
-
-def _group(results: Results, table: str, column: str, place: int) -> dict[str, Any]:
-    made = difference_of(results, "bpr", "both", lambda run: run["portrait"][table][column][place])
-    up_to = next(iter(results.runs("bpr").values()))["portrait"][table]["up_to"]
-    label = f"up to {up_to[0]:,}" if place == 0 else f"{up_to[place - 1] + 1:,} to {up_to[place]:,}"
-    return made | {"metric": column, "label": label}
-
-
-def _portrait(results: Results, group: str, key: str) -> dict[str, Any]:
-    return difference_of(results, "bpr", "both", lambda run: run["portrait"][group][key]) | {"metric": key}
-
-
-def _leads(results: Results) -> Found:
-    """How far train pairs are ahead of others: the mean quantiles of the runs that know them."""
-    known = {
-        name: [run["portrait"]["leads"] for run in results.runs(name).values() if "leads" in run["portrait"]]
-        for name in results.conditions
-    }
-    known = {name: np.mean(values, 0) for name, values in known.items() if values}
-    if "bpr" not in known:
-        return None
-    return {name: {"quantiles": values.tolist(), "hard": float((values < 0).mean())} for name, values in known.items()}
 
 
 def contrasts(files: Files) -> Found:

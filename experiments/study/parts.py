@@ -34,6 +34,8 @@ class Experiment:
       shared: settings of all conditions.
       data: settings of the data set.
       portraits: whether the model of the chosen epoch is described: users, items, lists, embeddings.
+      left_out: the `share` of the users, of those with train and test items, who are in no part of the training and are
+        folded in after it, and the `seed` that draws them for all runs; {}: nobody. Not beside portraits.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Experiment:
     shared: Settings = dataclasses.field(default_factory=dict)
     data: Settings = dataclasses.field(default_factory=dict)
     portraits: bool = False
+    left_out: Settings = dataclasses.field(default_factory=dict)
 
     def settings(self, condition: str) -> Settings:
         """All settings of a condition that are stated, but for the seed."""
@@ -95,6 +98,16 @@ EXPERIMENTS = {
             epochs=520,
             eval_every=20,
             portraits=True,
+        ),
+        Experiment(
+            "folded-in",
+            "Do users gain who are not trained on, and are folded in by their items?",
+            "lastfm",
+            BOTH_LOSSES,
+            tuple(range(5)),
+            epochs=200,
+            eval_every=20,
+            left_out={"share": 0.1, "seed": 2020},
         ),
         Experiment(
             "samplers",

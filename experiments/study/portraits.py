@@ -5,9 +5,11 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
+import lgcn_jax as lg
 from lgcn_jax.data import csr
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.evaluation import results
+from lgcn_jax.evaluation.results import EvaluationResult
 from lgcn_jax.evaluation.scorers import DotProduct
 from lgcn_jax.serving.vectors import normalized
 
@@ -17,26 +19,30 @@ LISTS = ("coverage", "average_popularity", "gini", "novelty")
 DIGITS = "0123456789abcdefghijk"  # a user's hits among K items, one letter each
 
 
-def portrait(interactions: Interactions, users: np.ndarray, items: np.ndarray) -> dict[str, Any]:
-    """Of final embeddings float32[n, d] of users and items, on the test part with lists of K."""
+def portrait(interactions: Interactions, model: lg.Model) -> dict[str, Any]:
+    """Of a model whose scores are products of its vectors, on the test part with lists of K."""
+    users, items = model.user_embeddings, model.item_embeddings
     found = results.evaluate(DotProduct(users, items), interactions, "test", (K,), wanted=("recall", *LISTS))
-    hits = np.rint(found.values[f"recall@{K}"] * found.relevant).astype(int)
     return {
         "user_groups": _plain(found.user_groups()),
         "item_groups": _plain(found.item_groups()),
         "lists": {name.split("@")[0]: round(value, 5) for name, value in found.means().items()},
         "geometry": geometry(interactions, users, items),
         "leads": leads(interactions, users, items),
-        "users": evaluated(interactions),
-        "hits": "".join(DIGITS[count] for count in hits),
+        "users": evaluated(found),
+        "hits": hits(found),
     }
 
 
-def evaluated(interactions: Interactions) -> dict[str, list[int]]:
-    """Of each user who is evaluated on the test part, in the order of `hits`: test items, and items in all parts."""
-    parts = {name: csr.degrees(interactions.part(name)) for name in ("train", "valid", "test")}
-    here = parts["test"] > 0
-    return {"relevant": parts["test"][here].tolist(), "degree": sum(parts.values())[here].tolist()}
+def evaluated(found: EvaluationResult) -> dict[str, list[int]]:
+    """Of each user who is evaluated, in the order of `hits`: test items, and items in all parts."""
+    return {"relevant": found.relevant.tolist(), "degree": found.interactions.tolist()}
+
+
+def hits(found: EvaluationResult) -> str:
+    """How many of their test items each user's list of K holds, a letter each."""
+    counts = np.rint(found.values[f"recall@{K}"] * found.relevant).astype(int)
+    return "".join(DIGITS[count] for count in counts)
 
 
 def leads(interactions: Interactions, users: np.ndarray, items: np.ndarray) -> list[float]:

@@ -23,13 +23,14 @@ def begun(experiment: Experiment, path: Path, command: str) -> dict[str, Any]:
     """
     head = {"format": FORMAT, "name": experiment.name, "question": experiment.question, "command": command}
     head |= {"dataset": experiment.dataset, "held_out": experiment.held_out, "data": experiment.data}
+    head |= {"left_out": experiment.left_out} if experiment.left_out else {}
     head |= {"conditions": {name: stated(experiment, name) for name in experiment.conditions}}
     if not path.exists():
         return head | {"environments": [], "users": {}, "runs": []}
     found = read(path)
-    for key in ("dataset", "held_out", "data"):
-        if found[key] != head[key]:
-            raise InputError(path, f"{key} {found[key]!r}", f"{head[key]!r}: move the file away to begin anew")
+    for key in ("dataset", "held_out", "data", "left_out"):
+        if found.get(key) != head.get(key):
+            raise InputError(path, f"{key} {found.get(key)!r}", f"{head.get(key)!r}: move the file away to begin anew")
     return found | head
 
 
@@ -68,8 +69,8 @@ def add(experiment: Experiment, path: Path, command: str, environment: dict[str,
         found = begun(experiment, path, command)
         if environment not in found["environments"]:
             found["environments"].append(environment)
-        users = run.get("portrait", {}).pop("users", None)
-        found["users"] = users or found["users"]
+        described = run.get("portrait") or run.get("folded_in") or {}
+        found["users"] = described.pop("users", None) or found["users"]
         same = run["condition"], run["seed"]
         kept = [each for each in found["runs"] if (each["condition"], each["seed"]) != same]
         kept.append(run | {"environment": found["environments"].index(environment)})

@@ -14,6 +14,7 @@ import answer
 import chinese
 import findings
 import markdown
+import of_folded_in
 import of_losses
 import of_others
 import of_reasons
@@ -89,6 +90,7 @@ def sections_of(found: findings.Findings) -> list[Section]:
         of_losses.sensitivity(found),
         of_losses.datasets(found),
         of_reasons.gains(found),
+        of_folded_in.folded_in(found),
         of_reasons.reasons(found),
         of_others.samplers(found),
         of_others.models(found),

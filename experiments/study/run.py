@@ -12,6 +12,7 @@ import json
 import sys
 from pathlib import Path
 
+import folding
 import portraits
 import records
 from absl import flags
@@ -113,13 +114,14 @@ def run(experiment: Experiment, command: str) -> None:
     """
     path, interactions = file_of(experiment), load(experiment)
     environment = workdir.environment_of_any(interactions)
+    trained_on = folding.trained_on(experiment, interactions)
     for first in range(0, len(experiment.seeds), FLAGS.at_once):
         some = dataclasses.replace(experiment, seeds=experiment.seeds[first : first + FLAGS.at_once])
         for conditions in alike(experiment, FLAGS.conditions or list(experiment.conditions)):
             found = records.begun(experiment, path, command)
             members = [(name, seed) for name in conditions for seed in records.missing(found, some, name)]
             settings = [experiment.settings(name) | {"seed": seed} for name, seed in members]
-            models = train_members(interactions, settings) if members else []
+            models = train_members(trained_on, settings) if members else []
             for (name, seed), trained in zip(members, models, strict=True):
                 made = record(experiment, name, seed, trained, interactions)
                 records.add(experiment, path, command, environment, made)
@@ -141,7 +143,9 @@ def record(experiment: Experiment, condition: str, seed: int, trained: Trained, 
     made = {"condition": condition, "seed": seed, "settings": records.stated(experiment, condition)}
     made |= {"seconds": round(trained.seconds, 1), "chosen": records.chosen(curve), "curve": curve}
     if experiment.portraits:
-        made["portrait"] = portraits.portrait(interactions, trained.users, trained.items)
+        made["portrait"] = portraits.portrait(interactions, trained.model)
+    if experiment.left_out:
+        made["folded_in"] = folding.folded_in(experiment, interactions, trained.model)
     return made
 
 

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from parts import Settings
 
+import lgcn_jax as lg
 from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.evaluation import ranking
+from lgcn_jax.serving.population import population_of
 from lgcn_jax.training.members import Members, may_differ
 from lgcn_jax.training.population import build_population, compile_population, train_population
 from lgcn_jax.training.population_setup import PopulationSetup
@@ -30,13 +31,12 @@ class Trained(NamedTuple):
 
     Attributes:
       rows: the evaluations, as in metrics.jsonl, of both parts where there is a validation part.
-      users, items: float32[n, d], the final embeddings of the epoch with the best watched metric.
+      model: with the embeddings of the epoch with the best watched metric.
       seconds: its share of the time of all steps, and of the evaluations of the part that chooses.
     """
 
     rows: list[dict[str, Any]]
-    users: np.ndarray
-    items: np.ndarray
+    model: lg.Model
     seconds: float
 
 
@@ -55,16 +55,13 @@ def train_members(interactions: Interactions, members: Sequence[Settings]) -> li
     whole = build_population(Members.of(lambda each: Config.of(**stated | each), own), interactions)
     listener = _Watcher(whole, interactions)
     result = train_population(whole, compile_population(whole), listener)
-    return [_trained(whole, result.snapshot, number, listener.rows[number]) for number in range(len(members))]
-
-
-def _trained(whole: PopulationSetup, snapshot: PopulationSnapshot, number: int, rows: list[dict[str, Any]]) -> Trained:
-    progress = snapshot.members[number].progress
-    best = chosen_of_member(whole, snapshot, number)
-    if best is None or not rows:
-        raise FloatingPointError(f"{whole.members.told(number)}: {snapshot.members[number].error}")
-    users, items = np.split(whole.setup.final_embeddings(best.state.params), [whole.setup.num_users])
-    return Trained(rows, users, items, progress.seconds)
+    ends = [{"status": each.status, "error": each.error} for each in result.snapshot.members]
+    models = population_of(whole, result, ends, listener.rows, interactions)
+    for number, rows in enumerate(listener.rows):
+        if not rows or chosen_of_member(whole, result.snapshot, number) is None:
+            raise FloatingPointError(f"{whole.members.told(number)}: {ends[number]['error']}")
+    seconds = [each.progress.seconds for each in result.snapshot.members]
+    return list(map(Trained, listener.rows, models, seconds))
 
 
 class _Watcher(PopulationListener):

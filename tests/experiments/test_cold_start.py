@@ -3,8 +3,8 @@
 import json
 
 import cold_start
-import fold_in
 import leaderboard_folders
+import left_out
 import numpy as np
 import pytest
 
@@ -53,7 +53,7 @@ def test_a_solved_model_is_measured_and_its_users_folded_in(interactions, tmp_pa
     assert told["metrics"] == theirs.means()
     assert told["user_groups"]["recall@20"] == theirs.user_groups()["recall@20"].tolist()
     assert sum(told["item_groups"]["recall@20"]) == pytest.approx(told["metrics"]["recall@20"], abs=1e-5)
-    held = fold_in.held_out(interactions, 0.2, 1)
+    held = left_out.drawn(interactions, 0.2, 1)
     assert told["fold_in"]["users"] == len(held)
     ids = interactions.user_ids[held]
     assert told["fold_in"]["trained_in"] == pytest.approx(
@@ -64,7 +64,7 @@ def test_a_solved_model_is_measured_and_its_users_folded_in(interactions, tmp_pa
 
 def _by_hand(interactions, held) -> float:
     """The recall of histories times the weights that were solved for without these users."""
-    rest = lg.ItemKNN(neighbors=10).fit(fold_in.without(interactions, held))
+    rest = lg.ItemKNN(neighbors=10).fit(left_out.without(interactions, held))
     weights = np.zeros((SIZE["num_items"],) * 2)
     parts = {name: rest.solution[f"weights_{name}"] for name in ("indptr", "indices", "data")}
     weights[np.repeat(np.arange(len(weights)), np.diff(parts["indptr"])), parts["indices"]] = parts["data"]
@@ -113,6 +113,6 @@ def test_other_data_and_other_folders_are_refused(tmp_path, capsys):
 
 def test_ids_of_folded_in_users_are_new_and_in_the_same_order():
     for ids in (np.array([-3, 5, 9]), np.array(["a", "b b", "c"], object)):
-        made = cold_start._unknown(ids)
+        made = left_out.unknown(ids)
         assert not set(made.tolist()) & set(ids.tolist())
         assert sorted(made.tolist()) == made.tolist()

@@ -129,6 +129,7 @@ def test_a_program_runs_and_tells_what_it_found(said, name, flags):
     told = {
         "cold_start": "coverage@20",
         "distil": "softmax",
+        "fold_in": "item neighbors (cosine)",
         "follow_published": "largest difference 0.0000",
         "fuzz": "50 files: ",
         "kill_test": "1 of 1 bit-identical",

@@ -16,6 +16,7 @@ import records
 import report
 import run
 from differences import Results, verdict
+from programs import call, refusal
 
 import lgcn_jax as lg
 from lgcn_jax.config import Config
@@ -41,13 +42,6 @@ TINY = parts.Experiment(
 REAL = parts.EXPERIMENTS["losses"]
 
 
-def call(program, *arguments) -> None:
-    """Runs a program with flags of its own."""
-    for name in program.FLAGS:
-        program.FLAGS[name].unparse()
-    program.main(["program", *map(str, arguments)])
-
-
 @pytest.fixture(scope="module")
 def tiny():
     """Experiments of the same names in a tiny world."""
@@ -62,15 +56,6 @@ def made(tiny, tmp_path_factory, compiled_once) -> Path:
     folder = tmp_path_factory.mktemp("results")
     call(run, "losses", f"--results={folder}")
     return folder
-
-
-def refusal(capsys, program, *arguments) -> str:
-    with pytest.raises(SystemExit) as stopped:
-        call(program, *arguments)
-    assert stopped.value.code == 2
-    err = capsys.readouterr().err
-    assert err.count("\n") == 1
-    return err
 
 
 def test_a_run_has_both_curves_and_what_each_protocol_chooses(made):
@@ -263,12 +248,23 @@ def test_differences_of_too_few_pairs_are_none_of_a_family(made):
     assert [row["family size"] for row in rows] == [1, 1]
 
 
+def with_folded_in(found: dict) -> dict:
+    """The same file as one of users who were left out: .05 below the others, and each finding what the others do."""
+    for each in found["runs"]:
+        own = {metric: round(each["chosen"]["valid"][metric] - 0.05, 6) for metric in records.METRICS}
+        popularity = {"recall@20": 0.1234, "ndcg@20": 0.0567}
+        each["folded_in"] = own | {"popularity": popularity, "hits": each.pop("portrait")["hits"]}
+    return found | {"left_out": {"share": 0.25, "seed": 77}}
+
+
 @pytest.fixture(scope="module")
 def page(made, tmp_path_factory) -> dict[str, str]:
     """The files of the report on made-up results."""
     folder = tmp_path_factory.mktemp("made-up")
     for name, lead in (("losses", 0.003), ("printed", 0.001), ("ml-100k", -0.002)):
         (folder / f"{name}.json").write_text(records.written(made_up(made, lead, name)), encoding="utf-8")
+    folded_in = with_folded_in(made_up(made, 0.004, "folded-in"))
+    (folder / "folded-in.json").write_text(records.written(folded_in), encoding="utf-8")
     return report.report(findings.findings(*findings.read_all(folder)))
 
 
@@ -310,6 +306,16 @@ def test_the_page_has_its_pictures_and_where_its_numbers_come_from(page):
     assert "Source: experiments/study/results/losses.json, made by python experiments/study/run.py losses" in text
     assert "Not run yet: python experiments/study/run.py gowalla." in text
     assert "摘要" in text
+
+
+def test_the_page_has_the_users_who_are_folded_in(page):
+    """Of eight pairs each ahead by .003 or .005; user by user nobody differs."""
+    text = page["REPORT.md"]
+    folded = re.search(r"Folded in: (.*)", text)[1]
+    assert folded.startswith("0.2175 against 0.2135 with BPR, +0.0040 (+1.9 %; 95 % interval from +0.003")
+    assert "By popularity alone the users folded in would have 0.1234." in text
+    count = json.loads(page["findings.json"])["folded in"]["left out"]["users"]
+    assert re.search(rf"fold-in\W+的 {count} 名用户\W+按种子配对\W差值 \+0.0040", text)
 
 
 def test_pictures_and_page_are_well_formed(page):

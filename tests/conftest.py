@@ -5,7 +5,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+from xla_flags import xla_flags
+
+os.environ["XLA_FLAGS"] = " ".join((xla_flags(devices=8), os.environ.get("XLA_FLAGS", "")))  # of two the last one holds
 
 import hypothesis
 import jax

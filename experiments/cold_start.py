@@ -114,7 +114,7 @@ def _folded_trained(model: lg.Model, data: Interactions, held: np.ndarray, epoch
     settings = {name: value for name, value in model.get_params().items() if name not in fields(DataSettings)}
     settings |= {"epochs": epochs, "eval_every": epochs, "early_stopping_patience": 0, "warm_start": ""}
     fitted = type(model)(**settings).fit(fold_in.without(data, held), quiet=True)
-    histories = csr.take(data.train, held)
+    histories = csr.take_rows(data.train, held)
     users = _unknown(data.user_ids)[held][csr.row_of_entry(histories)]
     try:
         lists = fitted.fold_in((users, data.item_ids[histories.indices]), k=K).recommendations

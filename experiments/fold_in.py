@@ -67,7 +67,7 @@ def _rows(part: CSR, kept: np.ndarray) -> CSR:
 
 def candidates(data: Interactions, rest: Interactions, held: np.ndarray) -> Iterator[tuple[str, float, np.ndarray]]:
     """Each with its name, the seconds that it took after any training, and int[held, K], the items it lists."""
-    ids, histories = data.user_ids[held], csr.take(data.train, held)
+    ids, histories = data.user_ids[held], csr.take_rows(data.train, held)
     source = ids[csr.row_of_entry(histories)], data.item_ids[histories.indices]
     begun = time.perf_counter()
     fitted = model(rest)
@@ -127,7 +127,7 @@ def best(chunks: Iterator[np.ndarray], histories: CSR) -> np.ndarray:
     """int[n, K]: the items of highest score that are not in the history."""
     found, start = [], 0
     for scores in chunks:
-        rows = csr.take(histories, np.arange(start, start + len(scores)))
+        rows = csr.take_rows(histories, np.arange(start, start + len(scores)))
         scores[csr.row_of_entry(rows), rows.indices] = -np.inf
         found.append(np.argsort(-scores, axis=1, kind="stable")[:, :K])
         start += len(scores)

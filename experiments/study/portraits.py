@@ -49,7 +49,7 @@ def leads(interactions: Interactions, users: np.ndarray, items: np.ndarray) -> l
     user = random.choice(np.flatnonzero((degree > 0) & (degree < interactions.num_items)), PAIRS)
     positive = train.indices[train.indptr[user] + random.integers(0, degree[user])]
     owned = np.zeros((PAIRS, interactions.num_items), bool)
-    own = csr.take(train, user)
+    own = csr.take_rows(train, user)
     owned[csr.row_of_entry(own), own.indices] = True
     negative = np.where(owned, -1.0, random.random(owned.shape)).argmax(1)
     lead = (users[user] * (items[positive] - items[negative])).sum(1)

@@ -177,7 +177,7 @@ def absolute(stated: dict[str, Any]) -> dict[str, Any]:
     """Stated settings with paths that are the same from wherever a run is continued."""
 
     def resolved(name: str, value):
-        if name == "dataset" and value and not datasets.is_name(value):
+        if name == "dataset" and value and not datasets.is_dataset_name(value):
             return ",".join(_absolute(path) for path in datasets.paths_of(os.path.expanduser(value)))
         return _absolute(value) if value and name in PATHS else value
 

@@ -61,7 +61,7 @@ def _folded(values: flags.FlagValues, model: Recommender, how: dict[str, Any]) -
     events = reading.read(values["fold_in"].value, split="none")
     rows, known = csr.row_of_entry(events.train), (model.users, model.items)
     raw = events.user_ids[rows], events.item_ids[events.train.indices]
-    histories = *(ids.like(*each) for each in zip(raw, known, strict=True)), events.weights
+    histories = *(ids.match_id_type(*each) for each in zip(raw, known, strict=True)), events.weights
     folded = model.fold_in(histories, **how)
     new = f"{(~folded.known).sum():,} of {len(folded.ids):,} users are new, and folded in by their items"
     return folded.recommendations, [*events.remarks, new]

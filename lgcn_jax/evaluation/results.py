@@ -191,7 +191,7 @@ def result_of(
     numbers = evaluated_users(interactions, split, users)
     degrees, valid, test = (csr.degrees(interactions.part(name))[numbers] for name in ("train", "valid", "test"))
     values = np.ascontiguousarray(np.moveaxis(here.values[: len(numbers)], 0, -1))
-    relevant = csr.take(interactions.part(split), numbers)
+    relevant = csr.take_rows(interactions.part(split), numbers)
     counts = {name: dict(zip(ks, getattr(here, name), strict=True)) for name in ("exposure", "hits")}
     return EvaluationResult(
         split=split,

@@ -200,7 +200,7 @@ def _require_graph(model: Any) -> TrainedGraph:
 def _seen(seen: CSR, found: Histories, edges: Edges, num_items: int) -> CSR:
     """A row for each folded user: the history, and what the model had seen of the user."""
     known = np.flatnonzero(found.number >= 0)
-    before = csr.take(seen, found.number[known])
+    before = csr.take_rows(seen, found.number[known])
     rows = np.concatenate([csr.row_of_entry(edges.rows), known[csr.row_of_entry(before)]])
     columns = np.concatenate([edges.rows.indices, before.indices])
     return csr.from_pairs(rows, columns, (len(found.ids), num_items))

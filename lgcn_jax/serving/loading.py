@@ -119,7 +119,7 @@ def _settled(stored: Config, stated: dict[str, Any]) -> tuple[Config, Interactio
 
 def _absolute(name: str, value: Any) -> Any:
     """Paths as they are from everywhere, and other settings as they are."""
-    if name == "dataset" and not datasets.is_name(str(value)):
+    if name == "dataset" and not datasets.is_dataset_name(str(value)):
         found = datasets.paths_of(str(Path(value).expanduser()))
         return ",".join(str(path.expanduser().absolute()) for path in found)
     if name in ("data_dir", "item_table", "user_table") and value:

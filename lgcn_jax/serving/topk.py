@@ -80,7 +80,7 @@ class Ranker:
 
     def _chunks(self, users: np.ndarray, masked: CSR | None) -> Iterator[Callable[[int, int], Any]]:
         """For each chunk the function that gives a place on the mesh its share: users, and the pairs to be masked."""
-        rows = csr.empty(len(users)) if masked is None else csr.take(masked, users)
+        rows = csr.empty(len(users)) if masked is None else csr.take_rows(masked, users)
         each = 1 << max(-(-len(users) // self._mesh.data) - 1, 0).bit_length()  # few sizes: each is compiled
         size = int(np.clip(CHUNK_ELEMENTS // self._ranked, 1, each))
         starts = np.arange(0, len(users), size)

@@ -47,7 +47,7 @@ class Blocks:
         progress = dataclasses.replace(self._here.progress, epoch=self._here.progress.epoch + 1)
         self._here = self._here._replace(progress=progress)
         to_node_order = self._here._replace(state=self._setup.to_node_order(self._here.state))
-        self._checkpoints.save(to_node_order, self._setup.steps_per_epoch, {"log": []}, scheduled=True)
+        self._checkpoints.save(to_node_order, self._setup.steps_per_epoch, {"log": []}, is_scheduled=True)
         self.blocking.append(1e3 * (time.perf_counter() - started))
         self.plain()
         self._checkpoints.wait()

@@ -21,7 +21,7 @@ def choose(config: Config, interactions: Interactions, folder: Path, which: str 
     """What `training.inference.choose` finds for a run's checkpoint on the validation part."""
     setup = build_setup(config, interactions, trains=False)
     _, found = scoring.load(folder, which, setup, interactions)
-    return inference.choose(setup, setup.to_row_order(found.snapshot.state.params))
+    return inference.choose_inference_settings(setup, setup.to_row_order(found.snapshot.state.params))
 
 
 def settle(

@@ -18,7 +18,7 @@ from lgcn_jax.runs.scoring import score_checkpoint
 from lgcn_jax.system.signals import StopRequest
 from lgcn_jax.training import loop
 from lgcn_jax.training.health import failed_result
-from lgcn_jax.training.inference import with_choice
+from lgcn_jax.training.inference import with_inference_settings
 from lgcn_jax.training.loop import Callback, NonFiniteError
 from lgcn_jax.training.setup import Setup
 from lgcn_jax.training.state import Snapshot
@@ -52,7 +52,7 @@ class Recorder(Reporter):
         self._profile.end_block()
         super().progress(epoch, step, steps, loss)
 
-    def save(self, snapshot: Snapshot, scheduled: bool) -> None:
+    def save(self, snapshot: Snapshot, is_scheduled: bool) -> None:
         facts = {
             "config": self._folder.config.to_json(),
             "content_sha256": self._folder.environment["dataset"]["content_sha256"],
@@ -62,7 +62,7 @@ class Recorder(Reporter):
         # Copies, since the next step is given the memory of the originals.
         with processes.waiting("at the copy of a checkpoint"):
             copies = Snapshot(*self._setup.to_node_order((snapshot.state, snapshot.totals)), snapshot.progress)
-        self._checkpoints.save(copies, self._setup.steps_per_epoch, facts, scheduled)
+        self._checkpoints.save(copies, self._setup.steps_per_epoch, facts, is_scheduled)
 
     def should_stop(self) -> bool:
         told = processes.max_over_processes("at a signal", self._request.signal)  # one process's signal ends all
@@ -141,7 +141,7 @@ def _inference(config: Config, interactions: Interactions, folder: Path) -> tupl
         return config.replace(
             **{name: inference.AS_TRAINED[name] for name in config.inference.chosen_on_validation}
         ), {}
-    return with_choice(config, found), {inference.KEY: found}
+    return with_inference_settings(config, found), {inference.KEY: found}
 
 
 def _test_part(config: Config, interactions: Interactions, folder: Path) -> dict[str, Any]:

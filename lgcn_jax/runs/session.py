@@ -17,7 +17,7 @@ from lgcn_jax.system.signals import StopRequest
 from lgcn_jax.training import estimate, loop
 from lgcn_jax.training.loop import Callback
 from lgcn_jax.training.setup import Setup, build_setup
-from lgcn_jax.training.warm_start import Beginning, WarmStart, begin
+from lgcn_jax.training.warm_start import WarmStart, WarmStartPoint, make_warm_start_point
 
 
 class Prepared(NamedTuple):
@@ -77,16 +77,16 @@ def prepare(
     return Prepared(config, interactions, setup, _warmed(point, beginning, warm))
 
 
-def beginning(setup: Setup, interactions: Interactions, warm: WarmStart | None = None) -> Beginning | None:
+def beginning(setup: Setup, interactions: Interactions, warm: WarmStart | None = None) -> WarmStartPoint | None:
     """Where a run begins that is to have `warm`'s table, or that of the run that --warm_start names; None: neither."""
     named = setup.config.training.warm_start
     source = warm_start.of_run(Path(named), setup.config) if named and not warm else warm
-    return begin(setup, interactions, source) if source else None
+    return make_warm_start_point(setup, interactions, source) if source else None
 
 
 def _beginning(
     folder: Path, setup: Setup, interactions: Interactions, overwrite: bool, warm: WarmStart | None
-) -> Beginning | None:
+) -> WarmStartPoint | None:
     """As `beginning`, where a run begins in the folder: one that goes on does not need its source."""
     if not (warm or setup.config.training.warm_start):
         return None
@@ -96,7 +96,7 @@ def _beginning(
     return beginning(setup, interactions, warm) if begins else None
 
 
-def _warmed(point: ResumePoint, beginning: Beginning | None, warm: WarmStart | None) -> ResumePoint:
+def _warmed(point: ResumePoint, beginning: WarmStartPoint | None, warm: WarmStart | None) -> ResumePoint:
     """The point where a run goes on, or the beginning in place of the usual one."""
     if beginning:
         notes = [*point.notes, beginning.note]

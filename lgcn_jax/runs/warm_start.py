@@ -12,7 +12,7 @@ from lgcn_jax.graph.order import identity_order
 from lgcn_jax.runs import raw_ids, scoring
 from lgcn_jax.runs.resume import stored_settings
 from lgcn_jax.training.placement import Placement
-from lgcn_jax.training.warm_start import WarmStart, require_alike
+from lgcn_jax.training.warm_start import WarmStart, require_compatible_source
 
 
 def of_run(folder: Path, config: Config) -> WarmStart:
@@ -27,7 +27,7 @@ def of_run(folder: Path, config: Config) -> WarmStart:
         raise InputError(where, "no run", "the folder of a run")
     users, items = _raw_ids(folder, stored)
     count, mesh = len(users) + len(items), config.devices.mesh
-    require_alike(config, WarmStart(str(folder), stored, users, items, np.zeros((count, 0), np.float32)))
+    require_compatible_source(config, WarmStart(str(folder), stored, users, items, np.zeros((count, 0), np.float32)))
     placement = Placement(stored.replace(mesh=mesh), Mesh.of(mesh), identity_order(count))
     _, found = scoring.load(folder, "best", placement, None)
     trained = placement.parameters(found.snapshot.state.params)

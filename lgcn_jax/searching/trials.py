@@ -15,7 +15,7 @@ from lgcn_jax.serving.models import Model
 from lgcn_jax.serving.population import fit_population
 from lgcn_jax.settings import fields
 from lgcn_jax.system import paths
-from lgcn_jax.training.members import may_differ
+from lgcn_jax.training.members import settings_that_may_differ
 from lgcn_jax.training.population_state import FAILED
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Trainer:
         """The trials that may be trained as one population, in the order of their first ones."""
         found: dict[str, list[Asked]] = {}
         for each in asked:
-            shared = {name: value for name, value in each.settings.items() if name not in may_differ()}
+            shared = {name: value for name, value in each.settings.items() if name not in settings_that_may_differ()}
             alike = str(each.trial.number if self._workdir else sorted(shared.items()))
             found.setdefault(alike, []).append(each)
         return list(found.values())
@@ -151,7 +151,10 @@ class Trainer:
         if len(group) == 1:
             return []
         watches, begun = [Watch(self._study, each.trial, self._metric) for each in group], time.perf_counter()
-        own = [{name: value for name, value in each.settings.items() if name in may_differ()} for each in group]
+        own = [
+            {name: value for name, value in each.settings.items() if name in settings_that_may_differ()}
+            for each in group
+        ]
         shared = {name: value for name, value in group[0].settings.items() if name not in own[0]}
 
         def watch(row: dict[str, Any]) -> bool:

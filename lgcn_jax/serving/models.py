@@ -160,8 +160,8 @@ class Model(FoldsIn, VectorModel):
             result = loop.train(setup, ready, listener)
         best = listener.best if listener.best is not None else result.params
         if config.inference.chosen_on_validation:
-            found = inference.choose(setup, best)
-            config = inference.with_choice(config, found)
+            found = inference.choose_inference_settings(setup, best)
+            config = inference.with_inference_settings(config, found)
             setup = dataclasses.replace(setup, config=config)
         return setup.parameters(best), setup.final_embeddings(best), config, listener.history, result.status
 

@@ -35,7 +35,7 @@ from lgcn_jax.training.population import (
 )
 from lgcn_jax.training.population_results import member_results
 from lgcn_jax.training.population_setup import PopulationSetup
-from lgcn_jax.training.population_state import chosen_of_member
+from lgcn_jax.training.population_state import chosen_member_snapshot
 
 
 class Population(Sequence[Model]):
@@ -140,13 +140,13 @@ def _fit_in_memory(
 ) -> Population:
     members = Members.of(lambda each: Config.of(**stated | each), own)
     population_estimate.require_memory(members, interactions)
-    whole = build_population(members, interactions)
-    ready = compile_population(whole)
-    with Display(whole.members.base, quiet) as shown:
+    population = build_population(members, interactions)
+    ready = compile_population(population)
+    with Display(population.members.base, quiet) as shown:
         listener = PopulationReporter(shown, request, callbacks, [[] for _ in own])
-        result = train_population(whole, ready, listener)
-    results = member_results(whole, result, listener.rows, interactions)
-    return population_of(whole, result, results, listener.rows, interactions)
+        result = train_population(population, ready, listener)
+    results = member_results(population, result, listener.rows, interactions)
+    return population_of(population, result, results, listener.rows, interactions)
 
 
 def _fit_in_folder(
@@ -167,11 +167,11 @@ def _fit_in_folder(
         for note in () if quiet else prepared.point.notes:
             print(f"{folder}: {note}", file=sys.stderr)
         result, rows, results = population_session.train(folder, prepared, request, quiet, callbacks)
-    return population_of(prepared.whole, result, results, rows, interactions)
+    return population_of(prepared.population, result, results, rows, interactions)
 
 
 def population_of(
-    whole: PopulationSetup,
+    population: PopulationSetup,
     result: PopulationResult,
     results: list[dict[str, Any]],
     rows: list[list[dict[str, Any]]],
@@ -185,13 +185,13 @@ def population_of(
     if result.status == "failed":
         raise FloatingPointError(f"all members failed, the first one since {results[0]['error']}")
     models = []
-    for number, config in enumerate(whole.members.configs):
+    for number, config in enumerate(population.members.configs):
         made = Model._of_config(config)
         made.status, made.history = results[number]["status"], rows[number]
-        if (here := chosen_of_member(whole, result.snapshot, number)) is not None:
-            final = whole.setup.final_embeddings(here.state.params)
+        if (here := chosen_member_snapshot(population, result.snapshot, number)) is not None:
+            final = population.setup.final_embeddings(here.state.params)
             made.user_embeddings, made.item_embeddings = np.split(final, [interactions.num_users])
-            made._remember_graph(config, whole.setup.parameters(here.state.params), interactions)
+            made._remember_graph(config, population.setup.parameters(here.state.params), interactions)
             made._remember(interactions)
         models.append(made)
-    return Population(models, whole.members.settings, results, result.status)
+    return Population(models, population.members.settings, results, result.status)

@@ -15,7 +15,7 @@ from lgcn_jax.config import Config
 from lgcn_jax.devices import processes
 from lgcn_jax.evaluation import ranking
 from lgcn_jax.models.inference import STEEPEST, Inference, tilted
-from lgcn_jax.training.programs import make_trial
+from lgcn_jax.training.programs import make_inference_trial
 from lgcn_jax.training.setup import Setup
 
 STEPS = {"inference_weights": 0.5, "popularity_prior": 0.1}  # the first ones of the search, of smoothing and of p
@@ -24,7 +24,7 @@ HALVINGS = 2  # of these
 Point = tuple[float, ...]
 
 
-def choose(setup: Setup, params: nnx.State) -> dict[str, Any]:
+def choose_inference_settings(setup: Setup, params: nnx.State) -> dict[str, Any]:
     """What is best on the part that the setup evaluates, the validation part, of what its settings leave open.
 
     Returns:
@@ -32,7 +32,7 @@ def choose(setup: Setup, params: nnx.State) -> dict[str, Any]:
       the one of them with the highest watched metric, the first of equals.
     """
     config, graphdef, names = setup.config, setup.graphdef(), setup.config.inference.chosen_on_validation
-    trial, stated = jax.jit(make_trial(setup, graphdef)), config.inference.stated()
+    trial, stated = jax.jit(make_inference_trial(setup, graphdef)), config.inference.stated()
     trained = np.asarray(nnx.merge(graphdef, params).weights, np.float64) if "inference_weights" in names else None
     tried: dict[Point, dict[str, Any]] = {}
 
@@ -49,9 +49,9 @@ def choose(setup: Setup, params: nnx.State) -> dict[str, Any]:
     return {"split": config.evaluation.eval_split, "chosen": tried[best], "tried": list(tried.values())}
 
 
-def with_choice(config: Config, found: dict[str, Any]) -> Config:
+def with_inference_settings(config: Config, chosen: dict[str, Any]) -> Config:
     """The settings with the numbers that `choose` found in place of auto."""
-    return config.replace(**{name: found["chosen"][name] for name in config.inference.chosen_on_validation})
+    return config.replace(**{name: chosen["chosen"][name] for name in config.inference.chosen_on_validation})
 
 
 def compass_search(measure: Callable[[Point], float], start: Point, steps: Point) -> Point:

@@ -24,17 +24,17 @@ from lgcn_jax.training.health import NonFiniteError, require_finite, require_fin
 from lgcn_jax.training.listener import Listener
 from lgcn_jax.training.programs import Programs
 from lgcn_jax.training.progress import (
-    evaluated,
+    after_evaluation,
+    after_work,
+    epoch_record,
     evaluation_due,
     evaluation_record,
     is_finished,
     progress_for_resume,
-    record_of_epoch,
     save_due,
-    worked,
 )
 from lgcn_jax.training.setup import Setup
-from lgcn_jax.training.state import Snapshot, replicated_on_host, table_sha256
+from lgcn_jax.training.state import Snapshot, replicated_parameters_on_host, table_sha256
 from lgcn_jax.training.step import epoch_key
 
 BLOCK_SECONDS = 1.0  # how long the host waits for the device at a time
@@ -54,7 +54,7 @@ class BlockTimer:
     def __init__(self):
         self.steps = FIRST_BLOCK
 
-    def took(self, steps: int, seconds: float) -> None:
+    def record_block(self, steps: int, seconds: float) -> None:
         """A block of `steps` took so long."""
         self.steps = max(1, min(int(steps * BLOCK_SECONDS / seconds), GROWTH * steps))
 
@@ -94,7 +94,7 @@ class Result:
             "last": progress.latest,
             "seconds": round(progress.seconds, 3),
             "compile_seconds": round(self.compile_seconds, 3),
-            "parameters_sha256": table_sha256(self.table, replicated_on_host(self.params)),
+            "parameters_sha256": table_sha256(self.table, replicated_parameters_on_host(self.params)),
         }
 
 
@@ -148,14 +148,14 @@ def train(setup: Setup, ready: CompiledRun, listener: Listener) -> Result:
     config, (snapshot, programs, compile_seconds), pace = setup.config, ready, BlockTimer()
     if evaluation_due(config, snapshot.progress):  # settings were changed so that the run ends where it stands
         snapshot = evaluate_epoch(setup, programs, snapshot, listener)
-        save(snapshot, listener, save_due(config, snapshot.progress))
+        save_snapshot(snapshot, listener, save_due(config, snapshot.progress))
     while not is_finished(config, snapshot.progress):
         snapshot = train_epoch(setup, programs, snapshot, listener, pace)
         if evaluation_due(config, snapshot.progress):
             snapshot = evaluate_epoch(setup, programs, snapshot, listener)
-        stopped, scheduled = listener.should_stop(), save_due(config, snapshot.progress)
-        if stopped or scheduled or is_finished(config, snapshot.progress):
-            save(snapshot, listener, scheduled)
+        stopped, is_scheduled = listener.should_stop(), save_due(config, snapshot.progress)
+        if stopped or is_scheduled or is_finished(config, snapshot.progress):
+            save_snapshot(snapshot, listener, is_scheduled)
         if stopped:
             break
     status = "completed" if is_finished(config, snapshot.progress) else "interrupted"
@@ -163,14 +163,14 @@ def train(setup: Setup, ready: CompiledRun, listener: Listener) -> Result:
         return Result(status, snapshot, compile_seconds, setup.table(snapshot.state.params))
 
 
-def save(snapshot: Snapshot, listener: Listener, scheduled: bool) -> None:
+def save_snapshot(snapshot: Snapshot, listener: Listener, is_scheduled: bool) -> None:
     """Hands a place to the listener, but never one whose parameters are ruined."""
     epoch, step = snapshot.progress.epoch, snapshot.progress.step
     with processes.waiting(f"before the save after epoch {epoch}, step {step}"):
         finite = all(jax.device_get([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(snapshot.state.params)]))
     if not finite:
         raise NonFiniteError("a parameter", math.nan, epoch, step)
-    listener.save(snapshot, scheduled)
+    listener.save(snapshot, is_scheduled)
 
 
 _epoch_key = jax.jit(epoch_key, static_argnums=0)
@@ -196,9 +196,9 @@ def train_epoch(
             told = jax.device_get(totals)  # waits for the device
         require_finite(told, setup.config.loss, epoch, last)
         seconds = time.perf_counter() - begun
-        snapshot = Snapshot(state, totals, worked(snapshot.progress, seconds, step=last))
+        snapshot = Snapshot(state, totals, after_work(snapshot.progress, seconds, step=last))
         listener.progress(epoch, last, steps, float(told.sums["loss"]) / last)
-        pace.took(last - first, seconds)
+        pace.record_block(last - first, seconds)
         if last < steps and listener.should_stop():
             return snapshot
     listener.log(train_record(setup, snapshot))
@@ -218,14 +218,16 @@ def begin_epoch(setup: Setup, programs: Programs, snapshot: Snapshot) -> Snapsho
         statistics = programs.renew(state.params, setup.adjacency, setup.counts, numbered)
         jax.block_until_ready(statistics)
     seconds = time.perf_counter() - begun
-    return snapshot._replace(state=state._replace(statistics=statistics), progress=worked(progress, seconds, step=0))
+    return snapshot._replace(
+        state=state._replace(statistics=statistics), progress=after_work(progress, seconds, step=0)
+    )
 
 
 def train_record(setup: Setup, snapshot: Snapshot) -> dict[str, Any]:
     """The line of metrics.jsonl about the epoch that `snapshot` is at the end of."""
     sums = jax.device_get(snapshot.totals.sums)
     rate = setup.config.build_optimizer().current_learning_rate(snapshot.state.optimizer)
-    return record_of_epoch(setup.config, snapshot.progress, setup.steps_per_epoch, sums, rate)
+    return epoch_record(setup.config, snapshot.progress, setup.steps_per_epoch, sums, rate)
 
 
 def evaluate_epoch(setup: Setup, programs: Programs, snapshot: Snapshot, listener: Listener) -> Snapshot:
@@ -244,7 +246,7 @@ def evaluate_epoch(setup: Setup, programs: Programs, snapshot: Snapshot, listene
     require_finite_metrics(means, epoch, setup.steps_per_epoch)
     row = evaluation_record(config, epoch, means, seconds)
     listener.log(row)
-    progress = evaluated(config, snapshot.progress, row, seconds)
+    progress = after_evaluation(config, snapshot.progress, row, seconds)
     if epoch % config.evaluation.eval_every:
         return snapshot._replace(progress=progress)
     state = snapshot.state._replace(optimizer=observe_metric(config, snapshot.state.optimizer, row))

@@ -20,7 +20,7 @@ from lgcn_jax.models import Nodes, neumf
 from lgcn_jax.models.neumf import NeuMFHead, NeuMFSettings
 from lgcn_jax.sampling import Batch
 from lgcn_jax.training import step
-from lgcn_jax.training.state import replicated
+from lgcn_jax.training.state import replicated_parameters
 
 USERS, ITEMS, DIM, LAYERS = 7, 9, 8, 3
 USER, POSITIVE = np.array([0, 3, 3, 6]), np.array([1, 8, 0, 8])
@@ -165,7 +165,7 @@ def gradient_of(params: dict[str, np.ndarray], kind: str):
     train = csr.from_pairs(USER, POSITIVE, (USERS, ITEMS))
     layout = propagation.make_layout(normalization.normalized_adjacency(train, ITEMS, dtype=np.float64), "bcoo")
     adjacency = Adjacency(layout, jnp.arange(USERS + ITEMS, dtype=jnp.int32))
-    gradient = step.make_gradient(config, graphdef, USERS)
+    gradient = step.make_gradient_and_metrics(config, graphdef, USERS)
     found, metrics = jax.jit(gradient)(state, adjacency, batch(negative), {})
     named = {path[0]: value[...] for path, value in dict(nnx.to_flat_state(found)).items()}
     return metrics["loss"], named
@@ -199,7 +199,9 @@ def test_memory_of_all_scores_is_bounded_by_that_of_blocks():
     settings, users, items = NeuMFSettings(embedding_dim=32), 64, 200_000
     params = jax.eval_shape(lambda: settings.create(jax.random.key(0), Nodes(jnp.arange(2), 1, 1)))
     head = jax.eval_shape(
-        lambda: settings.head({k: jnp.zeros(v.get_raw_value().shape) for k, v in replicated(nnx.state(params)).items()})
+        lambda: settings.head(
+            {k: jnp.zeros(v.get_raw_value().shape) for k, v in replicated_parameters(nnx.state(params)).items()}
+        )
     )
     rows = [jax.ShapeDtypeStruct((count, 64), jnp.float32) for count in (users, items)]
     table, block = 4 * users * items, 4 * neumf.BLOCK_NUMBERS

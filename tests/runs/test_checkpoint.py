@@ -146,7 +146,7 @@ def test_a_snapshot_outlives_the_steps_that_are_given_its_memory(small, tmp_path
     hashes = {}
 
     class Keeping(loop.Listener):
-        def save(self, snapshot, scheduled):
+        def save(self, snapshot, is_scheduled):
             state, totals = setup.to_node_order((snapshot.state, snapshot.totals))
             checkpoints.save(Snapshot(state, totals, snapshot.progress), setup.steps_per_epoch, FACTS)
             hashes[snapshot.progress.epoch] = [np.asarray(leaf).copy() for leaf in jax.tree.leaves(state)]
@@ -179,7 +179,7 @@ def test_checkpoints_off_the_schedule_give_way_when_the_run_goes_on(small, tmp_p
         checkpoints.save(snapshot(small, 1, 0.5), STEPS, FACTS)
         checkpoints.save(snapshot(small, 2, 0.4), STEPS, FACTS)
         checkpoints.save(snapshot(small, 3, 0.3), STEPS, FACTS)
-        checkpoints.save(snapshot(small, 3, 0.3, step=2), STEPS, FACTS, scheduled=False)
+        checkpoints.save(snapshot(small, 3, 0.3, step=2), STEPS, FACTS, is_scheduled=False)
         checkpoints.wait()
         assert integrity.steps(tmp_path) == [STEPS, 2 * STEPS, 3 * STEPS, 3 * STEPS + 2]
         checkpoints.save(snapshot(small, 4, 0.2), STEPS, FACTS)

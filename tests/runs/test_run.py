@@ -102,10 +102,12 @@ def test_checkpoints_made_at_an_end_give_way_to_those_of_the_longer_run(small, t
         def __init__(self, checkpoints):
             self.checkpoints = checkpoints
 
-        def save(self, snapshot, scheduled):
+        def save(self, snapshot, is_scheduled):
             facts = {"config": {}, "content_sha256": "", "environment": {}, "log": []}
             state, totals = setup.to_node_order((snapshot.state, snapshot.totals))
-            self.checkpoints.save(Snapshot(state, totals, snapshot.progress), setup.steps_per_epoch, facts, scheduled)
+            self.checkpoints.save(
+                Snapshot(state, totals, snapshot.progress), setup.steps_per_epoch, facts, is_scheduled
+            )
 
     def fit(setup, name, start=None):
         with checkpoint.Checkpoints(tmp_path / name, config.evaluation.watched) as checkpoints:

@@ -81,7 +81,7 @@ def read_parts(paths: dict[str, Path], settings: DataSettings, progress: bool = 
     A leave-one-out test file has each user once, and so could not be told from lists of items by itself.
 
     Raises:
-      InputError: as for `read`; or a later file does not look like the first one.
+      InputError: as for `read_file`; or a later file does not look like the first one.
     """
     first, *others = paths.values()
     settings = _decided(first, others, settings)

@@ -13,7 +13,7 @@ from lgcn_jax.data.ids import IdColumn
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError, named_as_in_python
-from lgcn_jax.settings import unknown
+from lgcn_jax.settings import expected_instead
 
 _COLUMNS = ("user", "item", "rating", "time", "label", "weight")
 
@@ -143,7 +143,7 @@ def _settings(stated: dict[str, Any]) -> DataSettings:
     known = DataSettings.__dataclass_fields__
     for name, value in stated.items():
         if name not in known:
-            raise InputError(name, value, unknown(name, known))
+            raise InputError(name, value, expected_instead(name, known))
     if "data_dir" in stated or "dataset" in stated:  # where data lie is the same wherever a run goes on
         folder = str(Path(stated.get("data_dir", DataSettings.data_dir)).expanduser().absolute())
         stated = stated | {"data_dir": folder}

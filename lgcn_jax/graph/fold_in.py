@@ -38,7 +38,7 @@ from lgcn_jax.graph import propagation
 from lgcn_jax.graph.layout import Layout
 
 
-def rows_of_matrix(
+def adjacency_rows(
     edges: CSR,
     weights: np.ndarray,
     new_weights: np.ndarray,

@@ -123,7 +123,7 @@ class Ownership(NamedTuple):
         entries = int(np.bincount(self.owners, csr.degrees(pairs)).max()) - rows.nnz
         return CSR(np.pad(rows.indptr, (0, padding), mode="edge"), np.pad(rows.indices, (0, entries)))
 
-    def values(self, values: np.ndarray, fill: int) -> np.ndarray:
+    def take_values(self, values: np.ndarray, fill: int) -> np.ndarray:
         """The values (one for each user) of this device's rows; padding gets `fill`."""
         if self.owners is None:
             return values

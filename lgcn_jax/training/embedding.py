@@ -129,5 +129,5 @@ def head_at_rows(settings: EncoderSettings, params: nnx.State, layout: Layout, a
 def with_head(embedded: EmbeddedBatch, head: Head) -> EmbeddedBatch:
     """A batch whose `final` is what the head makes scores of."""
     user, positive, negative = embedded.final
-    items = head.of_items(positive), None if negative is None else head.of_items(negative)
-    return embedded._replace(final=Embeddings(head.of_users(user), *items), head=head)
+    items = head.project_items(positive), None if negative is None else head.project_items(negative)
+    return embedded._replace(final=Embeddings(head.project_users(user), *items), head=head)

@@ -159,14 +159,14 @@ def train(setup: Setup, ready: CompiledRun, listener: Listener) -> Result:
         if stopped:
             break
     status = "completed" if is_finished(config, snapshot.progress) else "interrupted"
-    with processes.waiting("for the trained table"):
+    with processes.time_limit("for the trained table"):
         return Result(status, snapshot, compile_seconds, setup.table(snapshot.state.params))
 
 
 def save_snapshot(snapshot: Snapshot, listener: Listener, is_scheduled: bool) -> None:
     """Hands a place to the listener, but never one whose parameters are ruined."""
     epoch, step = snapshot.progress.epoch, snapshot.progress.step
-    with processes.waiting(f"before the save after epoch {epoch}, step {step}"):
+    with processes.time_limit(f"before the save after epoch {epoch}, step {step}"):
         finite = all(jax.device_get([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(snapshot.state.params)]))
     if not finite:
         raise NonFiniteError("a parameter", math.nan, epoch, step)
@@ -189,7 +189,7 @@ def train_epoch(
         last = processes.min_over_processes(f"at epoch {epoch}, step {first}", last)
         begun = time.perf_counter()
         indices = setup.mesh.replicate((np.int32(first), np.int32(last)))
-        with processes.waiting(f"at epoch {epoch}, step {last}"):
+        with processes.time_limit(f"at epoch {epoch}, step {last}"):
             state, totals = programs.block(
                 snapshot.state, snapshot.totals, setup.adjacency, setup.sampler, key, *indices
             )
@@ -213,7 +213,7 @@ def begin_epoch(setup: Setup, programs: Programs, snapshot: Snapshot) -> Snapsho
     state = state._replace(optimizer=setup.config.build_optimizer().begin_epoch(state.optimizer, epoch))
     if programs.renew is None or progress.step or not setup.config.loss.renewal_due(epoch):
         return snapshot._replace(state=state)
-    with processes.waiting(f"before epoch {epoch}"):
+    with processes.time_limit(f"before epoch {epoch}"):
         numbered = setup.mesh.replicate(np.int32(epoch))
         statistics = programs.renew(state.params, setup.adjacency, setup.counts, numbered)
         jax.block_until_ready(statistics)
@@ -238,9 +238,9 @@ def evaluate_epoch(setup: Setup, programs: Programs, snapshot: Snapshot, listene
     """
     config, epoch = setup.config, snapshot.progress.epoch
     begun = time.perf_counter()
-    with processes.waiting(f"at the evaluation of epoch {epoch}"):
+    with processes.time_limit(f"at the evaluation of epoch {epoch}"):
         sums = programs.evaluate(snapshot.state.params, setup.adjacency, setup.task)
-        means = ranking.mean(sums, setup.task, config.evaluation.top_k)
+        means = ranking.mean_metrics(sums, setup.task, config.evaluation.top_k)
     processes.require_same(f"at the evaluation of epoch {epoch}", means)  # what follows is decided by them
     seconds = time.perf_counter() - begun
     require_finite_metrics(means, epoch, setup.steps_per_epoch)

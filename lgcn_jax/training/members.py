@@ -11,7 +11,7 @@ import numpy as np
 from lgcn_jax.config import PARTS, Config
 from lgcn_jax.errors import InputError
 from lgcn_jax.optimization import Adam, Optimizer, Schedule, make_optimizer
-from lgcn_jax.settings import Registry, Settings, fields, text, unknown
+from lgcn_jax.settings import Registry, Settings, expected_instead, fields, format_value
 
 FLAG = "--population"
 
@@ -75,7 +75,7 @@ class Members:
 
     def describe(self, member_index: int) -> str:
         """A member's own settings as text."""
-        return ", ".join(f"{name}={text(value)}" for name, value in self.settings[member_index].items())
+        return ", ".join(f"{name}={format_value(value)}" for name, value in self.settings[member_index].items())
 
 
 class TracedConfig(Config):
@@ -133,7 +133,7 @@ def _require_setting(where: str, name: Any, value: Any) -> None:
     if name not in settings_that_may_differ():
         known = _all_settings()
         if name not in known:
-            raise InputError(where, repr(name), unknown(str(name), settings_that_may_differ()))
+            raise InputError(where, repr(name), expected_instead(str(name), settings_that_may_differ()))
         found = "a setting that decides the compiled program"
         raise InputError(f"{where}: --{name}", found, f"one in which members may differ, or --{name} for all of them")
     if isinstance(value, bool | str) or not hasattr(value, "__float__"):
@@ -154,7 +154,7 @@ def _require_distinct(settings: tuple[dict[str, Any], ...]) -> None:
     for number, own in enumerate(settings):
         before = first.setdefault(tuple(own.values()), number)
         if before != number:
-            alike = ", ".join(f"{name}={text(value)}" for name, value in own.items())
+            alike = ", ".join(f"{name}={format_value(value)}" for name, value in own.items())
             raise InputError(FLAG, f"members {before} and {number} alike ({alike or 'no settings'})", "each once")
 
 

@@ -110,4 +110,4 @@ class Placement:
 
     def put_node_values(self, values: np.ndarray) -> jax.Array:
         """The host's values of the nodes, [num_nodes, ...], as rows on the devices; zeros for rows without a node."""
-        return self.put_row_values(self.order.rows(values))
+        return self.put_row_values(self.order.to_rows(values))

@@ -36,7 +36,7 @@ def evaluate_members(
     share, changed, rows = (time.perf_counter() - begun) / len(snapshot.running), {}, {}
     for number in snapshot.running:
         member, (chunk, place) = snapshot.members[number], population.locate(number)
-        means = ranking.mean(sums[chunk][place], setup.task, top_k)
+        means = ranking.mean_metrics(sums[chunk][place], setup.task, top_k)
         try:
             require_finite_metrics(means, snapshot.epoch, setup.steps_per_epoch)
         except NonFiniteError as error:

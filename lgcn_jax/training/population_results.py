@@ -32,7 +32,7 @@ def _result(
 ) -> dict:
     member = result.snapshot.members[member_index]
     if member.status == FAILED:
-        return failed_result(rows, population.members.configs[member_index].evaluation.watched, member.error)
+        return failed_result(rows, population.members.configs[member_index].evaluation.watched_metric, member.error)
     here = member_snapshot(population, result.snapshot, member_index)
     status = INTERRUPTED if member.status == RUNNING else member.status
     return Result(status, here, result.compile_seconds, population.setup.table(here.state.params)).to_json()
@@ -46,5 +46,5 @@ def _score_test_parts(
     evaluate = jax.jit(make_evaluate(setup, setup.graphdef()))
     for number, each in enumerate(found):
         if each["status"] == "completed" and (here := chosen_member_snapshot(population, result.snapshot, number)):
-            means = ranking.mean(evaluate(here.state.params, setup.adjacency, setup.task), setup.task, top_k)
+            means = ranking.mean_metrics(evaluate(here.state.params, setup.adjacency, setup.task), setup.task, top_k)
             each["test"] = {"epoch": here.progress.epoch, "split": "test"} | means

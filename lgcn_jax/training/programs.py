@@ -119,7 +119,7 @@ def _local(batch: Batch, axis: str | None) -> Batch:
 
 def make_evaluate(setup: Setup, graphdef: nnx.GraphDef, measure: Callable = ranking.chunk_sums) -> Callable:
     """The function of `Programs.evaluate`, not compiled; `measure` is what is made of (scorer, task, list lengths)."""
-    evaluate = functools.partial(_evaluate, setup, graphdef, measure, setup.config.inference.stated())
+    evaluate = functools.partial(_evaluate, setup, graphdef, measure, setup.config.inference.stated_inference())
     return setup.mesh.shard_map(evaluate, (setup.param_specs(), PER_DEVICE, PER_DEVICE), WHOLE)
 
 
@@ -141,7 +141,7 @@ def _evaluate(
     """What `measure` finds, on one of the devices."""
     head = setup.config.model.head({name: value[...] for name, value in replicated_parameters(params).items()})
     scorer = make_encoder_scorer(graphdef, params, adjacency, task, setup.num_users, inference, head)
-    finite = [jnp.isfinite(each).all() for each in jax.tree.leaves((scorer.final, head))]
+    finite = [jnp.isfinite(each).all() for each in jax.tree.leaves((scorer.final_embeddings, head))]
     wrong = psum((~functools.reduce(jnp.logical_and, finite)).astype(jnp.int32), setup.mesh.axis(NODES))
     return jax.tree.map(functools.partial(_nan_where, wrong != 0), measure(scorer, task, setup.config.evaluation.top_k))
 
@@ -161,10 +161,10 @@ def make_encoder_scorer(
     head: Head | None = None,
 ) -> EncoderScorer:
     """The model's final embeddings as a scorer of the task's items, with what makes scores of them."""
-    final = inference.embeddings(nnx.merge(graphdef, params), adjacency.layout)
+    final = inference.final_embeddings(nnx.merge(graphdef, params), adjacency.layout)
     items = jnp.arange(task.num_items, dtype=jnp.int32) if task.items is None else task.items
     items = jnp.minimum(items, task.num_items - 1)
     ranked = adjacency.layout.gather_local(final, adjacency.row_of_node[num_users + items])
     if task.popularity is not None:
-        ranked = inference.scaled(ranked, task.popularity[items])
-    return EncoderScorer(final, adjacency, ranked if head is None else head.of_items(ranked), head)
+        ranked = inference.scale_items(ranked, task.popularity[items])
+    return EncoderScorer(final, adjacency, ranked if head is None else head.project_items(ranked), head)

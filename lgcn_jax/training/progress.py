@@ -71,7 +71,7 @@ def after_evaluation(config: Config, progress: Progress, row: dict[str, Any], se
     One that is due only because the run ends here counts for nothing, and is remembered apart, so that a run continued
     with more epochs is the longer run.
     """
-    watched = config.evaluation.watched
+    watched = config.evaluation.watched_metric
     improved = progress.best is None or row[watched] > progress.best[watched]
     if progress.epoch % config.evaluation.eval_every:
         return after_work(progress, seconds, final=row, final_best=improved)

@@ -81,7 +81,7 @@ class Setup(Placement):
         """Host: float32[num_nodes, d], the final embeddings of the users, then of the items, as items are ranked."""
         found = self._on_host(self._compiled_embed(params, self.adjacency))
         users, items = np.split(found, [self.num_users])
-        scaled = self.config.inference.stated().scaled(items, self.popularity)
+        scaled = self.config.inference.stated_inference().scale_items(items, self.popularity)
         return found if scaled is items else np.concatenate([users, scaled])
 
     def vector_width(self, params: nnx.State) -> int | None:
@@ -95,9 +95,9 @@ class Setup(Placement):
         return jax.jit(self._embed())  # kept, so that it is compiled once for the members of a population
 
     def _embed(self) -> Callable[[nnx.State, Adjacency], jax.Array]:
-        graphdef, inference = self.graphdef(), self.config.inference.stated()
+        graphdef, inference = self.graphdef(), self.config.inference.stated_inference()
         return self.mesh.shard_map(
-            lambda params, adjacency: inference.embeddings(nnx.merge(graphdef, params), adjacency.layout),
+            lambda params, adjacency: inference.final_embeddings(nnx.merge(graphdef, params), adjacency.layout),
             (self.param_specs(), PER_DEVICE),
             ROWS,
         )
@@ -177,7 +177,7 @@ def _graph(config: Config, mesh: Mesh, interactions: Interactions) -> tuple[Orde
     matrix = normalization.normalized_adjacency(interactions.train, interactions.num_items, interactions.weights)
     placed, degree = build_order(config, mesh, matrix, interactions.num_users), None
     if config.model.NEEDS_DEGREES:
-        degree = placed.rows(weighted_degrees(interactions.train, interactions.num_items, interactions.weights))
+        degree = placed.to_rows(weighted_degrees(interactions.train, interactions.num_items, interactions.weights))
     return placed, _adjacency(config, mesh, order.permute(matrix, placed), placed, degree)
 
 

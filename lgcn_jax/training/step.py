@@ -75,7 +75,7 @@ def make_gradient_and_metrics(
             embedded = with_head(embedded, head_at_rows(config.model, params, adjacency.layout, axis_name))
         embedded = embedded._replace(statistics=batch_statistics(config.loss, statistics, adjacency, batch.user))
         if config.negatives.hardest:
-            embedded = losses.hardest(embedded, config.loss, config.negatives.hardest)
+            embedded = losses.keep_hardest_negatives(embedded, config.loss, config.negatives.hardest)
         terms = config.loss.terms(embedded) | {"l2": losses.l2_penalty(embedded)}
         means = {name: (embedded.weight * terms[name]).sum() for name in config.loss.names}
         return config.loss.total(means), means

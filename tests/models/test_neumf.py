@@ -86,7 +86,7 @@ def head_of(params: dict) -> NeuMFHead:
 
 def all_scores(params: dict) -> jax.Array:
     head, table = head_of(params), params["table"]
-    return head.scores(head.of_users(table[:USERS]), head.of_items(table[USERS:]))
+    return head.score_matrix(head.project_users(table[:USERS]), head.project_items(table[USERS:]))
 
 
 @pytest.mark.parametrize("numbers", [1, 30, 1 << 22], ids=["pair", "blocks", "whole"])
@@ -98,9 +98,9 @@ def test_all_scores_are_those_of_the_reference_in_whatever_blocks(exact, monkeyp
     found = jax.jit(all_scores)(params)
     assert found.dtype == jnp.float64
     np.testing.assert_allclose(found, expected.reshape(USERS, ITEMS), rtol=1e-12, atol=1e-13)
-    scorer = HeadScorer.of(head_of(params), params["table"][:USERS], params["table"][USERS:])
+    scorer = HeadScorer.from_embeddings(head_of(params), params["table"][:USERS], params["table"][USERS:])
     np.testing.assert_allclose(scorer.pair_scores(users, items), expected, rtol=1e-12, atol=1e-13)
-    one = scorer.of_items(np.array([4, 2])).scores(np.array([6]))
+    one = scorer.select_items(np.array([4, 2])).scores(np.array([6]))
     np.testing.assert_allclose(one, found[6:, [4, 2]], rtol=1e-12, atol=1e-13)
 
 
@@ -207,9 +207,9 @@ def test_memory_of_all_scores_is_bounded_by_that_of_blocks():
     table, block = 4 * users * items, 4 * neumf.BLOCK_NUMBERS
 
     def slope(head, *rows):
-        return jax.grad(lambda rows: head.scores(*rows).sum())(rows)
+        return jax.grad(lambda rows: head.score_matrix(*rows).sum())(rows)
 
-    assert temporary_bytes(lambda head, *rows: head.scores(*rows), head, *rows) < 3 * table + 4 * block
+    assert temporary_bytes(lambda head, *rows: head.score_matrix(*rows), head, *rows) < 3 * table + 4 * block
     assert temporary_bytes(slope, head, *rows) < 6 * table + 8 * block
     assert 4 * users * items * 32 > 6 * table + 8 * block
 

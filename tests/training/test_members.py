@@ -20,7 +20,9 @@ def test_settings_that_only_some_state_are_there_for_all():
 
 
 def test_values_are_of_what_differs_and_of_the_seeds():
-    values = members({"seed": 1, "margin": 0.1, "alpha": 0.5}, {"seed": 1, "margin": 0.2, "alpha": 0.5}).values()
+    values = members(
+        {"seed": 1, "margin": 0.1, "alpha": 0.5}, {"seed": 1, "margin": 0.2, "alpha": 0.5}
+    ).traced_settings()
     assert {name: value.tolist() for name, value in values.items()} == {
         "seed": [1, 1],
         "margin": [pytest.approx(0.1), pytest.approx(0.2)],

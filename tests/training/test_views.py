@@ -71,7 +71,7 @@ def test_a_step_is_the_published_one_s(name):
 
         noises = [Noise.of(each, adjacency, 0.3) for each in jax.random.split(key)]
         ones = jnp.ones((USERS + ITEMS, DIM))
-        added = [[np.array(noise.added(ones, k + 1) - 1)[rows] for k in range(K)] for noise in noises]
+        added = [[np.array(noise.add_to_layer(ones, k + 1) - 1)[rows] for k in range(K)] for noise in noises]
         theirs = torch.tensor(table, requires_grad=True)
         expected = torch_step(name, matrix.toarray(), theirs, torch.tensor(np.array(added)), config)
         expected.backward()

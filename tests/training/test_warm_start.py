@@ -177,7 +177,7 @@ def run_of_earlier(data, tmp_path_factory):
     mine = part_of(data, slice(10, 100), slice(5, 60))
     model = lg.LightGCN(**SETTINGS).fit(mine, workdir=folder, quiet=True)
     if not (folder / raw_ids.FOLDER).is_dir():
-        raw_ids.write(folder / raw_ids.FOLDER, *raw_ids.of(mine))
+        raw_ids.write_raw_ids(folder / raw_ids.FOLDER, *raw_ids.collect_raw_ids(mine))
     return folder, model
 
 

@@ -16,13 +16,13 @@ from lgcn_jax.errors import InputError, named_as_in_python
 from lgcn_jax.runs import agreement, population_session
 from lgcn_jax.runs.display import Display
 from lgcn_jax.runs.population_folder import StoredPopulation
-from lgcn_jax.runs.population_members import stated_members
+from lgcn_jax.runs.population_members import parse_members
 from lgcn_jax.runs.population_reporter import PopulationReporter
-from lgcn_jax.serving.models import Model, require_functions
+from lgcn_jax.serving.models import Model, require_callables
 from lgcn_jax.serving.recommender import require_interactions
-from lgcn_jax.settings import fields, text
+from lgcn_jax.settings import fields, format_value
 from lgcn_jax.system import paths
-from lgcn_jax.system.interruption import interruptible
+from lgcn_jax.system.interruption import run_interruptibly
 from lgcn_jax.system.signals import StopRequest
 from lgcn_jax.training import population_estimate
 from lgcn_jax.training.loop import Callback
@@ -113,10 +113,10 @@ def fit_population(
     """
     require_interactions(interactions)
     for name in settings.keys() & fields(DataSettings).keys():
-        raise InputError(name, text(settings[name]), "nothing here: it is stated where data are read")
+        raise InputError(name, format_value(settings[name]), "nothing here: it is stated where data are read")
     where = None if workdir is None else paths.as_path(workdir, "workdir")
-    require_functions(callbacks)
-    own = stated_members(members)
+    require_callables(callbacks)
+    own = parse_members(members)
     require_devices()
     stated = dataclasses.asdict(interactions.source or DataSettings(dataset=interactions.name))
     stated |= {"model": model} | settings
@@ -127,7 +127,7 @@ def fit_population(
             return _fit_in_memory(interactions, *how)
         return _fit_in_folder(interactions, *how, where, overwrite)
 
-    return interruptible(fit)
+    return run_interruptibly(fit)
 
 
 def _fit_in_memory(
@@ -146,7 +146,7 @@ def _fit_in_memory(
         listener = PopulationReporter(shown, request, callbacks, [[] for _ in own])
         result = train_population(population, ready, listener)
     results = member_results(population, result, listener.rows, interactions)
-    return population_of(population, result, results, listener.rows, interactions)
+    return population_from_result(population, result, results, listener.rows, interactions)
 
 
 def _fit_in_folder(
@@ -160,17 +160,17 @@ def _fit_in_folder(
     overwrite: bool,
 ) -> Population:
     def resolve_members(stored: StoredPopulation | None) -> Members:
-        return population_session.members_of(folder, stored, own, stated, lambda each: Config.of(**each))
+        return population_session.resolve_members(folder, stored, own, stated, lambda each: Config.of(**each))
 
     with agreement.lock_across_processes(folder):
         prepared = population_session.prepare(folder, resolve_members, lambda config: interactions, request, overwrite)
         for note in () if quiet else prepared.point.notes:
             print(f"{folder}: {note}", file=sys.stderr)
         result, rows, results = population_session.train(folder, prepared, request, quiet, callbacks)
-    return population_of(prepared.population, result, results, rows, interactions)
+    return population_from_result(prepared.population, result, results, rows, interactions)
 
 
-def population_of(
+def population_from_result(
     population: PopulationSetup,
     result: PopulationResult,
     results: list[dict[str, Any]],

@@ -39,7 +39,7 @@ class Ranker:
         self._ranked = self._share
         if hasattr(scorer, "of_items"):
             self._ranked = -(-self._share // BLOCK) * BLOCK
-            self._scorer = mesh.make_sharded(lambda data, nodes: scorer.of_items(self._items(nodes)))
+            self._scorer = mesh.make_sharded(lambda data, nodes: scorer.select_items(self._items(nodes)))
         elif mesh.nodes == 1:
             self._scorer = mesh.make_sharded(lambda data, nodes: scorer)
         else:
@@ -50,7 +50,9 @@ class Ranker:
         items = np.arange(nodes * self._share, min((nodes + 1) * self._share, self.num_items), dtype=np.int32)
         return np.pad(items, (0, self._ranked - len(items)))
 
-    def best(self, users: np.ndarray, masked: CSR | None, allowed: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def top_items(
+        self, users: np.ndarray, masked: CSR | None, allowed: np.ndarray, k: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Host: the items of highest score of each user, int32[n, k], and the scores, float32[n, k].
 
         Ties go to the lowest item. Where nothing is left the score is -inf and the item 0.

@@ -9,7 +9,7 @@ from lgcn_jax.data import csr
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.evaluation import results
 from lgcn_jax.evaluation.scorers import DotProduct
-from lgcn_jax.serving.vectors import normalized
+from lgcn_jax.serving.vectors import unit_vectors
 
 K = 20
 PAIRS = 2000  # of a user, one of its items and one of the others
@@ -64,7 +64,7 @@ def geometry(interactions: Interactions, users: np.ndarray, items: np.ndarray) -
     Spearman's, of vectors' lengths with train degrees, where these are above 0.
     """
     train = interactions.train
-    unit = {"user": normalized(users).astype(np.float64), "item": normalized(items).astype(np.float64)}
+    unit = {"user": unit_vectors(users).astype(np.float64), "item": unit_vectors(items).astype(np.float64)}
     distance = unit["user"][csr.row_of_entry(train)] - unit["item"][train.indices]
     found = {"alignment": float(np.square(distance).sum(1).mean())}
     degree = {"user": csr.degrees(train), "item": csr.column_counts(train, interactions.num_items)}

@@ -93,5 +93,5 @@ class _Watcher(PopulationListener):
             if rows and rows[-1]["split"] == "valid" and rows[-1]["epoch"] == snapshot.epoch:
                 params = member_snapshot(self._whole, snapshot, number).state.params
                 sums = self._evaluate(params, self._test.adjacency, self._test.task)
-                means = ranking.mean(sums, self._test.task, self._whole.members.base.evaluation.top_k)
+                means = ranking.mean_metrics(sums, self._test.task, self._whole.members.base.evaluation.top_k)
                 rows.append({"epoch": snapshot.epoch, "split": "test", **means})

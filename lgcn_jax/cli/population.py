@@ -6,8 +6,8 @@ from typing import Any
 
 from absl import flags
 
-from lgcn_jax.cli.command import absolute, config_from_flags, say, settings_of_runs, warn
-from lgcn_jax.cli.flags import given
+from lgcn_jax.cli.command import config_from_flags, run_setting_names, say, warn, with_absolute_paths
+from lgcn_jax.cli.flags import stated_settings
 from lgcn_jax.config import Config
 from lgcn_jax.data import datasets
 from lgcn_jax.data.interactions import Interactions
@@ -21,7 +21,7 @@ FLAGS = {
 SHOWN = 20  # members that are listed in the end
 
 
-def require_none(values: flags.FlagValues) -> None:
+def require_no_population_flags(values: flags.FlagValues) -> None:
     """Raises an InputError where a flag is stated that runs have and populations do not."""
     for name in ("profile", "coordinator", "num_processes", "process_id"):
         if values[name].present:
@@ -76,17 +76,17 @@ def dry_run(values: flags.FlagValues, folder: Path, request: StopRequest) -> int
 
 
 def _own_settings(values: flags.FlagValues) -> list[dict[str, Any]]:
-    from lgcn_jax.runs.population_members import stated_members
+    from lgcn_jax.runs.population_members import parse_members
 
-    return stated_members(values[NAME].value)
+    return parse_members(values[NAME].value)
 
 
 def _members(values: flags.FlagValues, folder: Path, stored, own: list[dict[str, Any]]):
     """The members that flags state, of the population that is stored in the folder or of a new one."""
     from lgcn_jax.runs import population_session
 
-    stated = absolute(given(values, settings_of_runs()))
-    return population_session.members_of(folder, stored, own, stated, config_from_flags)
+    stated = with_absolute_paths(stated_settings(values, run_setting_names()))
+    return population_session.resolve_members(folder, stored, own, stated, config_from_flags)
 
 
 def _opening(population, interactions: Interactions) -> str:

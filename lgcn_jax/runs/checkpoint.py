@@ -86,7 +86,7 @@ class Checkpoints:
         self._folder = folder
         handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
         handlers.add("arrays", ocp.args.StandardSave, ChecksumHandler())
-        with self._failing_as_write_error(), processes.waiting("at the opening of the checkpoints"):
+        with self._failing_as_write_error(), processes.time_limit("at the opening of the checkpoints"):
             # Orbax writes from a background thread, where a relative path would mean another place.
             self._manager = ocp.CheckpointManager(folder.absolute(), options=options, handler_registry=handlers)
 
@@ -123,13 +123,13 @@ class Checkpoints:
                 return
             meta = ocp.args.JsonSave(with_checksum(meta))
             items = ocp.args.Composite(arrays=ocp.args.StandardSave(arrays), meta=meta)
-            with processes.waiting(f"at the save of step {step}"):
+            with processes.time_limit(f"at the save of step {step}"):
                 if not self._manager.save(step, args=items, metrics=metrics_of(progress, is_scheduled)):
                     raise RuntimeError(f"Orbax declines to save step {step} after {newest}")
 
     def _complete(self, step: int, meta: dict[str, Any]) -> None:
         """Gives the newest checkpoint the evaluation that was made due by the run's end there; its arrays stay."""
-        with processes.waiting(f"at the save of step {step}"):
+        with processes.time_limit(f"at the save of step {step}"):
             self._manager.wait_until_finished()
         if processes.is_primary():
             saved = read_metadata(self._folder, step)
@@ -149,7 +149,7 @@ class Checkpoints:
         Raises:
           WriteError: one could not be written.
         """
-        with self._failing_as_write_error(), processes.waiting("for the last save"):
+        with self._failing_as_write_error(), processes.time_limit("for the last save"):
             self._manager.wait_until_finished()
 
     def __enter__(self) -> "Checkpoints":
@@ -162,7 +162,7 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _closing(self):
-        with self._failing_as_write_error(), processes.waiting("for the last save"):
+        with self._failing_as_write_error(), processes.time_limit("for the last save"):
             yield
 
     @contextlib.contextmanager

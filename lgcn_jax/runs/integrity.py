@@ -68,7 +68,7 @@ class ChecksumHandler(ocp.StandardCheckpointHandler):
         return {str(path.relative_to(directory)): _digest(path) for path in files}
 
 
-def steps(folder: Path) -> list[int]:
+def checkpoint_steps(folder: Path) -> list[int]:
     """The steps of which there is a checkpoint, whole or not, ascending.
 
     Raises:
@@ -88,7 +88,7 @@ def verify_all(folder: Path) -> tuple[dict[int, dict[str, Any]], dict[int, str]]
       InputError: one is of a format that this version does not know, or cannot be read.
     """
     good, bad = {}, {}
-    for step in steps(folder):
+    for step in checkpoint_steps(folder):
         try:
             good[step] = verify(folder, step)
         except DamagedError as error:

@@ -83,7 +83,7 @@ def _continuation(
 ) -> ResumePoint:
     """The place at the newest whole checkpoint, loaded."""
     checkpoints, config, steps = folder / "checkpoints", population.members.base, population.setup.steps_per_epoch
-    meta, changed = resume.continuable(checkpoints, config, interactions, found)
+    meta, changed = resume.require_continuable(checkpoints, config, interactions, found)
     place = Progress(**meta["progress"])
     saved = [_member(values) for values in meta["members"]]
     configs = population.members.configs
@@ -91,9 +91,9 @@ def _continuation(
     _require_together(members, place)
     if not found.bad:  # after a damaged one, members that had ended may be ahead of the one before it
         _require_untouched(folder, saved, steps)
-    notes = resume.removals(found) + resume.told_changes(changed)
+    notes = resume.removal_notes(found) + resume.change_notes(changed)
     running = sum(member.status == RUNNING for member in members)
-    notes += [resume.continues(place, steps)] if running else []
+    notes += [resume.describe_continuation(place, steps)] if running else []
     arrays = checkpoint.load_arrays(checkpoints, found.newest, _abstract(population))
     chunks = tuple(_chunk(population, arrays[f"chunk_{number}"]) for number in range(population.num_chunks))
     rows = [
@@ -133,7 +133,9 @@ def _require_untouched(folder: Path, members: list[MemberProgress], steps_per_ep
     """Raises an InputError where a member's run has gone on alone: what it did since would be lost."""
     for number, member in enumerate(members):
         alone = member_folder(folder, number)
-        if max(integrity.steps(alone / "checkpoints"), default=0) > integrity.step_of(member.progress, steps_per_epoch):
+        if max(integrity.checkpoint_steps(alone / "checkpoints"), default=0) > integrity.step_of(
+            member.progress, steps_per_epoch
+        ):
             expected = "members as the population has left them; copy that one elsewhere"
             raise InputError(alone, "a run that has gone on without its population", expected)
 

@@ -65,7 +65,7 @@ def stored_population(folder: Path) -> StoredPopulation | None:
       InputError: there is a run, or a population that cannot be read.
     """
     written, checkpoints = _written(folder), folder / "checkpoints"
-    for number in reversed(integrity.steps(checkpoints)):
+    for number in reversed(integrity.checkpoint_steps(checkpoints)):
         with contextlib.suppress(DamagedError):
             meta = checkpoint.read_metadata(checkpoints, number)
             if KEY not in meta:
@@ -112,14 +112,14 @@ class PopulationFolder(contextlib.ExitStack):
     ):
         super().__init__()
         self._path, self._population = path, population
-        self.environment = workdir.environment(population.members.base, interactions)
+        self.environment = workdir.describe_environment(population.members.base, interactions)
         self.stored = StoredPopulation(population.members.base, list(population.members.settings), population.width)
         with self._writing():
             (path / MEMBERS).mkdir(parents=True, exist_ok=True)
             (path / "result.json").unlink(missing_ok=True)  # its presence says that the population has ended
             workdir.write_json(path / POPULATION, self.stored.to_json())
         with contextlib.ExitStack() as opened:
-            how = self.environment, raw_ids.of(interactions)
+            how = self.environment, raw_ids.collect_raw_ids(interactions)
             self.runs = [
                 opened.enter_context(RunFolder(member_folder(path, number), config, how[0], rows[number], how[1]))
                 for number, config in enumerate(population.members.configs)
@@ -139,7 +139,7 @@ class PopulationFolder(contextlib.ExitStack):
             best = None
         with self._writing():
             shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
-        with Checkpoints(run.path / "checkpoints", run.config.evaluation.watched) as checkpoints:
+        with Checkpoints(run.path / "checkpoints", run.config.evaluation.watched_metric) as checkpoints:
             for place in filter(None, (best, last)):
                 self._save(checkpoints, run, place)
 

@@ -76,7 +76,7 @@ class PopulationRecorder(PopulationReporter):
         population_checkpoint.save(self._checkpoints, self._folder, self._population, snapshot, self.rows, is_scheduled)
 
 
-def members_of(
+def resolve_members(
     folder: Path,
     stored: StoredPopulation | None,
     own: OwnSettings,
@@ -144,7 +144,7 @@ def prepare(
     population = build_population(members, interactions, width)
     request.check()
     if overwrite:
-        workdir.clear(folder)
+        workdir.clear_run(folder)
     point = population_checkpoint.restore(folder, population, interactions)
     request.check()
     return PreparedPopulation(population, interactions, point)
@@ -194,17 +194,19 @@ def _train(
             recorder = PopulationRecorder(written, checkpoints, population, *how)  # type: ignore[arg-type]
             result = train_population(population, ready, recorder)
         results = member_results(population, result, recorder.rows, interactions)
-        used = usage.measured(request.begun, started, begins)
+        used = usage.measure_usage(request.begun, started, begins)
         if all(member.status != RUNNING for member in result.snapshot.members):
             for number in range(len(results)):
                 written.save_member(result.snapshot, number)
         alone = used | {"wall_seconds": None, "startup_seconds": None}  # nobody can say what a member's are
         results = [each | {"usage": alone} for each in results]
-        written.finish(summary(population, result, results) | {"usage": used}, results)
+        written.finish(summarize_population(population, result, results) | {"usage": used}, results)
     return TrainedPopulation(result, recorder.rows, results)
 
 
-def summary(population: PopulationSetup, result: PopulationResult, results: list[dict[str, Any]]) -> dict[str, Any]:
+def summarize_population(
+    population: PopulationSetup, result: PopulationResult, results: list[dict[str, Any]]
+) -> dict[str, Any]:
     """What result.json says of a population."""
     names = "status", "error", "epochs", "best", "last", "test", "parameters_sha256"
     members = [

@@ -176,7 +176,7 @@ def _folded(model: Any, source: Any, side: str, on_unknown: str) -> tuple[Histor
     ids = {"users": model.users, "items": model.items}
     found = histories.parse_histories(source, ids[kinds[0]], ids[kinds[1]], kinds, on_unknown == "skip")
     edges = histories.merge_with_known(found, *graph.pairs(side), len(ids[kinds[1]]))
-    own, neighbors = map(graph.part, kinds)
+    own, neighbors = map(graph.node_slice, kinds)
     matrix = fold_in.adjacency_rows(*edges, graph.degrees[neighbors], exponents=how.exponents)
     vectors = fold_in.multiply(matrix, graph.messages[neighbors])
     if how.finish is not None:

@@ -92,7 +92,7 @@ def renew_statistics(
 
     found = loss.renewed(
         WholeModel(
-            final_embeddings=Tables(every[:num_users], every[num_users:]),
+            final=Tables(every[:num_users], every[num_users:]),
             epoch=epoch,
             pairs=counts.pairs,
             positive_probability=counts.positive_probability,

@@ -109,12 +109,12 @@ class Mixture(VectorModel):
     @property
     def user_embeddings(self) -> np.ndarray:  # type: ignore[override]
         """float32[num_users, d1 + d2], where both models have vectors."""
-        return self._vectors().users  # type: ignore[return-value]
+        return self._vectors().user_vectors  # type: ignore[return-value]
 
     @property
     def item_embeddings(self) -> np.ndarray:  # type: ignore[override]
         """float32[num_items, d1 + d2], where both models have vectors."""
-        return self._vectors().items  # type: ignore[return-value]
+        return self._vectors().item_vectors  # type: ignore[return-value]
 
     @property
     def vector_width(self) -> int | None:

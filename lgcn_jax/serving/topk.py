@@ -37,7 +37,7 @@ class Ranker:
         self.num_items, self._mesh = num_items, mesh
         self._share = -(-num_items // mesh.nodes)  # items of each place on the axis `nodes`
         self._ranked = self._share
-        if hasattr(scorer, "of_items"):
+        if hasattr(scorer, "select_items"):
             self._ranked = -(-self._share // BLOCK) * BLOCK
             self._scorer = mesh.make_sharded(lambda data, nodes: scorer.select_items(self._items(nodes)))
         elif mesh.nodes == 1:

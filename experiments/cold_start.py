@@ -28,13 +28,13 @@ from recorded_data import data_of
 
 import lgcn_jax as lg
 from lgcn_jax.baselines import BASELINES
-from lgcn_jax.baselines.matrices import parts_of, train_matrix
+from lgcn_jax.baselines.matrices import matrix_to_arrays, train_matrix
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation import results
 from lgcn_jax.evaluation.results import EvaluationResult
-from lgcn_jax.serving.solved import SolvedModel, of_name
+from lgcn_jax.serving.solved import SolvedModel, make_solved_model
 from lgcn_jax.settings import fields
 from lgcn_jax.system import files
 
@@ -124,13 +124,17 @@ def _folded_trained(model: lg.Model, data: Interactions, held: np.ndarray, epoch
 def _folded_solved(model: SolvedModel, data: Interactions, held: np.ndarray, epochs: int) -> float | None:
     """Of a model that is solved anew without the users, and then given their rows."""
     del epochs
-    rest = of_name(BASELINES.name_of(model.baseline), **model.get_params()).fit(left_out.without(data, held))
+    rest = make_solved_model(BASELINES.name_of(model.baseline), **model.get_params()).fit(left_out.without(data, held))
     own = {name for name in rest.solution if name.startswith("train_")}
     others = [values for name, values in rest.solution.items() if name not in own]
     if any(data.num_users in values.shape or data.num_users + 1 in values.shape for values in others):
         sys.stderr.write("not folded in: its scores are made of more of a user than the items that they have\n")
         return None
-    rows = {name: values for name, values in parts_of(train_matrix(data, np.float32), "train").items() if name in own}
+    rows = {
+        name: values
+        for name, values in matrix_to_arrays(train_matrix(data, np.float32), "train").items()
+        if name in own
+    }
     scorer = rest.baseline.scorer(rest.solution | rows)
     return results.evaluate(scorer, data, "test", (K,), held).means()[f"recall@{K}"]
 

@@ -104,7 +104,9 @@ def distil() -> None:
     for name, student, seconds in students(teacher, data, start):
         show(name, DotProduct(*student), data, wanted, seconds)
     if FLAGS.out:
-        export.write(export.Vectors(*raw_ids.of(data), *student, data.seen("test")), Path(FLAGS.out), "npz")
+        export.write(
+            export.ExportedVectors(*raw_ids.collect_raw_ids(data), *student, data.seen("test")), Path(FLAGS.out), "npz"
+        )
 
 
 def require_fitting(data: Interactions) -> None:
@@ -121,7 +123,7 @@ def model(flag: str, data: Interactions) -> Recommender:
     """The fitted model that a flag names."""
     name = FLAGS[flag].value
     if name in BASELINES:
-        return solved.of_name(name).fit(data)
+        return solved.make_solved_model(name).fit(data)
     if not name or not Path(name).is_dir():
         expected = f"the folder of a run or of a saved model, or one of {', '.join(BASELINES)}"
         raise InputError(f"--{flag}", repr(name), expected)
@@ -168,7 +170,7 @@ def show(name: str, scorer: Scorer, data: Interactions, wanted: np.ndarray, seco
 def lists(scorer: Scorer, data: Interactions, k: int, masked: csr.CSR | None) -> tuple[np.ndarray, np.ndarray]:
     """The best items of all users, int32[num_users, k], and their scores."""
     ranker = topk.Ranker(jax.device_get(scorer), data.num_items, Mesh.of(ONE_DEVICE))
-    return ranker.best(np.arange(data.num_users), masked, np.ones(data.num_items, bool), k)
+    return ranker.top_items(np.arange(data.num_users), masked, np.ones(data.num_items, bool), k)
 
 
 def chunks(data: Interactions) -> list[np.ndarray]:

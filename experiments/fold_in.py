@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> None:
 
 def candidates(data: Interactions, rest: Interactions, held: np.ndarray) -> Iterator[tuple[str, float, np.ndarray]]:
     """Each with its name, the seconds that it took after any training, and int[held, K], the items it lists."""
-    histories = csr.take(data.train, held)
+    histories = csr.take_rows(data.train, held)
     begun = time.perf_counter()
     fitted = model(rest)
     print(f"  trained without them in {time.perf_counter() - begun:.0f} s", flush=True)
@@ -106,7 +106,7 @@ def best(chunks: Iterator[np.ndarray], histories: CSR) -> np.ndarray:
     """int[n, K]: the items of highest score that are not in the history."""
     found, start = [], 0
     for scores in chunks:
-        rows = csr.take(histories, np.arange(start, start + len(scores)))
+        rows = csr.take_rows(histories, np.arange(start, start + len(scores)))
         scores[csr.row_of_entry(rows), rows.indices] = -np.inf
         found.append(np.argsort(-scores, axis=1, kind="stable")[:, :K])
         start += len(scores)

@@ -30,7 +30,7 @@ from lgcn_jax.evaluation import ranking
 from lgcn_jax.evaluation.scorers import DotProduct
 from lgcn_jax.evaluation.task import EvaluationTask
 from lgcn_jax.graph.normalization import normalized_adjacency
-from lgcn_jax.models.inference import tilted
+from lgcn_jax.models.inference import tilt_weights
 from lgcn_jax.runs.resume import stored_settings
 from lgcn_jax.training.inference import compass_search
 
@@ -68,7 +68,9 @@ class Table:
     def vectors(self, point: Point) -> tuple[np.ndarray, np.ndarray]:
         """float32: of users and of items."""
         smoothing, prior, bonus = point
-        final = sum(weight * layer for weight, layer in zip(tilted(self.weights, smoothing), self.layers, strict=True))
+        final = sum(
+            weight * layer for weight, layer in zip(tilt_weights(self.weights, smoothing), self.layers, strict=True)
+        )
         users, items = np.split(final, [self.data.num_users])
         items = items * np.exp(prior * self.popularity)[:, None]
         if bonus:
@@ -130,7 +132,7 @@ def together(table: Table) -> Point:
 
 
 def show(table: Table, name: str, point: Point, mark: str = "") -> None:
-    weights = ", ".join(f"{each:.3f}" for each in tilted(table.weights, point[0]))
+    weights = ", ".join(f"{each:.3f}" for each in tilt_weights(table.weights, point[0]))
     metrics = "".join(f"{value:14.4f}" for split in table.tasks for value in table.measure(split, point))
     print(f"{name:<12}{point[0]:7.3f}{point[1]:8.3f}{point[2]:7.2f}   {weights:<28}{metrics} {mark}", flush=True)
 

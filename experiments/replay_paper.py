@@ -107,7 +107,7 @@ class Replay:
 
     def recall(self) -> float:
         sums = self._evaluate(self.state.params, self.setup.adjacency, self.setup.task)
-        return ranking.mean(sums, self.setup.task, (20,))["recall@20"]
+        return ranking.mean_metrics(sums, self.setup.task, (20,))["recall@20"]
 
 
 @dataclasses.dataclass

@@ -19,7 +19,7 @@ from lgcn_jax.losses import LOSSES, Loss
 from lgcn_jax.models import ENCODERS, EncoderSettings, InferenceSettings
 from lgcn_jax.optimization import SCHEDULES, Adam, Optimizer, Schedule
 from lgcn_jax.sampling import NEGATIVES, SAMPLERS, NegativeSettings, SamplerSettings
-from lgcn_jax.settings import Registry, Settings, fields, integer, setting, text, unknown
+from lgcn_jax.settings import Registry, Settings, expected_instead, fields, format_value, integer, setting
 
 FORMAT = 2  # of config.json; 1 had no format, for BPR the enhanced loss' settings, and no min_test_items
 
@@ -106,7 +106,7 @@ class Config:
             raise InputError("--loss", found, "one of any scores: bpr, or enhanced, with --score=dot")
         if prior := self.inference.popularity_prior:
             expected = f"0 with --model={model}, whose scores are no products of vectors that it makes longer"
-            raise InputError("--popularity_prior", text(prior), expected)
+            raise InputError("--popularity_prior", format_value(prior), expected)
 
     @classmethod
     def of(cls, **stated: Any) -> "Config":
@@ -119,8 +119,8 @@ class Config:
         chosen = {part: kind[names[part]] if part in names else kind for part, kind in PARTS.items()}
         owner = _owners(chosen, stated)
         for name, value in stated.items():
-            if name not in owner and name not in registries():
-                raise InputError(f"--{name}", text(value), _expected(name, stated))
+            if name not in owner and name not in part_kinds():
+                raise InputError(f"--{name}", format_value(value), _expected(name, stated))
         return cls(
             **{
                 part: settings(**{name: value for name, value in stated.items() if owner.get(name) == part})
@@ -133,7 +133,7 @@ class Config:
         kept = self.to_dict()
         if "loss" in stated and kept["negatives"] == chosen_names({"loss": kept["loss"]})["negatives"]:
             stated = {"negatives": chosen_names(stated)["negatives"]} | stated
-        for part in registries():
+        for part in part_kinds():
             if stated.get(part, kept[part]) != kept[part]:
                 for name in fields(type(getattr(self, part))):
                     del kept[name]
@@ -151,7 +151,7 @@ class Config:
     @property
     def observed_metric(self) -> str | None:
         """The metric of the evaluations that the schedule observes; None where it observes none."""
-        return self.schedule.observed_metric(self.evaluation.metric_names, self.evaluation.watched)
+        return self.schedule.observed_metric(self.evaluation.metric_names, self.evaluation.watched_metric)
 
     def build_optimizer(self) -> Optimizer:
         """The optimizer with the schedule of its learning rate."""
@@ -208,14 +208,14 @@ PARTS: dict[str, type[Settings] | Registry] = {
 }
 
 
-def registries() -> set[str]:
+def part_kinds() -> set[str]:
     """The kinds of exchangeable parts, which are also the settings that choose one."""
     return {part for part, kind in PARTS.items() if isinstance(kind, Registry)}
 
 
 def chosen_names(stated: dict[str, Any]) -> dict[str, str]:
     """The name of the part that is chosen of each kind: the one stated, or the default; a loss may have its own."""
-    names = {part: stated.get(part, PARTS[part].default) for part in registries()}
+    names = {part: stated.get(part, PARTS[part].default) for part in part_kinds()}
     if "negatives" not in stated and (own := LOSSES[names["loss"]].NEGATIVES):
         names["negatives"] = own
     return names
@@ -239,7 +239,7 @@ def _called(part: str, stated: dict[str, Any]) -> str:
     return f"--{part}={chosen_names(stated)[part]}" if isinstance(kind, Registry) else part
 
 
-def parts_with(name: str) -> dict[str, list[str]]:
+def parts_with_setting(name: str) -> dict[str, list[str]]:
     """The kinds of exchangeable parts that have a setting of this name, each with the names of those parts."""
     found = {}
     for part, kind in PARTS.items():
@@ -250,12 +250,12 @@ def parts_with(name: str) -> dict[str, list[str]]:
 
 def _expected(name: str, stated: dict[str, Any]) -> str:
     """What is expected in place of a setting that the chosen parts do not have."""
-    for part, having in parts_with(name).items():
+    for part, having in parts_with_setting(name).items():
         return f"nothing with {_called(part, stated)}, which has none (--{part}={' or '.join(having)} has)"
-    return unknown(name, _all_names())
+    return expected_instead(name, _all_names())
 
 
 def _all_names() -> set[str]:
     """The names of all settings of all parts that are registered."""
     classes = [cls for kind in PARTS.values() for cls in (kind.values() if isinstance(kind, Registry) else (kind,))]
-    return registries().union(*map(fields, classes))
+    return part_kinds().union(*map(fields, classes))

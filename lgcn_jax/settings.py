@@ -45,7 +45,7 @@ def representable(value: float) -> bool:
     return value == 0 or 1e-37 <= abs(value) <= 1e38
 
 
-def text(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A setting's value as the command line takes it."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else repr(value) if value == "" else str(value)
 
@@ -81,7 +81,7 @@ def require_accepted(field: dataclasses.Field, value: Any, where: object) -> Non
     except TypeError:  # a value of a type that has no such range
         accepted = False
     if not accepted:
-        raise InputError(where, text(value), field.metadata["expected"] or "another type")
+        raise InputError(where, format_value(value), field.metadata["expected"] or "another type")
 
 
 def fields(cls: type[Settings]) -> Mapping[str, dataclasses.Field]:
@@ -98,7 +98,7 @@ def _fields(cls: type[Settings]) -> Mapping[str, dataclasses.Field]:
     return types.MappingProxyType(found)
 
 
-def unknown(name: str, known: Iterable[str]) -> str:
+def expected_instead(name: str, known: Iterable[str]) -> str:
     """What is expected in place of a setting that is none of the known ones."""
     near = difflib.get_close_matches(name, list(known), 1)
     return f"a setting that there is{f' (did you mean --{near[0]}?)' if near else ''}"

@@ -11,7 +11,7 @@ from lgcn_jax.config import Config
 from lgcn_jax.devices.mesh import mesh_shape
 from lgcn_jax.errors import InputError
 from lgcn_jax.losses import BPR
-from lgcn_jax.settings import text
+from lgcn_jax.settings import format_value
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_plateau_that_is_off_leaves_its_settings_without_effect():
 
 
 def test_values_are_shown_as_the_command_line_takes_them():
-    assert [text(value) for value in ((5, 10), (), "", "user", 0.5, None)] == [
+    assert [format_value(value) for value in ((5, 10), (), "", "user", 0.5, None)] == [
         *("5,10", "", "''", "user", "0.5", "None"),
     ]
 
@@ -157,7 +157,7 @@ def test_layer_weights_are_uniform_unless_given():
 
 def test_the_first_k_names_the_watched_metric():
     config = Config.of(top_k=(10, 5), plateau_factor=0.5)
-    assert config.evaluation.watched == config.observed_metric == "recall@10"
+    assert config.evaluation.watched_metric == config.observed_metric == "recall@10"
     assert config.evaluation.metric_names == (
         "precision@10",
         "recall@10",

@@ -83,7 +83,7 @@ def trace(folder: Path) -> dict[str, str]:
 
 def read(folder: Path) -> Step:
     """The newest trace below `folder`."""
-    events = profile.read(folder)
+    events = profile.read_trace_events(folder)
     (block,) = (event for event in events if event.name == "block")
     steps, begin, end = int(block.stats["steps"]), block.start_ns, block.start_ns + block.duration_ns
     found = [event for event in events if operation(event) and begin <= event.start_ns < end]

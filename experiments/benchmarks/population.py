@@ -59,20 +59,20 @@ class Together:
         ready = compile_population(self._whole)
         self._states, self.compile_seconds = [chunk.state for chunk in ready.snapshot.chunks], ready.compile_seconds
         self._programs, self.members = ready.programs, members
-        chunks = range(self._whole.chunks)
-        self._keys = [ready.programs.keys(self._whole.values(each)["seed"], np.uint32(1)) for each in chunks]
+        chunks = range(self._whole.num_chunks)
+        self._keys = [ready.programs.keys(self._whole.traced_settings(each)["seed"], np.uint32(1)) for each in chunks]
 
     def __call__(self) -> None:
-        self._states = list(map_chunks(self._train_chunk, range(self._whole.chunks)).values())
+        self._states = list(map_chunks(self._train_chunk, range(self._whole.num_chunks)).values())
 
     def _train_chunk(self, number: int) -> TrainState:
         setup, place = self._whole.setup, (np.int32(0), np.int32(STEPS.value))
-        how = setup.adjacency, setup.sampler, self._whole.values(number), self._keys[number], *place
+        how = setup.adjacency, setup.sampler, self._whole.traced_settings(number), self._keys[number], *place
         return jax.block_until_ready(self._programs.block(self._states[number], zero_totals(self._whole), *how)[0])
 
     @property
     def shape(self) -> str:
-        return f"{self._whole.chunks} x {self._whole.width}"
+        return f"{self._whole.num_chunks} x {self._whole.width}"
 
 
 def main(argv: list[str]) -> None:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from absl import app, flags, logging
 
 from lgcn_jax.runs.checkpoint import Checkpoints
-from lgcn_jax.runs.integrity import steps
+from lgcn_jax.runs.integrity import checkpoint_steps
 from lgcn_jax.training.programs import Programs
 from lgcn_jax.training.setup import Setup, build_setup
 from lgcn_jax.training.state import Snapshot
@@ -47,7 +47,7 @@ class Blocks:
         progress = dataclasses.replace(self._here.progress, epoch=self._here.progress.epoch + 1)
         self._here = self._here._replace(progress=progress)
         to_node_order = self._here._replace(state=self._setup.to_node_order(self._here.state))
-        self._checkpoints.save(to_node_order, self._setup.steps_per_epoch, {"log": []}, scheduled=True)
+        self._checkpoints.save(to_node_order, self._setup.steps_per_epoch, {"log": []}, is_scheduled=True)
         self.blocking.append(1e3 * (time.perf_counter() - started))
         self.plain()
         self._checkpoints.wait()
@@ -60,10 +60,10 @@ def main(argv: list[str]) -> None:
     interactions = common.load(settings)
     setup = build_setup(settings, interactions)
     shutil.rmtree(OUT.value, ignore_errors=True)
-    with Checkpoints(Path(OUT.value), settings.evaluation.watched) as checkpoints:
+    with Checkpoints(Path(OUT.value), settings.evaluation.watched_metric) as checkpoints:
         blocks = Blocks(setup, checkpoints)
         ms = common.in_turns({"steps": blocks.plain, "steps and a save": blocks.saving})
-    newest = Path(OUT.value) / str(steps(Path(OUT.value))[-1])
+    newest = Path(OUT.value) / str(checkpoint_steps(Path(OUT.value))[-1])
     megabytes = sum(path.stat().st_size for path in newest.rglob("*") if path.is_file()) / 1e6
     epoch = ms["steps"] / STEPS.value * setup.steps_per_epoch
     cost, blocking = ms["steps and a save"] - ms["steps"], statistics.median(blocks.blocking)

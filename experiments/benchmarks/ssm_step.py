@@ -31,7 +31,7 @@ from absl import app, flags
 from flax import nnx
 
 from lgcn_jax.losses.logsumexp import logsumexp_of_products
-from lgcn_jax.losses.scored import normalized
+from lgcn_jax.losses.scored import l2_normalize
 from lgcn_jax.training.programs import Programs
 from lgcn_jax.training.setup import Setup, build_setup
 from lgcn_jax.training.step import make_update
@@ -96,7 +96,7 @@ def softmax_parts(setup: Setup) -> dict[str, Callable]:
     """Of random unit vectors, users over the temperature."""
     size, dim = setup.config.training.batch_size, setup.config.model.embedding_dim
     random = np.random.default_rng(0)
-    users, items = (normalized(jnp.asarray(random.standard_normal((size, dim)), jnp.float32)) for _ in range(2))
+    users, items = (l2_normalize(jnp.asarray(random.standard_normal((size, dim)), jnp.float32)) for _ in range(2))
     users, number, offset = users / setup.config.loss.temperature, jnp.arange(size, dtype=jnp.int32), jnp.zeros(size)
 
     def softmax(users, items):

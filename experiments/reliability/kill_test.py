@@ -60,7 +60,7 @@ class Outcome:
     @classmethod
     def of(cls, folder: Path) -> "Outcome":
         rows = [_untimed(json.loads(line)) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        kept = integrity.steps(folder / "checkpoints")
+        kept = integrity.checkpoint_steps(folder / "checkpoints")
         path = (folder / "checkpoints" / str(kept[-1]) / "arrays").absolute()
         here = jax.sharding.SingleDeviceSharding(jax.devices()[0])  # wherever the run's devices were
         with ocp.StandardCheckpointer() as reader:
@@ -175,7 +175,9 @@ def _moment(folder: Path) -> str:
         return "at the end, after result.json"
     if list((folder / "checkpoints").glob("*.orbax-checkpoint-tmp*")):
         return "while a checkpoint was written"
-    return "between checkpoints" if integrity.steps(folder / "checkpoints") else "before the first checkpoint"
+    return (
+        "between checkpoints" if integrity.checkpoint_steps(folder / "checkpoints") else "before the first checkpoint"
+    )
 
 
 class Killer(Protocol):

@@ -69,7 +69,7 @@ def verdict(folder: Path, status: int, expected: int, said: str) -> tuple[str, s
         return "in training", "no result.json"
     result = json.loads((folder / "result.json").read_text())
     where = f"in training, epoch {result['epochs']}, step {result['step']}"
-    saved = bool(integrity.steps(folder / "checkpoints"))
+    saved = bool(integrity.checkpoint_steps(folder / "checkpoints"))
     return where, "" if result["status"] == "interrupted" and saved else f"{result['status']}, checkpoint: {saved}"
 
 

@@ -17,7 +17,7 @@ from wording import (
 )
 
 from lgcn_jax.reporting.charts import Chart
-from lgcn_jax.reporting.intervals import intervals
+from lgcn_jax.reporting.intervals import interval_chart
 from lgcn_jax.reporting.numerals import difference, metric
 from lgcn_jax.reporting.sections import Section
 
@@ -73,7 +73,7 @@ def section(found: Findings) -> Section:
 
 
 def _forest(rows: list[tuple[str, dict[str, Any]]]) -> Chart:
-    return intervals(
+    return interval_chart(
         "primary",
         "The paper's loss against BPR: recall@20",
         "Each row is the mean difference on the test part with its 95 % interval, and a ring for each pair of seeds; "

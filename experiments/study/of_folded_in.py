@@ -7,7 +7,7 @@ from records import METRICS
 from wording import interval, judged, means, name_of, spread, told
 
 from lgcn_jax.reporting.charts import Chart, Grid
-from lgcn_jax.reporting.intervals import intervals
+from lgcn_jax.reporting.intervals import interval_chart
 from lgcn_jax.reporting.numerals import NONE, metric, percent
 from lgcn_jax.reporting.sections import Section
 
@@ -47,7 +47,7 @@ def folded_in(found: Findings) -> Section:
 
 def _chart(row: dict[str, Any], users: dict[str, Any], others: dict[str, Any]) -> Chart:
     rows = ((row, "folded in, by seed"), (users, "folded in, by user"), (others, "trained on, by seed"))
-    return intervals(
+    return interval_chart(
         "folded-in-differences",
         "Folded in, and trained on",
         "Paired differences in test recall@20, the paper's loss less BPR, with their 95 % intervals; a ring for each "

@@ -6,8 +6,8 @@ import numpy as np
 from differences import verdict
 from wording import interval, judged, means, name_of, p_values, pairs_of, percent, spread, told
 
-from lgcn_jax.reporting.charts import Chart, Grid, Series, lines
-from lgcn_jax.reporting.intervals import heatmap, intervals
+from lgcn_jax.reporting.charts import Chart, Grid, Series, line_chart
+from lgcn_jax.reporting.intervals import heatmap, interval_chart
 from lgcn_jax.reporting.numerals import NONE, amount, difference, metric
 from lgcn_jax.reporting.sections import Section
 
@@ -79,7 +79,7 @@ def difference_table(rows: list[dict[str, Any]], caption: str) -> Grid:
 
 def curve_chart(name: str, title: str, sentence: str, curves: dict[str, dict[str, list]]) -> Chart:
     """Mean curves with a band of one standard deviation."""
-    return lines(
+    return line_chart(
         name,
         title,
         sentence,
@@ -94,7 +94,7 @@ def lead_chart(name: str, title: str, leads: dict[str, dict[str, list]], pairs: 
     about = f"Mean paired lead in test recall@20 at each evaluation, {pairs}, with its 95 % interval"
     sentence = f"{about}; above 0 the loss is ahead."
     drawn = [_series(name_of(key), lead) for key, lead in leads.items()]
-    return lines(name, title, sentence, drawn, x_label="epoch", show=difference, show_axis=difference, zero=True)
+    return line_chart(name, title, sentence, drawn, x_label="epoch", show=difference, show_axis=difference, zero=True)
 
 
 def _series(label: str, curve: dict[str, list]) -> Series:
@@ -107,7 +107,7 @@ def losses(found: Findings) -> Section:
     if part is None:
         return Section(name, title, source(found, name))
     rows = [row for row in part["differences"] if row["metric"] == "recall@20"]
-    chart = intervals(
+    chart = interval_chart(
         "losses-differences",
         "Against BPR, seed by seed",
         "Paired differences in test recall@20 at the epochs that validation chose; a ring for each seed.",

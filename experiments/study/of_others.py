@@ -6,7 +6,7 @@ from of_losses import difference_table, lead_chart, source
 from wording import interval, judged, means, spread, told
 
 from lgcn_jax.reporting.charts import Grid
-from lgcn_jax.reporting.intervals import intervals
+from lgcn_jax.reporting.intervals import interval_chart
 from lgcn_jax.reporting.numerals import NONE, difference, metric, seconds
 from lgcn_jax.reporting.sections import Section
 
@@ -75,7 +75,7 @@ def models(found: Findings) -> Section:
             f"The paper's loss less BPR, test recall@20, {epochs} epochs a run.",
         )
         drawn = [interval(row, row["first"].rpartition(" ")[0]) for row in rows]
-        charts.append(intervals(f"{name}-differences", title, sentence, drawn, row_label="model"))
+        charts.append(interval_chart(f"{name}-differences", title, sentence, drawn, row_label="model"))
         tables.append(difference_table(part["differences"], f"Differences on {dataset}"))
     return Section("models", "g. Other models", sentences, source(found, *found["models"]), charts, tables=tables)
 

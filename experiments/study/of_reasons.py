@@ -7,8 +7,8 @@ from differences import can_tell, verdict
 from of_losses import curve_chart, difference_table, source
 from wording import between, interval, judged, means, name_of, p_values, pairs_of, spread, told
 
-from lgcn_jax.reporting.charts import Chart, Grid, Series, lines
-from lgcn_jax.reporting.intervals import intervals
+from lgcn_jax.reporting.charts import Chart, Grid, Series, line_chart
+from lgcn_jax.reporting.intervals import interval_chart
 from lgcn_jax.reporting.numerals import NONE, amount, difference, metric
 from lgcn_jax.reporting.numerals import percent as share
 from lgcn_jax.reporting.sections import Section
@@ -60,7 +60,7 @@ def gains(found: Findings) -> Section:
 def _groups(kind: str, title: str, what: str, rows: list[dict[str, Any]]) -> Chart:
     drawn = [interval(row, f"{row['label']}: {metric(row['means'][0])} with BPR") for row in rows]
     sentence = f"{what}: the mean paired difference, the paper's loss less BPR, with its 95 % interval."
-    return intervals(f"gains-{kind}", title, sentence, drawn, row_label="group")
+    return interval_chart(f"gains-{kind}", title, sentence, drawn, row_label="group")
 
 
 def _named(template: str, rows: list[dict[str, Any]]) -> list[str]:
@@ -120,7 +120,7 @@ def _weights(weights: dict[str, list[float]]) -> Chart:
     sentence = (
         "With what weight a pair is pulled apart, by how far its positive item is ahead already (the loss' slope)."
     )
-    return lines(
+    return line_chart(
         "weights", "Weights of easy and hard pairs", sentence, drawn, x_label="lead of the positive item", show=amount
     )
 
@@ -171,7 +171,7 @@ def _contrasts(found: Findings) -> tuple[list[str], list[Chart], list[Grid]]:
             for row in part["steps"]
         ),
     ]
-    chart = intervals(
+    chart = interval_chart(
         "contrast-steps",
         "What the softmax' gain is made of",
         "Paired differences in test recall@20, each at the epoch that validation chose.",

@@ -11,7 +11,7 @@ from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.evaluation import results
 from lgcn_jax.evaluation.results import EvaluationResult
 from lgcn_jax.evaluation.scorers import DotProduct
-from lgcn_jax.serving.vectors import normalized
+from lgcn_jax.serving.vectors import unit_vectors
 
 K = 20
 PAIRS = 2000  # of a user, one of its items and one of the others
@@ -55,7 +55,7 @@ def leads(interactions: Interactions, users: np.ndarray, items: np.ndarray) -> l
     user = random.choice(np.flatnonzero((degree > 0) & (degree < interactions.num_items)), PAIRS)
     positive = train.indices[train.indptr[user] + random.integers(0, degree[user])]
     owned = np.zeros((PAIRS, interactions.num_items), bool)
-    own = csr.take(train, user)
+    own = csr.take_rows(train, user)
     owned[csr.row_of_entry(own), own.indices] = True
     negative = np.where(owned, -1.0, random.random(owned.shape)).argmax(1)
     lead = (users[user] * (items[positive] - items[negative])).sum(1)
@@ -70,7 +70,7 @@ def geometry(interactions: Interactions, users: np.ndarray, items: np.ndarray) -
     Spearman's, of vectors' lengths with train degrees, where these are above 0.
     """
     train = interactions.train
-    unit = {"user": normalized(users).astype(np.float64), "item": normalized(items).astype(np.float64)}
+    unit = {"user": unit_vectors(users).astype(np.float64), "item": unit_vectors(items).astype(np.float64)}
     distance = unit["user"][csr.row_of_entry(train)] - unit["item"][train.indices]
     found = {"alignment": float(np.square(distance).sum(1).mean())}
     degree = {"user": csr.degrees(train), "item": csr.column_counts(train, interactions.num_items)}

@@ -75,7 +75,7 @@ def report(found: findings.Findings) -> dict[str, str]:
     return {
         "findings.json": findings.written(found),
         "REPORT.md": markdown.render(TITLE, lead, sections, FIGURES),
-        "REPORT.html": page.document(TITLE, lead, sections),
+        "REPORT.html": page.render_document(TITLE, lead, sections),
         **{f"{FIGURES}/{name}.svg": markdown.standalone(chart) for name, chart in charts.items()},
     }
 

@@ -113,7 +113,7 @@ def run(experiment: Experiment, command: str) -> None:
     Conditions that differ only in numbers are trained together, as one population with their seeds.
     """
     path, interactions = file_of(experiment), load(experiment)
-    environment = workdir.environment_of_any(interactions)
+    environment = workdir.describe_common_environment(interactions)
     trained_on = folding.trained_on(experiment, interactions)
     for first in range(0, len(experiment.seeds), FLAGS.at_once):
         some = dataclasses.replace(experiment, seeds=experiment.seeds[first : first + FLAGS.at_once])

@@ -17,13 +17,18 @@ from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.evaluation import ranking
-from lgcn_jax.serving.population import population_of
-from lgcn_jax.training.members import Members, may_differ
+from lgcn_jax.serving.population import population_from_result
+from lgcn_jax.training.members import Members, settings_that_may_differ
 from lgcn_jax.training.population import build_population, compile_population, train_population
 from lgcn_jax.training.population_setup import PopulationSetup
-from lgcn_jax.training.population_state import PopulationListener, PopulationSnapshot, chosen_of_member, of_member
+from lgcn_jax.training.population_state import (
+    PopulationListener,
+    PopulationSnapshot,
+    chosen_member_snapshot,
+    member_snapshot,
+)
 from lgcn_jax.training.programs import make_evaluate
-from lgcn_jax.training.setup import for_split
+from lgcn_jax.training.setup import with_eval_split
 
 
 class Trained(NamedTuple):
@@ -42,7 +47,7 @@ class Trained(NamedTuple):
 
 def shared_part(settings: Settings) -> Settings:
     """The settings in which the members of a population cannot differ."""
-    differing = may_differ()
+    differing = settings_that_may_differ()
     return {name: value for name, value in settings.items() if name not in differing}
 
 
@@ -56,10 +61,10 @@ def train_members(interactions: Interactions, members: Sequence[Settings]) -> li
     listener = _Watcher(whole, interactions)
     result = train_population(whole, compile_population(whole), listener)
     ends = [{"status": each.status, "error": each.error} for each in result.snapshot.members]
-    models = population_of(whole, result, ends, listener.rows, interactions)
+    models = population_from_result(whole, result, ends, listener.rows, interactions)
     for number, rows in enumerate(listener.rows):
-        if not rows or chosen_of_member(whole, result.snapshot, number) is None:
-            raise FloatingPointError(f"{whole.members.told(number)}: {ends[number]['error']}")
+        if not rows or chosen_member_snapshot(whole, result.snapshot, number) is None:
+            raise FloatingPointError(f"{whole.members.describe(number)}: {ends[number]['error']}")
     seconds = [each.progress.seconds for each in result.snapshot.members]
     return list(map(Trained, listener.rows, models, seconds))
 
@@ -71,7 +76,7 @@ class _Watcher(PopulationListener):
         self.rows: list[list[dict[str, Any]]] = [[] for _ in whole.members.configs]
         self._whole, self._test = whole, None
         if whole.members.base.evaluation.eval_split == "valid":
-            self._test = for_split(whole.setup, interactions, "test")
+            self._test = with_eval_split(whole.setup, interactions, "test")
             self._evaluate = jax.jit(make_evaluate(self._test, self._test.graphdef()))
 
     def log(self, number: int, row: dict[str, Any]) -> None:
@@ -83,7 +88,7 @@ class _Watcher(PopulationListener):
             return
         for number, rows in enumerate(self.rows):
             if rows and rows[-1]["split"] == "valid" and rows[-1]["epoch"] == snapshot.epoch:
-                params = of_member(self._whole, snapshot, number).state.params
+                params = member_snapshot(self._whole, snapshot, number).state.params
                 sums = self._evaluate(params, self._test.adjacency, self._test.task)
-                means = ranking.mean(sums, self._test.task, self._whole.members.base.evaluation.top_k)
+                means = ranking.mean_metrics(sums, self._test.task, self._whole.members.base.evaluation.top_k)
                 rows.append({"epoch": snapshot.epoch, "split": "test", **means})

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.polynomial import Polynomial
 
-from lgcn_jax.baselines.filters import Filter, chebyshev, solution_of
-from lgcn_jax.baselines.matrices import Matrix, degrees, powers, scaled, train_matrix
+from lgcn_jax.baselines.filters import Filter, filter_solution, monomials_to_chebyshev
+from lgcn_jax.baselines.matrices import Matrix, degree_powers, degrees, scale_matrix, train_matrix
 from lgcn_jax.baselines.singular import right_singular_vectors
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.settings import choice, integer, real, setting
@@ -44,15 +44,17 @@ class BSPM(Filter):
     def solve(self, interactions: Interactions, dtype: Any = np.float32) -> dict[str, np.ndarray]:
         train = train_matrix(interactions, dtype)
         of_users, of_items = degrees(train)
-        normalized = scaled(train, powers(of_users, -0.5), powers(of_items, -0.5))
+        normalized = scale_matrix(train, degree_powers(of_users, -0.5), degree_powers(of_items, -0.5))
         of_blurred, of_ideal = self.polynomials()
         low_rank = np.zeros((len(of_users), 1)), np.zeros((len(of_items), 1))
         if self.beta:
             vectors = right_singular_vectors(normalized, self.rank)[1]
-            smooth = train @ (powers(of_items, -0.5)[:, None] * vectors).astype(dtype)
-            wide = (powers(of_items, 0.5)[:, None] * vectors).astype(dtype)
+            smooth = train @ (degree_powers(of_items, -0.5)[:, None] * vectors).astype(dtype)
+            wide = (degree_powers(of_items, 0.5)[:, None] * vectors).astype(dtype)
             low_rank = smooth, _evaluated(of_ideal, normalized, wide)
-        return solution_of(train, normalized, chebyshev((of_blurred * Polynomial([0, 1])).coef), low_rank)
+        return filter_solution(
+            train, normalized, monomials_to_chebyshev((of_blurred * Polynomial([0, 1])).coef), low_rank
+        )
 
     def polynomials(self) -> tuple[Polynomial, Polynomial]:
         """Those of G by which b and i are multiplied."""

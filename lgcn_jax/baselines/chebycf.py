@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from lgcn_jax.baselines.filters import Filter, solution_of
-from lgcn_jax.baselines.matrices import degrees, powers, scaled, train_matrix
+from lgcn_jax.baselines.filters import Filter, filter_solution
+from lgcn_jax.baselines.matrices import degree_powers, degrees, scale_matrix, train_matrix
 from lgcn_jax.baselines.singular import right_singular_vectors
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.settings import integer, real
@@ -33,17 +33,19 @@ class ChebyCF(Filter):
     def solve(self, interactions: Interactions, dtype: Any = np.float32) -> dict[str, np.ndarray]:
         train = train_matrix(interactions, dtype)
         of_users, of_items = degrees(train)
-        normalized = scaled(train, powers(of_users, -0.5), powers(of_items, -0.5))
-        before, after = powers(of_items, -self.beta), powers(of_items, self.beta)
+        normalized = scale_matrix(train, degree_powers(of_users, -0.5), degree_powers(of_items, -0.5))
+        before, after = degree_powers(of_items, -self.beta), degree_powers(of_items, self.beta)
         low_rank = np.zeros((len(of_users), 1)), np.zeros((len(of_items), 1))
         if self.alpha:
             vectors = right_singular_vectors(normalized, self.rank)[1]
             smooth = train @ (before[:, None] * vectors).astype(dtype)
             low_rank = smooth, self.alpha * after[:, None] * vectors
-        return solution_of(train, normalized, plateau(self.order, self.flatness), low_rank, (before, after))
+        return filter_solution(
+            train, normalized, plateau_coefficients(self.order, self.flatness), low_rank, (before, after)
+        )
 
 
-def plateau(order: int, flatness: float) -> np.ndarray:
+def plateau_coefficients(order: int, flatness: float) -> np.ndarray:
     """float64[order + 1]: the coefficients of the plateau in Chebyshev's polynomials of 2 L - I."""
     place = np.arange(order + 1)
     points = np.round(np.cos((order - place) / order * np.pi), 3)

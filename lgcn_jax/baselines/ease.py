@@ -9,7 +9,7 @@ import numpy as np
 import scipy.linalg
 
 from lgcn_jax.baselines.baseline import Baseline, Solution, require_memory
-from lgcn_jax.baselines.matrices import of_parts, parts_of, train_matrix
+from lgcn_jax.baselines.matrices import matrix_from_arrays, matrix_to_arrays, train_matrix
 from lgcn_jax.baselines.scorers import DenseProduct, SparseRows
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.settings import real
@@ -39,11 +39,11 @@ class EASE(Baseline):
         diagonal = weights.diagonal().copy()
         weights /= -diagonal  # in place: there may be no room for two
         weights[np.diag_indices(items)] = 0
-        return parts_of(train, "train") | {"weights": weights}
+        return matrix_to_arrays(train, "train") | {"weights": weights}
 
     def scorer(self, solution: Solution) -> DenseProduct:
         weights = solution["weights"]
-        return DenseProduct(SparseRows.of(of_parts(solution, "train", len(weights))), weights)  # type: ignore[arg-type]
+        return DenseProduct(SparseRows.of(matrix_from_arrays(solution, "train", len(weights))), weights)  # type: ignore[arg-type]
 
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse
 
 from lgcn_jax.baselines.baseline import Baseline, Solution
-from lgcn_jax.baselines.matrices import Matrix, of_parts, parts_of
+from lgcn_jax.baselines.matrices import Matrix, matrix_from_arrays, matrix_to_arrays
 from lgcn_jax.baselines.scorers import SparseRows
 from lgcn_jax.devices.pytree import pytree
 from lgcn_jax.graph.layout import Layout
@@ -82,7 +82,7 @@ class Filter(Baseline):
 
     def scorer(self, solution: Solution) -> FilterScorer:
         num_items = len(solution["before"])
-        train, normalized = (of_parts(solution, name, num_items) for name in ("train", "normalized"))
+        train, normalized = (matrix_from_arrays(solution, name, num_items) for name in ("train", "normalized"))
         user_at, item_at = _neighborhoods(normalized)
         place, layout = np.argsort(item_at).astype(np.int32), LAYOUTS[resolve_layout_name()]
         forward = _sorted(normalized[user_at][:, item_at])
@@ -112,7 +112,7 @@ def _sorted(matrix: Matrix) -> Matrix:
     return matrix
 
 
-def solution_of(
+def filter_solution(
     train: Matrix,
     normalized: Matrix,
     coefficients: Sequence[float] | np.ndarray,
@@ -126,10 +126,10 @@ def solution_of(
     numbers: dict[str, Any] = {"coefficients": coefficients, "before": before, "after": after}
     numbers |= {"weight": np.ones(users) if weight is None else weight, "users": low_rank[0], "items": low_rank[1]}
     arrays = {name: np.ascontiguousarray(value, train.dtype) for name, value in numbers.items()}
-    return parts_of(train, "train") | parts_of(normalized, "normalized") | arrays
+    return matrix_to_arrays(train, "train") | matrix_to_arrays(normalized, "normalized") | arrays
 
 
-def chebyshev(monomials: Sequence[float] | np.ndarray) -> np.ndarray:
+def monomials_to_chebyshev(monomials: Sequence[float] | np.ndarray) -> np.ndarray:
     """The coefficients c of sum_k c_k T_k(1 - 2 g) = sum_k monomials_k g^k."""
     power = np.polynomial.Polynomial(monomials)
     return power(np.polynomial.Polynomial([0.5, -0.5])).convert(kind=np.polynomial.Chebyshev).coef

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from lgcn_jax.baselines.filters import Filter, chebyshev, solution_of
-from lgcn_jax.baselines.matrices import degrees, powers, scaled, train_matrix
+from lgcn_jax.baselines.filters import Filter, filter_solution, monomials_to_chebyshev
+from lgcn_jax.baselines.matrices import degree_powers, degrees, scale_matrix, train_matrix
 from lgcn_jax.baselines.singular import right_singular_vectors
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.settings import integer, real
@@ -28,10 +28,10 @@ class GFCF(Filter):
     def solve(self, interactions: Interactions, dtype: Any = np.float32) -> dict[str, np.ndarray]:
         train = train_matrix(interactions, dtype)
         of_users, of_items = degrees(train)
-        normalized = scaled(train, powers(of_users, -0.5), powers(of_items, -0.5))
+        normalized = scale_matrix(train, degree_powers(of_users, -0.5), degree_powers(of_items, -0.5))
         low_rank = np.zeros((len(of_users), 1)), np.zeros((len(of_items), 1))
         if self.alpha:
             vectors = right_singular_vectors(normalized, self.rank)[1]
-            smooth = train @ (powers(of_items, -0.5)[:, None] * vectors).astype(dtype)
-            low_rank = smooth, self.alpha * powers(of_items, 0.5)[:, None] * vectors
-        return solution_of(train, normalized, chebyshev([0, 1]), low_rank)
+            smooth = train @ (degree_powers(of_items, -0.5)[:, None] * vectors).astype(dtype)
+            low_rank = smooth, self.alpha * degree_powers(of_items, 0.5)[:, None] * vectors
+        return filter_solution(train, normalized, monomials_to_chebyshev([0, 1]), low_rank)

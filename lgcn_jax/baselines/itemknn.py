@@ -6,8 +6,15 @@ from typing import Any
 import numpy as np
 
 from lgcn_jax.baselines.baseline import Solution
-from lgcn_jax.baselines.matrices import degrees, of_parts, parts_of, powers, scaled, train_matrix
-from lgcn_jax.baselines.neighbors import Neighborhood, nearest
+from lgcn_jax.baselines.matrices import (
+    degree_powers,
+    degrees,
+    matrix_from_arrays,
+    matrix_to_arrays,
+    scale_matrix,
+    train_matrix,
+)
+from lgcn_jax.baselines.neighbors import Neighborhood, nearest_columns
 from lgcn_jax.baselines.scorers import SparseProduct, SparseRows
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.settings import setting
@@ -17,7 +24,7 @@ from lgcn_jax.settings import setting
 class ItemKNN(Neighborhood):
     """Nearest neighbors of items (Sarwar et al. 2001), with the average of each item (Ma et al. 2007).
 
-    With s_ji the similarity of item j with item i among its nearest (`neighbors.nearest`), divided by the sum of all
+    With s_ji the similarity of item j with item i among its nearest (`neighbors.nearest_columns`), over the sum of all
     s_ji of item j where `normalize` is on, and m_i the share of users who have item i where `center` is on, else 0:
 
         score(u, j) = m_j + sum over items i of s_ji (r_ui - m_i)
@@ -34,18 +41,20 @@ class ItemKNN(Neighborhood):
 
     def solve(self, interactions: Interactions, dtype: Any = np.float32) -> dict[str, np.ndarray]:
         train = train_matrix(interactions, dtype)
-        similar = nearest(train, self)
+        similar = nearest_columns(train, self)
         if self.normalize:
             total = np.asarray(similar.sum(1, dtype=np.float64)).ravel()
-            similar = scaled(similar, powers(total, -1), np.ones(len(total)))
+            similar = scale_matrix(similar, degree_powers(total, -1), np.ones(len(total)))
         offset = np.zeros(interactions.num_items)
         if self.center:
             mean = degrees(train)[1] / interactions.num_users
             offset = mean - similar @ mean
         weights = similar.T.tocsr()
-        return parts_of(train, "train") | parts_of(weights, "weights") | {"offset": offset.astype(dtype)}
+        return (
+            matrix_to_arrays(train, "train") | matrix_to_arrays(weights, "weights") | {"offset": offset.astype(dtype)}
+        )
 
     def scorer(self, solution: Solution) -> SparseProduct:
         num_items = len(solution["offset"])
-        train, weights = (SparseRows.of(of_parts(solution, name, num_items)) for name in ("train", "weights"))
+        train, weights = (SparseRows.of(matrix_from_arrays(solution, name, num_items)) for name in ("train", "weights"))
         return SparseProduct(train, weights, solution["offset"])  # type: ignore[arg-type]

@@ -13,24 +13,24 @@ Matrix: TypeAlias = Any  # a scipy.sparse.csr_matrix of unique entries; SciPy st
 
 def train_matrix(interactions: Interactions, dtype=np.float32) -> Matrix:
     """[num_users, num_items], 1 for each train pair."""
-    return matrix_of(interactions.train, interactions.num_items, dtype)
+    return binary_matrix(interactions.train, interactions.num_items, dtype)
 
 
-def matrix_of(pairs: CSR, num_columns: int, dtype=np.float32) -> Matrix:
+def binary_matrix(pairs: CSR, num_columns: int, dtype=np.float32) -> Matrix:
     """The rows with a 1 for each pair."""
     parts = np.ones(len(pairs.indices), dtype), np.asarray(pairs.indices), np.asarray(pairs.indptr)
     return scipy.sparse.csr_matrix(parts, shape=(len(pairs.indptr) - 1, num_columns))
 
 
-def powers(degrees: np.ndarray, exponent: float) -> np.ndarray:
+def degree_powers(degrees: np.ndarray, exponent: float) -> np.ndarray:
     """float64: each degree to the power, 0 where it is 0."""
     degrees = np.asarray(degrees, np.float64)
     return np.power(degrees, exponent, where=degrees > 0, out=np.zeros(len(degrees)))
 
 
-def scaled(matrix: Matrix, rows: np.ndarray, columns: np.ndarray) -> Matrix:
+def scale_matrix(matrix: Matrix, row_scale: np.ndarray, column_scale: np.ndarray) -> Matrix:
     """diag(rows) @ matrix @ diag(columns), in the dtype of the matrix."""
-    data = matrix.data * np.repeat(rows, np.diff(matrix.indptr)) * columns[matrix.indices]
+    data = matrix.data * np.repeat(row_scale, np.diff(matrix.indptr)) * column_scale[matrix.indices]
     return scipy.sparse.csr_matrix((data.astype(matrix.dtype), matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
@@ -39,13 +39,13 @@ def degrees(matrix: Matrix) -> tuple[np.ndarray, np.ndarray]:
     return np.diff(matrix.indptr).astype(np.int64), np.bincount(matrix.indices, minlength=matrix.shape[1])
 
 
-def parts_of(matrix: Matrix, name: str) -> dict[str, np.ndarray]:
-    """The arrays of a matrix, by names that begin with `name`; `of_parts` makes the matrix of them."""
+def matrix_to_arrays(matrix: Matrix, name: str) -> dict[str, np.ndarray]:
+    """The arrays of a matrix, by names that begin with `name`; `matrix_from_arrays` makes the matrix of them."""
     arrays = matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), matrix.data
     return dict(zip((f"{name}_indptr", f"{name}_indices", f"{name}_data"), arrays, strict=True))
 
 
-def of_parts(solution, name: str, num_columns: int) -> Matrix:
-    """The inverse of `parts_of`."""
+def matrix_from_arrays(solution, name: str, num_columns: int) -> Matrix:
+    """The inverse of `matrix_to_arrays`."""
     data, indices, indptr = (solution[f"{name}_{part}"] for part in ("data", "indices", "indptr"))
     return scipy.sparse.csr_matrix((data, indices, indptr), shape=(len(indptr) - 1, num_columns))

@@ -27,7 +27,7 @@ class Neighborhood(Baseline):
     )
 
 
-def nearest(matrix: Matrix, settings: Neighborhood) -> Matrix:
+def nearest_columns(matrix: Matrix, settings: Neighborhood) -> Matrix:
     """[n, n]: row j has the `neighbors` largest positive similarities of column j with the other columns.
 
     With n_j the entries of column j, c_ij the rows that columns i and j share and m the number of rows, of 0/1 values:

@@ -26,19 +26,19 @@ class Popularity(Baseline):
 
 @pytree
 class ItemScores:
-    """The same scores for every user: `items` float32[num_items]."""
+    """The same scores for every user: `item_scores` float32[num_items]."""
 
-    items: jax.Array
+    item_scores: jax.Array
 
     def scores(self, users: jax.Array) -> jax.Array:
         """float32[len(users), num_items]."""
-        return jnp.broadcast_to(self.items, (users.shape[0], self.items.shape[0]))
+        return jnp.broadcast_to(self.item_scores, (users.shape[0], self.item_scores.shape[0]))
 
-    def of_items(self, items: np.ndarray) -> "ItemScores":
+    def select_items(self, items: np.ndarray) -> "ItemScores":
         """The scorer of these items alone."""
-        return ItemScores(self.items[items])
+        return ItemScores(self.item_scores[items])
 
     def pair_scores(self, users: jax.Array, items: jax.Array) -> jax.Array:
         """float32[n]: the score of each pair."""
         del users
-        return self.items[items]
+        return self.item_scores[items]

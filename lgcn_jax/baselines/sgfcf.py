@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from lgcn_jax.baselines.filters import Filter, chebyshev, solution_of
-from lgcn_jax.baselines.matrices import Matrix, degrees, powers, scaled, train_matrix
+from lgcn_jax.baselines.filters import Filter, filter_solution, monomials_to_chebyshev
+from lgcn_jax.baselines.matrices import Matrix, degree_powers, degrees, scale_matrix, train_matrix
 from lgcn_jax.baselines.singular import right_singular_vectors
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.settings import integer, real
@@ -37,8 +37,8 @@ class SGFCF(Filter):
 
     def solve(self, interactions: Interactions, dtype: Any = np.float32) -> dict[str, np.ndarray]:
         train = train_matrix(interactions, dtype)
-        of_users, of_items = (powers(degree + self.alpha, -self.eps) for degree in degrees(train))
-        normalized = scaled(train, of_users, of_items)
+        of_users, of_items = (degree_powers(degree + self.alpha, -self.eps) for degree in degrees(train))
+        normalized = scale_matrix(train, of_users, of_items)
         values, vectors = right_singular_vectors(normalized, self.rank)
         spectrum = (values / values[0])[None, :].astype(np.float64)
         users = (normalized @ vectors) / values * spectrum ** self._exponents(train)[:, None]
@@ -47,7 +47,7 @@ class SGFCF(Filter):
         smoothed = train.astype(np.float64) @ (of_items * (normalized.T @ (normalized @ np.ones(len(of_items)))))
         weight = self.gamma * reciprocals(smoothed)
         scale = of_items, np.ones(len(of_items))
-        return solution_of(train, normalized, chebyshev([0, 1]), (users, items), scale, weight)
+        return filter_solution(train, normalized, monomials_to_chebyshev([0, 1]), (users, items), scale, weight)
 
     def _exponents(self, rows: Matrix) -> np.ndarray:
         """float64[n]: the exponent of each row."""

@@ -9,8 +9,8 @@ import numpy as np
 import scipy.sparse
 
 from lgcn_jax.baselines.baseline import Solution
-from lgcn_jax.baselines.matrices import Matrix, of_parts, parts_of, train_matrix
-from lgcn_jax.baselines.neighbors import Neighborhood, nearest
+from lgcn_jax.baselines.matrices import Matrix, matrix_from_arrays, matrix_to_arrays, train_matrix
+from lgcn_jax.baselines.neighbors import Neighborhood, nearest_columns
 from lgcn_jax.baselines.scorers import SparseProduct, SparseRows
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.settings import integer, real
@@ -24,7 +24,7 @@ class SLIM(Neighborhood):
 
         1/2 |R - R W|^2 + l2 / 2 |W|^2 + l1 sum |W|,  W >= 0,
 
-    where column j has entries at the `neighbors` nearest items of j alone (`neighbors.nearest`). Each column by
+    where column j has entries at the `neighbors` nearest items of j alone (`neighbors.nearest_columns`). Each column by
     coordinate descent from 0, `sweeps` times over its entries; of Gram matrices, none is larger than neighbors^2.
     """
 
@@ -34,7 +34,7 @@ class SLIM(Neighborhood):
 
     def solve(self, interactions: Interactions, dtype: Any = np.float32) -> dict[str, np.ndarray]:
         train = train_matrix(interactions, dtype)
-        similar = nearest(train, self)
+        similar = nearest_columns(train, self)
         gram = (train.T @ train).tocsr()
         width = max(int(np.diff(similar.indptr).max()), 1)
         size = int(np.clip(ELEMENTS // width**2, 1, similar.shape[0]))
@@ -47,11 +47,11 @@ class SLIM(Neighborhood):
         values = values[np.arange(width) < np.diff(similar.indptr)[:, None]]
         weights = scipy.sparse.csr_matrix((values, similar.indices, similar.indptr), shape=similar.shape).T.tocsr()
         weights.eliminate_zeros()
-        return parts_of(train, "train") | parts_of(weights, "weights")
+        return matrix_to_arrays(train, "train") | matrix_to_arrays(weights, "weights")
 
     def scorer(self, solution: Solution) -> SparseProduct:
         num_items = len(solution["weights_indptr"]) - 1
-        train, weights = (SparseRows.of(of_parts(solution, name, num_items)) for name in ("train", "weights"))
+        train, weights = (SparseRows.of(matrix_from_arrays(solution, name, num_items)) for name in ("train", "weights"))
         return SparseProduct(train, weights, np.zeros(num_items, train.values.dtype))  # type: ignore[arg-type]
 
 

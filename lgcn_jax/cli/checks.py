@@ -15,14 +15,14 @@ from lgcn_jax.runs.workdir import versions
 from lgcn_jax.training import loop
 from lgcn_jax.training.setup import build_setup
 
-__all__ = ["CHECKS", "devices", "versions"]
+__all__ = ["CHECKS", "describe_devices", "versions"]
 
 _WORLD = Config.of(
     dataset="synthetic", num_users=3000, num_items=1000, num_interactions=60_000, num_layers=2, epochs=30
 )
 
 
-def devices() -> dict[str, str]:
+def describe_devices() -> dict[str, str]:
     """The devices that JAX sees and the layout of the adjacency matrix chosen for them."""
     kinds = ", ".join(f"{device.platform}:{device.id} ({device.device_kind})" for device in jax.devices())
     return {"devices": kinds, "propagation": propagation.resolve_layout_name()}
@@ -65,10 +65,10 @@ def check_training() -> tuple[bool, str]:
     setup = build_setup(_WORLD, interactions)
     result = loop.fit(setup)
     popular = ranking.evaluate(Popularity().fit(interactions), setup.task, _WORLD.evaluation.top_k)
-    ours, theirs = result.best[_WORLD.evaluation.watched], popular[_WORLD.evaluation.watched]
+    ours, theirs = result.best[_WORLD.evaluation.watched_metric], popular[_WORLD.evaluation.watched_metric]
     return (
         ours > 1.2 * theirs,
-        f"{_WORLD.evaluation.watched} {ours:.4f} after {_WORLD.training.epochs} epochs, popularity {theirs:.4f}",
+        f"{_WORLD.evaluation.watched_metric} {ours:.4f} after {_WORLD.training.epochs} epochs, popularity {theirs:.4f}",
     )
 
 

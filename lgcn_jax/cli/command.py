@@ -54,21 +54,21 @@ class Command:
         return {name: (known | texts)[name] for name in self.settings()}
 
 
-def settings_of_runs() -> tuple[str, ...]:
+def run_setting_names() -> tuple[str, ...]:
     """The names of all settings of a run, of all parts that are registered."""
     return tuple(settings_flags.all_flags())
 
 
-def parse(command: Command, name: str, arguments: Sequence[str]) -> flags.FlagValues:
+def parse_flags(command: Command, name: str, arguments: Sequence[str]) -> flags.FlagValues:
     """The flags that the arguments of the named command state.
 
     Raises:
       InputError: an unknown flag, a value of another type, or anything that is no flag.
     """
-    stated = expanded(arguments)
+    stated = expand_flagfiles(arguments)
     if "plugin" in command.own:
         import_plugins(stated)
-    values = define(command)
+    values = make_flag_values(command)
     try:
         rest = values([f"lgcn_jax {name}", *stated])
     except flags.UnrecognizedFlagError as error:
@@ -84,10 +84,10 @@ def parse(command: Command, name: str, arguments: Sequence[str]) -> flags.FlagVa
     return values
 
 
-def define(command: Command) -> flags.FlagValues:
+def make_flag_values(command: Command) -> flags.FlagValues:
     """The flags of a command, none of them stated."""
     values = flags.FlagValues()
-    settings_flags.define(values, command.flags())
+    settings_flags.define_flags(values, command.flags())
     for name, (default, text) in command.own.items():
         if name in values:
             raise InputError(f"--{name}", "a setting of a plugin", "another name, since the command has such a flag")
@@ -118,9 +118,9 @@ def import_plugins(arguments: Sequence[str]) -> None:
             raise InputError("--plugin", f"{name} ({reason})", "a module that can be imported") from error
 
 
-def usage(name: str, command: Command) -> str:
+def usage_text(name: str, command: Command) -> str:
     """The help text of a command: its own flags, then those of its settings, group after group."""
-    values, known = define(command), command.flags()
+    values, known = make_flag_values(command), command.flags()
     groups: dict[str, list[str]] = {}
     for flag in (*command.own, "flagfile", *known):
         groups.setdefault(known[flag].group if flag in known else "", []).append(flag)
@@ -134,7 +134,7 @@ def usage(name: str, command: Command) -> str:
     return "\n".join(lines)
 
 
-def expanded(arguments: Sequence[str]) -> list[str]:
+def expand_flagfiles(arguments: Sequence[str]) -> list[str]:
     """The arguments with the lines of flagfiles in their places."""
     try:
         stated = flags.FlagValues().read_flags_from_files(arguments)
@@ -166,18 +166,18 @@ def _misstated(values: flags.FlagValues, text: str, name: str) -> InputError:
 
 def config_from_flags(stated: dict[str, Any]) -> Config:
     """The configuration that the command line states; a flag that would have no effect is refused."""
-    config = Config.of(**absolute({"data_dir": DataSettings.data_dir} | stated))
+    config = Config.of(**with_absolute_paths({"data_dir": DataSettings.data_dir} | stated))
     for name, wanted in (datasets.ignored_settings(config.data) | config.ignored_settings()).items():
         if name in stated:
             raise InputError(f"--{name}", "a setting without effect here", wanted)
     return config
 
 
-def absolute(stated: dict[str, Any]) -> dict[str, Any]:
+def with_absolute_paths(stated: dict[str, Any]) -> dict[str, Any]:
     """Stated settings with paths that are the same from wherever a run is continued."""
 
     def resolved(name: str, value):
-        if name == "dataset" and value and not datasets.is_name(value):
+        if name == "dataset" and value and not datasets.is_dataset_name(value):
             return ",".join(_absolute(path) for path in datasets.paths_of(os.path.expanduser(value)))
         return _absolute(value) if value and name in PATHS else value
 
@@ -198,7 +198,7 @@ def workdir_of(values: flags.FlagValues) -> Path:
 
 
 @contextlib.contextmanager
-def flags_for(**names: str) -> Iterator[None]:
+def named_as_flags(**names: str) -> Iterator[None]:
     """Names the flags in place of the arguments that an InputError of Python's front door names."""
     try:
         yield

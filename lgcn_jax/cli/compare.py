@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from lgcn_jax.cli.command import PLUGIN, Command, flags_for, say
+from lgcn_jax.cli.command import PLUGIN, Command, named_as_flags, say
 from lgcn_jax.cli.tables import format_groups
 from lgcn_jax.devices import mesh
 from lgcn_jax.system.signals import StopRequest
@@ -16,7 +16,7 @@ def compare(values: flags.FlagValues, request: StopRequest) -> int:
     mesh.require_devices()
     outs = [comparison.require_kind(out, f"--out={out}") for out in filter(None, values["out"].value.split(","))]
     named = [name.strip() for name in values["metrics"].value.split(",") if name.strip()]
-    with flags_for(by=f"--by={values['by'].value}", metrics="--metrics", runs="compare"):
+    with named_as_flags(by=f"--by={values['by'].value}", metrics="--metrics", runs="compare"):
         by, metrics = values["by"].value or None, named or None
         found = comparison.compare(*values["runs"].value, by=by, metrics=metrics)
     say(f"{found.dataset}, {found.split} part; {found.protocol}")

@@ -66,7 +66,7 @@ class DetailFlags:
             return None
         ids = read_ids(self.users_file, interactions.user_ids, "--users_file")
         numbers = positions(ids, interactions.user_ids, f"--users_file={self.users_file}")
-        results.require_users(interactions, split, numbers, f"--users_file={self.users_file}")
+        results.require_evaluated_users(interactions, split, numbers, f"--users_file={self.users_file}")
         return numbers
 
     def show(self, label: str, found: EvaluationResult, interactions: Interactions) -> None:

@@ -14,7 +14,7 @@ def doctor(values: flags.FlagValues, request: StopRequest) -> int:
 
     del values, request
     mesh.require_devices()
-    say(display.format_facts(checks.versions() | checks.devices()))
+    say(display.format_facts(checks.versions() | checks.describe_devices()))
     failed = 0
     for name, check in checks.CHECKS.items():
         passed, finding = check()

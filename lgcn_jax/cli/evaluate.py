@@ -12,14 +12,14 @@ from lgcn_jax.cli.command import (
     DATA,
     PLUGIN,
     Command,
-    absolute,
     say,
     warn,
+    with_absolute_paths,
     workdir_of,
 )
 from lgcn_jax.cli.details import FLAGS as DETAILS
 from lgcn_jax.cli.details import DetailFlags
-from lgcn_jax.cli.flags import given
+from lgcn_jax.cli.flags import stated_settings
 from lgcn_jax.config import PARTS, RELOCATABLE
 from lgcn_jax.data import datasets
 from lgcn_jax.data.interactions import Interactions
@@ -53,19 +53,19 @@ def _baseline(values: flags.FlagValues, model: str, split: str, details: DetailF
         if values[name].present:
             raise InputError(f"--{name}", "a flag without effect on --model", "--workdir")
     made = chosen(**solve.own_settings(values, model))
-    interactions, ks, _ = solve.data_of(values)
+    interactions, ks, _ = solve.load_for_evaluation(values)
     return _show(model, made.fit(interactions), interactions, split, ks, details)
 
 
 def _saved(values: flags.FlagValues, folder: Path, split: str, details: DetailFlags | None) -> int:
     from lgcn_jax.serving.loading import load_model
 
-    for name in ("checkpoint", *HOW, *solve.settings_of_baselines()):
+    for name in ("checkpoint", *HOW, *solve.baseline_setting_names()):
         if values[name].present:
             raise InputError(f"--{name}", values[name].value, "nothing beside a saved model, which is whole")
     if not values["dataset"].present:
         raise InputError("--dataset", "nothing", "the data set on which a saved model is evaluated")
-    interactions, ks, _ = solve.data_of(values)
+    interactions, ks, _ = solve.load_for_evaluation(values)
     model = load_model(folder)
     model.require_same(interactions)
     return _show(type(model).__name__, model.scorer, interactions, split, ks, details)
@@ -97,18 +97,20 @@ def _run(values: flags.FlagValues, split: str, details: DetailFlags | None) -> i
         return _saved(values, folder, split, details)
     if which not in selection.CHOICES:
         raise InputError("--checkpoint", repr(which), f"one of {', '.join(selection.CHOICES)}")
-    for name in (*(name for name in DATA if name not in OF_A_RUN), *solve.settings_of_baselines()):
+    for name in (*(name for name in DATA if name not in OF_A_RUN), *solve.baseline_setting_names()):
         if values[name].present:
             raise InputError(f"--{name}", values[name].value, "nothing beside --workdir, which has its own")
     config = resume.stored_settings(folder)
     if config is None:
         raise InputError(f"--workdir={folder}", "no run", "a folder that train has filled")
-    stated = {"mesh": ONE_DEVICE} | absolute(given(values, OF_A_RUN))  # whatever the run was trained on
+    stated = {"mesh": ONE_DEVICE} | with_absolute_paths(
+        stated_settings(values, OF_A_RUN)
+    )  # whatever the run was trained on
     unset = {"plateau_metric": ""} if "plateau_metric" in config.to_dict() else {}  # of other lists, perhaps
     ranked = {name: stated.pop(name) for name in inference.AS_TRAINED if name in stated}
     config = config.replace(**stated, **unset)
     interactions = datasets.load(config.data, progress=sys.stderr.isatty())
-    config, notes = inference.settle(config, ranked, interactions, folder, which)
+    config, notes = inference.resolve_inference_settings(config, ranked, interactions, folder, which)
     config = config.replace(eval_split=split)
     check_config(config, interactions)
     where = config, interactions, folder, which, split
@@ -129,7 +131,7 @@ def _run(values: flags.FlagValues, split: str, details: DetailFlags | None) -> i
 COMMAND = Command(
     evaluate,
     "scores a run's checkpoint, or a baseline",
-    lambda: (*DATA, "top_k", "eval_split", *HOW, *solve.settings_of_baselines()),
+    lambda: (*DATA, "top_k", "eval_split", *HOW, *solve.baseline_setting_names()),
     {
         "workdir": ("", "the folder of the run, or of a model that was saved, which needs --dataset"),
         "checkpoint": ("best", "which checkpoint of the run: best, latest (default: best)"),

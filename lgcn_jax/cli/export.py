@@ -5,7 +5,7 @@ from pathlib import Path
 from absl import flags
 
 from lgcn_jax.cli import models
-from lgcn_jax.cli.command import Command, flags_for, say
+from lgcn_jax.cli.command import Command, named_as_flags, say
 from lgcn_jax.config import RELOCATABLE
 from lgcn_jax.errors import InputError
 from lgcn_jax.serving import export as exports
@@ -20,8 +20,8 @@ def export(values: flags.FlagValues, request: StopRequest) -> int:
     path, format = values["out"].value, values["format"].value
     if not path:
         raise InputError("--out", "nothing", "a folder for the vectors")
-    with flags_for(format="--format"):
-        exports.require(format)
+    with named_as_flags(format="--format"):
+        exports.require_format(format)
     exports.require_free(Path(path).expanduser(), "--out=")
     model = models.load_vectors(values, SETTINGS)
     model.export(path, format)

@@ -9,7 +9,7 @@ from absl import flags
 
 from lgcn_jax.config import PARTS
 from lgcn_jax.errors import InputError
-from lgcn_jax.settings import Registry, fields, text
+from lgcn_jax.settings import Registry, fields, format_value
 
 
 class Flag(typing.NamedTuple):
@@ -56,13 +56,13 @@ def _default(name: str, field, kind: Registry | type) -> str:
     found: dict[str, list[str]] = {}
     for each in kind if isinstance(kind, Registry) else ():
         if name in (having := fields(kind[each])):
-            found.setdefault(text(having[name].default), []).append(each)
+            found.setdefault(format_value(having[name].default), []).append(each)
     if len(found) < 2:
-        return text(field.default)
+        return format_value(field.default)
     return ", ".join(f"{value} for {' and '.join(names)}" for value, names in found.items())
 
 
-def define(values: flags.FlagValues, known: dict[str, Flag]) -> None:
+def define_flags(values: flags.FlagValues, known: dict[str, Flag]) -> None:
     """Adds flags to `values`; their defaults are None, so that given ones are known."""
     for name, flag in known.items():
         flags.DEFINE(_Parser(flag.kind), name, None, flag.help, flag_values=values, serializer=None)
@@ -73,7 +73,7 @@ def define_integer(values: flags.FlagValues, name: str, default: int, text: str)
     flags.DEFINE(_Parser(int), name, default, text, flag_values=values, serializer=None)
 
 
-def given(values: flags.FlagValues, names: Iterable[str]) -> dict[str, Any]:
+def stated_settings(values: flags.FlagValues, names: Iterable[str]) -> dict[str, Any]:
     """The settings among `names` that the command line states."""
     return {name: values[name].value for name in names if name in values and values[name].present}
 

@@ -76,7 +76,7 @@ def _rows(path: Path, where: str) -> list[tuple[int, list[str]]]:
 
 def _column(path: Path, where: str, kind: str) -> list[Any]:
     """The ids of a parquet file."""
-    arrow, parquet = extras.load("pyarrow"), extras.load("pyarrow.parquet")
+    arrow, parquet = extras.import_extra("pyarrow"), extras.import_extra("pyarrow.parquet")
     try:
         names = parquet.read_schema(path).names
         place = _place(names, where, kind) if len(names) != 1 else 0

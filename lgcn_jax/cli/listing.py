@@ -26,10 +26,10 @@ def format_columns(columns: dict[str, np.ndarray], width: int | None, grouping: 
     """
     shown = {name: [name, *(_cell(each, grouping) for each in column.tolist())] for name, column in columns.items()}
     aligned = [_aligned(cells, columns[name].dtype.kind in "iuf") for name, cells in shown.items()]
-    return "\n".join(cut("  ".join(row).rstrip(), width) for row in zip(*aligned, strict=True))
+    return "\n".join(truncate_line("  ".join(row).rstrip(), width) for row in zip(*aligned, strict=True))
 
 
-def cut(line: str, width: int | None) -> str:
+def truncate_line(line: str, width: int | None) -> str:
     """The line, or where it is wider than `width` its beginning and an ellipsis."""
     if width is None or display_width(line) <= width:
         return line

@@ -10,7 +10,15 @@ from pathlib import Path
 from absl import flags, logging
 
 from lgcn_jax.cli import compare, data, doctor, evaluate, export, predict, recommend, report, search, similar, train
-from lgcn_jax.cli.command import Command, OutputClosedError, expanded, import_plugins, parse, say, usage
+from lgcn_jax.cli.command import (
+    Command,
+    OutputClosedError,
+    expand_flagfiles,
+    import_plugins,
+    parse_flags,
+    say,
+    usage_text,
+)
 from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.system.signals import Stopped, StopRequest
 from lgcn_jax.version import __version__
@@ -80,10 +88,10 @@ def _dispatch(arguments: list[str], request: StopRequest) -> int:
         return 0
     command = _command(name)
     if _HELP & set(rest):
-        import_plugins(expanded([flag for flag in rest if flag not in _HELP]))
-        say(usage(name, command))
+        import_plugins(expand_flagfiles([flag for flag in rest if flag not in _HELP]))
+        say(usage_text(name, command))
         return 0
-    return _with_cache(command, parse(command, name, rest), request)
+    return _with_cache(command, parse_flags(command, name, rest), request)
 
 
 def _with_cache(command: Command, values: flags.FlagValues, request: StopRequest) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 from absl import flags
 
 from lgcn_jax.cli import solve
-from lgcn_jax.cli.command import DATA, flags_for, say
+from lgcn_jax.cli.command import DATA, named_as_flags, say
 from lgcn_jax.errors import InputError
 
 NAME, FOUND = "mixture", ("first", "second")
@@ -17,14 +17,14 @@ FLAGS = {
 }
 
 
-def require_none(values: flags.FlagValues, model: str) -> None:
+def require_no_mixture_flags(values: flags.FlagValues, model: str) -> None:
     """Raises an InputError where a flag is stated that only a mixture has."""
     for name in FLAGS:
         if values[name].present:
             raise InputError(f"--{name}", values[name].value, f"nothing with --model={model} (--model={NAME} has)")
 
 
-def mix(values: flags.FlagValues, folder: Path, begun: float) -> int:
+def fit_mixture(values: flags.FlagValues, folder: Path, begun: float) -> int:
     """Fits a mixture, prints its metrics beside those of its models, and saves it in the folder with a record.
 
     `begun` is when the command began, of `time.perf_counter`.
@@ -33,16 +33,16 @@ def mix(values: flags.FlagValues, folder: Path, begun: float) -> int:
 
     _require_flags(values)
     storage.require_free(folder, values["overwrite"].value)
-    weight, (interactions, config) = _weight(values["weight"].value), solve.read_and_describe(values)
+    weight, (interactions, config) = _weight(values["weight"].value), solve.load_and_describe_data(values)
     started, names, ks = time.perf_counter(), {name: values[name].value for name in FOUND}, config.evaluation.top_k
-    with flags_for(first="--first", second="--second", weight="--weight"):
+    with named_as_flags(first="--first", second="--second", weight="--weight"):
         model = mixture.Mixture(*names.values(), weight, top_k=ks[0]).fit(interactions)
     fit_seconds, scores = time.perf_counter() - started, {}
     if model.tried:
         _print(f"{interactions.name}, valid part", {f"weight {row['weight']:g}": row for row in model.tried})
     for split in solve.evaluated_parts(interactions, config):
         clock = time.perf_counter()
-        found = mixture.sweep(model.first, model.second, interactions, split, (1.0, 0.0, model.weight), ks)
+        found = mixture.evaluate_weights(model.first, model.second, interactions, split, (1.0, 0.0, model.weight), ks)
         scores[split] = _metrics(found[-1]) | {"seconds": round(time.perf_counter() - clock, 3)}
         called = [*(f"{name}: {value}" for name, value in names.items()), f"mixture, weight {model.weight:g}"]
         _print(f"{interactions.name}, {split} part", dict(zip(called, found, strict=True)))

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from lgcn_jax.cli.command import COMPILATION_CACHE, PLUGIN, absolute, flags_for, warn, workdir_of
-from lgcn_jax.cli.flags import given
+from lgcn_jax.cli.command import COMPILATION_CACHE, PLUGIN, named_as_flags, warn, with_absolute_paths, workdir_of
+from lgcn_jax.cli.flags import stated_settings
 from lgcn_jax.cli.id_file import read_ids
 from lgcn_jax.config import RELOCATABLE
 from lgcn_jax.data.ids import is_text, locate
@@ -32,24 +32,24 @@ TEXTS = {
 }
 
 
-def load(values: flags.FlagValues, names: Iterable[str] = RELOCATABLE) -> Recommender:
+def load_model(values: flags.FlagValues, names: Iterable[str] = RELOCATABLE) -> Recommender:
     """The model in --workdir, with the settings among `names` that are stated."""
     from lgcn_jax.serving import loading
 
     mesh.require_devices()
     folder = workdir_of(values)
-    stated = absolute(given(values, names))
+    stated = with_absolute_paths(stated_settings(values, names))
     if storage.is_model(folder):
         stated.pop("mesh", None)
         for name in [*stated, *(["checkpoint"] if values["checkpoint"].present else [])]:
             raise InputError(f"--{name}", values[name].value, "nothing beside a saved model, which is whole")
-    with flags_for(**{str(folder): f"--workdir={folder}", "checkpoint": "--checkpoint"}):
+    with named_as_flags(**{str(folder): f"--workdir={folder}", "checkpoint": "--checkpoint"}):
         return loading.load_model(folder, stated.pop("dataset", None), checkpoint=values["checkpoint"].value, **stated)
 
 
 def load_vectors(values: flags.FlagValues, names: Iterable[str] = RELOCATABLE) -> VectorModel:
     """The model in --workdir, which has vectors."""
-    model = load(values, names)
+    model = load_model(values, names)
     if not isinstance(model, VectorModel):
         raise InputError(f"--workdir={values['workdir'].value}", f"a {type(model).__name__} model", "one with vectors")
     return model
@@ -62,16 +62,16 @@ def mesh_of(values: flags.FlagValues) -> str:
 
 def parse_ids(text: str, known: np.ndarray, flag: str) -> np.ndarray:
     """Raw ids separated by commas, as an array of the kind of the `known` ones."""
-    return parsed([(flag, each.strip()) for each in text.split(",")], known)
+    return parse_placed_ids([(flag, each.strip()) for each in text.split(",")], known)
 
 
-def parsed(texts: Iterable[tuple[str, str]], known: np.ndarray) -> np.ndarray:
+def parse_placed_ids(texts: Iterable[tuple[str, str]], known: np.ndarray) -> np.ndarray:
     """Raw ids, each with the place where it is written, as an array of the kind of the `known` ones."""
     found = [_id(text, known, where) for where, text in texts]
     return np.array(found, object if is_text(known) else np.int64)
 
 
-def listed_items(path: str, items: np.ndarray, flag: str, needed: bool) -> np.ndarray:
+def read_item_list(path: str, items: np.ndarray, flag: str, needed: bool) -> np.ndarray:
     """Those ids in a file that are items; how many others there are is told.
 
     Raises:

@@ -6,8 +6,8 @@ from typing import Any
 
 from absl import flags
 
-from lgcn_jax.cli.command import absolute, config_from_flags, say, settings_of_runs, warn
-from lgcn_jax.cli.flags import given
+from lgcn_jax.cli.command import config_from_flags, run_setting_names, say, warn, with_absolute_paths
+from lgcn_jax.cli.flags import stated_settings
 from lgcn_jax.config import Config
 from lgcn_jax.data import datasets
 from lgcn_jax.data.interactions import Interactions
@@ -21,7 +21,7 @@ FLAGS = {
 SHOWN = 20  # members that are listed in the end
 
 
-def require_none(values: flags.FlagValues) -> None:
+def require_no_population_flags(values: flags.FlagValues) -> None:
     """Raises an InputError where a flag is stated that runs have and populations do not."""
     for name in ("profile", "coordinator", "num_processes", "process_id"):
         if values[name].present:
@@ -43,9 +43,9 @@ def train(values: flags.FlagValues, folder: Path, request: StopRequest) -> int:
         )
         warn(f"{folder}: {note}" for note in prepared.point.notes)
         if not quiet:
-            say(_opening(prepared.whole, prepared.interactions))
+            say(_opening(prepared.population, prepared.interactions))
         trained = population_session.train(folder, prepared, request, quiet)
-    return _report(trained, prepared.whole.members, folder, request.signal)
+    return _report(trained, prepared.population.members, folder, request.signal)
 
 
 def dry_run(values: flags.FlagValues, folder: Path, request: StopRequest) -> int:
@@ -76,24 +76,24 @@ def dry_run(values: flags.FlagValues, folder: Path, request: StopRequest) -> int
 
 
 def _own_settings(values: flags.FlagValues) -> list[dict[str, Any]]:
-    from lgcn_jax.runs.population_members import stated_members
+    from lgcn_jax.runs.population_members import parse_members
 
-    return stated_members(values[NAME].value)
+    return parse_members(values[NAME].value)
 
 
 def _members(values: flags.FlagValues, folder: Path, stored, own: list[dict[str, Any]]):
     """The members that flags state, of the population that is stored in the folder or of a new one."""
     from lgcn_jax.runs import population_session
 
-    stated = absolute(given(values, settings_of_runs()))
-    return population_session.members_of(folder, stored, own, stated, config_from_flags)
+    stated = with_absolute_paths(stated_settings(values, run_setting_names()))
+    return population_session.resolve_members(folder, stored, own, stated, config_from_flags)
 
 
-def _opening(whole, interactions: Interactions) -> str:
+def _opening(population, interactions: Interactions) -> str:
     """What is trained on, and how many members there are."""
-    noticed = interactions.noticed(whole.members.base.evaluation.eval_split)
-    count, names = len(whole.members), ", ".join(whole.members.settings[0]) or "nothing"
-    chunks = f", {whole.width} at a time" if whole.chunks > 1 else ""
+    noticed = interactions.noticed(population.members.base.evaluation.eval_split)
+    count, names = len(population.members), ", ".join(population.members.settings[0]) or "nothing"
+    chunks = f", {population.width} at a time" if population.num_chunks > 1 else ""
     told = f"{count} member{'s' if count > 1 else ''} that state {names}{chunks}"
     return "\n".join([interactions.headline(), *interactions.remarks, noticed, told])
 
@@ -107,12 +107,12 @@ def _report(trained, members, folder: Path, signal_number: int) -> int:
         say(f"interrupted after epoch {result.snapshot.epoch}, step {result.snapshot.step}; the same command continues")
         return 128 + signal_number
     warn(
-        f"member {number} ({members.told(number)}): {each['error']}"
+        f"member {number} ({members.describe(number)}): {each['error']}"
         for number, each in enumerate(results)
         if each["status"] == "failed"
     )
     rows = {
-        f"{number:03d} {members.told(number)}, epoch {each['best']['epoch']}": each.get("test") or each["best"]
+        f"{number:03d} {members.describe(number)}, epoch {each['best']['epoch']}": each.get("test") or each["best"]
         for number, each in enumerate(results)
         if each["best"]
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 from absl import flags
 
 from lgcn_jax.cli import models
-from lgcn_jax.cli.command import Command, flags_for, say
+from lgcn_jax.cli.command import Command, named_as_flags, say
 from lgcn_jax.cli.listing import format_columns, terminal_width
 from lgcn_jax.cli.recommend import OUT, require_writable
 from lgcn_jax.config import RELOCATABLE
@@ -28,27 +28,27 @@ def predict(values: flags.FlagValues, request: StopRequest) -> int:
     if not path:
         raise InputError("--pairs_file", "nothing", EXPECTED)
     require_writable(values)
-    rows = pairs(models.read_text(path, "--pairs_file", EXPECTED), path)
-    model = models.load(values)
+    rows = parse_pairs(models.read_text(path, "--pairs_file", EXPECTED), path)
+    model = models.load_model(values)
     users, items = (
-        models.parsed([(f"{path}:{number}", row[column]) for number, row in rows], known)
+        models.parse_placed_ids([(f"{path}:{number}", row[column]) for number, row in rows], known)
         for column, known in enumerate((model.users, model.items))
     )
-    with flags_for(users=path, items=path):
+    with named_as_flags(users=path, items=path):
         scores = model.predict(users, items)
     columns = {"user": users, "item": items, "score": scores}
     if values["out"].value:
         import pyarrow
 
-        table = pyarrow.table({name: raw_ids.column(column) for name, column in columns.items()})
-        tables.write(table, Path(values["out"].value))
+        table = pyarrow.table({name: raw_ids.arrow_column(column) for name, column in columns.items()})
+        tables.write_table(table, Path(values["out"].value))
         say(f"wrote {len(scores):,} rows to {values['out'].value}")
     else:
         say(format_columns(columns, terminal_width()))
     return 0
 
 
-def pairs(text: str, path: str) -> list[tuple[int, Sequence[str]]]:
+def parse_pairs(text: str, path: str) -> list[tuple[int, Sequence[str]]]:
     """The number of each line and its two ids; a heading `user,item` is none, and may have them among other columns.
 
     Raises:

@@ -7,7 +7,7 @@ import numpy as np
 from absl import flags
 
 from lgcn_jax.cli import models
-from lgcn_jax.cli.command import Command, flags_for, say, warn
+from lgcn_jax.cli.command import Command, named_as_flags, say, warn
 from lgcn_jax.cli.id_file import read_ids
 from lgcn_jax.cli.listing import format_columns, terminal_width
 from lgcn_jax.config import RELOCATABLE
@@ -25,18 +25,18 @@ WHOM = ("user", "users_file", "all_users", "fold_in")
 def recommend(values: flags.FlagValues, request: StopRequest) -> int:
     """Writes or prints the best items of the users that are asked for."""
     del request
-    whom = one_of(values, "recommend", WHOM)
+    whom = require_one_flag(values, "recommend", WHOM)
     require_writable(values)
-    model = models.load(values)
+    model = models.load_model(values)
     candidates, exclude = (
-        models.listed_items(values[name].value, model.items, f"--{name}", needed) if values[name].value else None
+        models.read_item_list(values[name].value, model.items, f"--{name}", needed) if values[name].value else None
         for name, needed in (("candidates_file", True), ("exclude_items_file", False))
     )
     stated = f"--{whom}={values[whom].value}"
     how = {"exclude_seen": values["exclude_seen"].value, "candidates": candidates, "exclude": exclude}
     how |= {"k": values["k"].value, "on_unknown": values["on_unknown"].value}
     typed = dict.fromkeys(("users", "items", "histories", "dataset", "fold_in"), stated)
-    with flags_for(**typed, k="--k", on_unknown="--on_unknown"):
+    with named_as_flags(**typed, k="--k", on_unknown="--on_unknown"):
         if whom == "fold_in":
             found, notes = _folded(values, model, how)
         else:
@@ -46,7 +46,7 @@ def recommend(values: flags.FlagValues, request: StopRequest) -> int:
     if not len(found.users):
         raise InputError(stated, "no user whom the model knows", "at least one, or --on_unknown=popular")
     warn(notes)
-    show(found, values, how["k"])
+    output_lists(found, values, how["k"])
     return 0
 
 
@@ -61,13 +61,13 @@ def _folded(values: flags.FlagValues, model: Recommender, how: dict[str, Any]) -
     events = reading.read(values["fold_in"].value, split="none")
     rows, known = csr.row_of_entry(events.train), (model.users, model.items)
     raw = events.user_ids[rows], events.item_ids[events.train.indices]
-    histories = *(ids.like(*each) for each in zip(raw, known, strict=True)), events.weights
+    histories = *(ids.match_id_type(*each) for each in zip(raw, known, strict=True)), events.weights
     folded = model.fold_in(histories, **how)
     new = f"{(~folded.known).sum():,} of {len(folded.ids):,} users are new, and folded in by their items"
     return folded.recommendations, [*events.remarks, new]
 
 
-def one_of(values: flags.FlagValues, command: str, names: tuple[str, ...]) -> str:
+def require_one_flag(values: flags.FlagValues, command: str, names: tuple[str, ...]) -> str:
     """The flag among `names` that is stated; an InputError where none is, or more than one."""
     stated = [name for name in names if values[name].value]
     if len(stated) != 1:
@@ -99,7 +99,7 @@ def _notes(found: Recommendations, asked: int) -> list[str]:
     return notes
 
 
-def show(found: RankedLists, values: flags.FlagValues, k: int) -> None:
+def output_lists(found: RankedLists, values: flags.FlagValues, k: int) -> None:
     """Writes the lists to --out, or prints them; where lists end early, says how many."""
     lengths = found.lengths
     if short := int((lengths < k).sum()):

@@ -4,8 +4,8 @@ import sys
 
 from absl import flags
 
-from lgcn_jax.cli.command import PLUGIN, Command, absolute, say, workdir_of
-from lgcn_jax.cli.flags import given
+from lgcn_jax.cli.command import PLUGIN, Command, say, with_absolute_paths, workdir_of
+from lgcn_jax.cli.flags import stated_settings
 from lgcn_jax.data import datasets
 from lgcn_jax.data.settings import READING, DataSettings
 from lgcn_jax.devices import mesh
@@ -21,7 +21,7 @@ def report(values: flags.FlagValues, request: StopRequest) -> int:
     del request
     mesh.require_devices()
     folder = workdir_of(values)
-    config = collect.settings_of(folder).replace(**absolute(given(values, READING)))
+    config = collect.read_config(folder).replace(**with_absolute_paths(stated_settings(values, READING)))
     interactions = raw_ids.with_kept_titles(datasets.load(config.data, progress=sys.stderr.isatty()), folder)
     say(f"wrote {page.report(folder, interactions, values['out'].value or None)}")
     return 0

@@ -9,8 +9,8 @@ from typing import Any
 from absl import flags
 
 from lgcn_jax.cli import tables
-from lgcn_jax.cli.command import COMPILATION_CACHE, DATA, PLUGIN, Command, absolute, say, settings_of_runs
-from lgcn_jax.cli.flags import given
+from lgcn_jax.cli.command import COMPILATION_CACHE, DATA, PLUGIN, Command, run_setting_names, say, with_absolute_paths
+from lgcn_jax.cli.flags import stated_settings
 from lgcn_jax.config import PARTS, Config
 from lgcn_jax.data import datasets
 from lgcn_jax.data.interactions import Interactions
@@ -34,7 +34,7 @@ def search(values: flags.FlagValues, request: StopRequest) -> int:
     from lgcn_jax.searching import search as searching
 
     quiet = values["quiet"].value
-    found = searching.run(plan, interactions, request, (lambda line: None) if quiet else say)
+    found = searching.run_search(plan, interactions, request, (lambda line: None) if quiet else say)
     _show(found)
     for out in outs if found.status != "interrupted" else ():
         if found.best is not None or out.suffix != ".flags":
@@ -53,15 +53,15 @@ def _plan(values: flags.FlagValues) -> tuple[Any, Interactions]:
     for name, expected in (("space", "a JSON file of a space"), ("study", "a file that keeps the trials")):
         if not values[name].value:
             raise InputError(f"--{name}", "nothing", expected)
-    storages.load()
-    study = storages.checked(values["study"].value)
-    stated = absolute(given(values, settings_of_runs()))
+    storages.import_optuna()
+    study = storages.check_study_path(values["study"].value)
+    stated = with_absolute_paths(stated_settings(values, run_setting_names()))
     file = values["space"].value
-    space.read(file, {"eval_split": "valid"} | stated, file)  # a mistake is told before data are read
+    space.read_space(file, {"eval_split": "valid"} | stated, file)  # a mistake is told before data are read
     interactions = _load(stated)
-    drawn = space.read(file, searching.fixed_settings(interactions, _of_model(stated)), file)
+    drawn = space.read_space(file, searching.fixed_settings(interactions, _of_model(stated)), file)
     _require_effect(stated, interactions, drawn)
-    plan = searching.Plan(
+    plan = searching.SearchPlan(
         space=drawn,
         study=study,
         trials=values["trials"].value,
@@ -152,7 +152,7 @@ def _show(found: SearchResult) -> None:
 COMMAND = Command(
     search,
     "looks for hyper-parameters, chosen on the validation part",
-    settings_of_runs,
+    run_setting_names,
     {
         "space": ("", "a JSON file: {setting: list of values, or {low, high, log, step}}"),
         "study": ("", "the file that keeps the trials, .log or .journal, .db or .sqlite; workers may share it"),

@@ -3,8 +3,8 @@
 from absl import flags
 
 from lgcn_jax.cli import models
-from lgcn_jax.cli.command import Command, flags_for
-from lgcn_jax.cli.recommend import OUT, one_of, require_writable, show
+from lgcn_jax.cli.command import Command, named_as_flags
+from lgcn_jax.cli.recommend import OUT, output_lists, require_one_flag, require_writable
 from lgcn_jax.config import RELOCATABLE
 from lgcn_jax.system.signals import StopRequest
 
@@ -12,14 +12,14 @@ from lgcn_jax.system.signals import StopRequest
 def similar(values: flags.FlagValues, request: StopRequest) -> int:
     """Writes or prints the nearest neighbors of items or users."""
     del request
-    kind = one_of(values, "similar", ("item", "user"))
+    kind = require_one_flag(values, "similar", ("item", "user"))
     require_writable(values)
     model, k = models.load_vectors(values), values["k"].value
     known, find = (model.items, model.similar_items) if kind == "item" else (model.users, model.similar_users)
-    with flags_for(**{f"{kind}s": f"--{kind}={values[kind].value}", "k": "--k", "metric": "--metric"}):
+    with named_as_flags(**{f"{kind}s": f"--{kind}={values[kind].value}", "k": "--k", "metric": "--metric"}):
         ids = models.parse_ids(values[kind].value, known, f"--{kind}")
         found = find(ids, k, metric=values["metric"].value, mesh=models.mesh_of(values))
-    show(found, values, k)
+    output_lists(found, values, k)
     return 0
 
 

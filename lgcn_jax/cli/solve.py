@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from absl import flags
 
 from lgcn_jax.baselines import BASELINES
-from lgcn_jax.cli.command import DATA, config_from_flags, flags_for, say
-from lgcn_jax.cli.flags import given
+from lgcn_jax.cli.command import DATA, config_from_flags, named_as_flags, say
+from lgcn_jax.cli.flags import stated_settings
 from lgcn_jax.config import Config
 from lgcn_jax.data import datasets
 from lgcn_jax.data.interactions import Interactions
@@ -26,7 +26,7 @@ EVALUATED = ("top_k", "eval_split")
 HOW = ("workdir", "overwrite", "quiet", "plugin", "compilation_cache")  # flags of `train` that a baseline knows
 
 
-def settings_of_baselines() -> tuple[str, ...]:
+def baseline_setting_names() -> tuple[str, ...]:
     """The names of all settings of baselines."""
     return tuple(dict.fromkeys(name for model in BASELINES for name in fields(BASELINES[model])))
 
@@ -37,16 +37,16 @@ def own_settings(values: flags.FlagValues, model: str) -> dict[str, Any]:
     Raises:
       InputError: one is stated that it does not have.
     """
-    own = given(values, settings_of_baselines())
+    own = stated_settings(values, baseline_setting_names())
     for name in own.keys() - fields(BASELINES[model]).keys():
         expected = f"nothing with --model={model}, which has none ({_having(name)})"
         raise InputError(f"--{name}", values[name].value, expected)
     return own
 
 
-def require_none(values: flags.FlagValues, of_runs: Container[str], model: str) -> None:
+def require_no_baseline_flags(values: flags.FlagValues, of_runs: Container[str], model: str) -> None:
     """Raises an InputError where a setting is stated that baselines have, and no run."""
-    for name in settings_of_baselines():
+    for name in baseline_setting_names():
         if name not in of_runs and values[name].present:
             expected = f"nothing with --model={model}, which has none ({_having(name)})"
             raise InputError(f"--{name}", values[name].value, expected)
@@ -60,29 +60,29 @@ def _having(name: str) -> str:
 def _flags_of(model: str) -> contextlib.AbstractContextManager:
     """While entered, an InputError names settings by their flags."""
     named = (*fields(BASELINES[model]), f"model={model}")
-    return flags_for(**{name: f"--{name}" for name in named})
+    return named_as_flags(**{name: f"--{name}" for name in named})
 
 
-def data_of(values: flags.FlagValues, quiet: bool = False) -> tuple[Interactions, tuple[int, ...], str]:
+def load_for_evaluation(values: flags.FlagValues, quiet: bool = False) -> tuple[Interactions, tuple[int, ...], str]:
     """The data set that flags name, the list lengths, and the part that is evaluated."""
-    interactions, config = read(values, quiet)
+    interactions, config = load_data_and_config(values, quiet)
     return interactions, config.evaluation.top_k, config.evaluation.eval_split
 
 
-def read(values: flags.FlagValues, quiet: bool) -> tuple[Interactions, Config]:
+def load_data_and_config(values: flags.FlagValues, quiet: bool) -> tuple[Interactions, Config]:
     """The data set that flags name, and settings of which those of the data and of the evaluation count."""
     from lgcn_jax.training.setup import check_config
 
-    config = config_from_flags(given(values, (*DATA, *EVALUATED)))
+    config = config_from_flags(stated_settings(values, (*DATA, *EVALUATED)))
     interactions = datasets.load(config.data, progress=not quiet and sys.stderr.isatty())
     check_config(config, interactions)
     return interactions, config
 
 
-def read_and_describe(values: flags.FlagValues) -> tuple[Interactions, Config]:
-    """As `read`, and what was read is told, but for --quiet."""
+def load_and_describe_data(values: flags.FlagValues) -> tuple[Interactions, Config]:
+    """As `load_data_and_config`, and what was read is told, but for --quiet."""
     quiet = values["quiet"].value
-    interactions, config = read(values, quiet)
+    interactions, config = load_data_and_config(values, quiet)
     if not quiet:
         noticed = interactions.noticed(config.evaluation.eval_split)
         say("\n".join([interactions.headline(), *interactions.remarks, noticed]))
@@ -112,8 +112,8 @@ def solve(values: flags.FlagValues, folder: Path, begun: float) -> int:
             raise InputError(f"--{name}", values[name].value, f"nothing with --model={model}, which is not trained")
     storage.require_free(folder, values["overwrite"].value)
     with _flags_of(model):
-        fitted = solved.of_name(model, **own)
-    interactions, config = read_and_describe(values)
+        fitted = solved.make_solved_model(model, **own)
+    interactions, config = load_and_describe_data(values)
     started = time.perf_counter()
     with _flags_of(model):
         fitted.fit(interactions)
@@ -140,8 +140,10 @@ def save(
     from lgcn_jax.serving import record
 
     whole = {name: value for name, value in config.to_json().items() if name in (*DATA, *EVALUATED)} | settings
-    used = usage.measured(times.begun, times.started)
-    record.save(model, folder, record.of_solved(model, interactions, whole, scores, times.fit_seconds, used))
+    used = usage.measure_usage(times.begun, times.started)
+    record.save_with_record(
+        model, folder, record.solved_run_record(model, interactions, whole, scores, times.fit_seconds, used)
+    )
     say(f"wrote {folder}")
 
 

@@ -14,14 +14,14 @@ from lgcn_jax.cli.command import (
     COMPILATION_CACHE,
     PLUGIN,
     Command,
-    absolute,
     config_from_flags,
+    run_setting_names,
     say,
-    settings_of_runs,
     warn,
+    with_absolute_paths,
     workdir_of,
 )
-from lgcn_jax.cli.flags import given
+from lgcn_jax.cli.flags import stated_settings
 from lgcn_jax.config import PARTS, Config
 from lgcn_jax.data import datasets
 from lgcn_jax.data.interactions import Interactions
@@ -44,17 +44,17 @@ def train(values: flags.FlagValues, request: StopRequest) -> int:
     folder = workdir_of(values)
     _require_model(values["model"].value)
     if values["model"].value in BASELINES:
-        mixture.require_none(values, values["model"].value)
+        mixture.require_no_mixture_flags(values, values["model"].value)
         return solve.solve(values, folder, request.begun)
     if values["model"].value == mixture.NAME:
-        return mixture.mix(values, folder, request.begun)
-    mixture.require_none(values, values["model"].value or PARTS["model"].default)
-    solve.require_none(values, settings_of_runs(), values["model"].value or PARTS["model"].default)
+        return mixture.fit_mixture(values, folder, request.begun)
+    mixture.require_no_mixture_flags(values, values["model"].value or PARTS["model"].default)
+    solve.require_no_baseline_flags(values, run_setting_names(), values["model"].value or PARTS["model"].default)
     if values[population.NAME].present:
-        population.require_none(values)
+        population.require_no_population_flags(values)
     _join(values, request)
     with processes.fail_together(request):
-        with processes.waiting("at the look for devices"):
+        with processes.time_limit("at the look for devices"):
             mesh.require_devices()
         return _of_flags(values)(values, folder, request)
 
@@ -108,7 +108,7 @@ def _dry_run(values: flags.FlagValues, folder: Path, request: StopRequest) -> in
     say(f"memory in all about {sum(terms.values()) / 1e9:.2f} GB of {limit / 1e9:.1f} GB on a device")
     estimate.require_memory(config, interactions)
     setup = build_setup(config, interactions)
-    if stored is None and (begun := session.beginning(setup, interactions)):
+    if stored is None and (begun := session.find_warm_start_point(setup, interactions)):
         say(begun.note)
     request.check()
     seconds, epochs = estimate.epoch_seconds(setup), config.training.epochs
@@ -135,7 +135,7 @@ def _resolve_config(values: flags.FlagValues, folder: Path, stored: Config | Non
     """The settings that are stored in the run's folder, with what the flags may change, or those of the flags."""
     from lgcn_jax.runs import resume
 
-    stated = absolute(given(values, settings_of_runs()))
+    stated = with_absolute_paths(stated_settings(values, run_setting_names()))
     return resume.resolve_config(folder, stored, stated) if stored else config_from_flags(stated)
 
 
@@ -171,7 +171,7 @@ def _print_scores(interactions: Interactions, config: Config, result: dict[str, 
     rows = {f"epoch {best['epoch']} (best)": best, f"epoch {last['epoch']} (last)": last}
     _print_table(interactions, split, config.evaluation.top_k, rows)
     if inference.KEY in result:
-        say(inference.told(result[inference.KEY], config.evaluation.watched))
+        say(inference.describe_choice(result[inference.KEY], config.evaluation.watched_metric))
     if "test" in result:
         label = f"epoch {result['test']['epoch']} ({'best left' if 'missing' in result else 'best on valid'})"
         _print_table(interactions, "test", config.evaluation.top_k, {label: result["test"]})
@@ -219,7 +219,7 @@ def _continuable(folder: Path) -> Iterator[None]:
     try:
         yield
     except WriteError as error:
-        if integrity.steps(folder / "checkpoints"):
+        if integrity.checkpoint_steps(folder / "checkpoints"):
             error.add_note("the last checkpoint can be continued from")
         raise
 
@@ -227,7 +227,7 @@ def _continuable(folder: Path) -> Iterator[None]:
 COMMAND = Command(
     train,
     "trains a model in a run folder, or continues its run; or solves a baseline or mixes two models into a folder",
-    lambda: (*settings_of_runs(), *(set(solve.settings_of_baselines()) - set(settings_of_runs()))),
+    lambda: (*run_setting_names(), *(set(solve.baseline_setting_names()) - set(run_setting_names()))),
     {
         "workdir": ("", "the folder of the run"),
         "overwrite": (False, "begin anew in a folder that holds a run"),

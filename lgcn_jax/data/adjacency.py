@@ -30,36 +30,42 @@ class _Fields:
         return self.text[self.start[index] : self.stop[index]].tobytes().decode("utf-8", "replace")
 
 
-def read(
-    source: Source, counted: bool = False, encoding: str = "utf-8", skipped: int = 0, comma: bool = False
+def read_lists(
+    source: Source,
+    has_counts: bool = False,
+    encoding: str = "utf-8",
+    skipped_lines: int = 0,
+    separated_by_commas: bool = False,
 ) -> Events:
     """The events of a file of lists.
 
     Args:
       source: the file.
-      counted: whether each line opens with its number of items in place of a user.
+      has_counts: whether each line opens with its number of items in place of a user.
       encoding: of the file.
-      skipped: lines before the first list.
-      comma: whether commas separate numbers, too.
+      skipped_lines: lines before the first list.
+      separated_by_commas: whether commas separate numbers, too.
 
     Raises:
       InputError: something is no integer from 0 to 2147483647, or a count is another one than that of the items.
     """
-    data, notes = _normalised(source, encoding, skipped)
-    fields = _split(data.replace(b",", b" ") if comma else data)
+    data, notes = _normalised(source, encoding, skipped_lines)
+    fields = _split(data.replace(b",", b" ") if separated_by_commas else data)
     if len(fields.start) == 0:
         raise InputError(source.path, "no interaction", "at least one line 'user item ...'")
-    notes["empty lines"] = int(data.count(b"\n") + (not data.endswith(b"\n")) - len(np.unique(fields.line))) - skipped
+    notes["empty lines"] = (
+        int(data.count(b"\n") + (not data.endswith(b"\n")) - len(np.unique(fields.line))) - skipped_lines
+    )
     numbers = _numbers(source.path, fields)
     opens_line = fields.column == 0
     width = np.diff(np.append(np.flatnonzero(opens_line), len(numbers)))
-    users = _lines(source.path, fields, numbers, width) if counted else numbers[opens_line]
+    users = _lines(source.path, fields, numbers, width) if has_counts else numbers[opens_line]
     listed = users[width == 1]
-    coded = ids.of_integers(np.concatenate([np.repeat(users, width - 1), listed]))
+    coded = ids.integer_id_column(np.concatenate([np.repeat(users, width - 1), listed]))
     coded = coded._replace(codes=coded.codes[: len(coded.codes) - len(listed)])
     notes["users listed without an item"] = len(listed)
     return Events(
-        coded, ids.of_integers(numbers[~opens_line]), notes=notes, format="counts" if counted else "adjacency"
+        coded, ids.integer_id_column(numbers[~opens_line]), notes=notes, format="counts" if has_counts else "adjacency"
     )
 
 

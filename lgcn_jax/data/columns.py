@@ -82,13 +82,13 @@ def needed_roles(settings: DataSettings) -> tuple[str, ...]:
     return tuple(role for role, wanted in needed.items() if wanted)
 
 
-def choose(where, names: Sequence[str], headed: bool, settings: DataSettings) -> Columns:
+def choose_columns(where, names: Sequence[str], has_header: bool, settings: DataSettings) -> Columns:
     """The columns that settings state, or that have usual names; without a header the first two.
 
     Args:
       where: the table, for messages.
       names: of its columns; `column 1`, ... where it has no header.
-      headed: whether the names are its own.
+      has_header: whether the names are its own.
       settings: may state columns, by name or by position from 1.
 
     Raises:
@@ -96,12 +96,14 @@ def choose(where, names: Sequence[str], headed: bool, settings: DataSettings) ->
     """
     stated = {role: getattr(settings, f"{role}_col") for role in ROLES}
     needed = ("user", "item", *needed_roles(settings))
-    places = {role: _stated_place(where, names, headed, f"--{role}_col", name) for role, name in stated.items() if name}
+    places = {
+        role: _stated_place(where, names, has_header, f"--{role}_col", name) for role, name in stated.items() if name
+    }
     for role in (*needed, "label"):
         if role in places:
             continue
         taken = {place for other, place in places.items() if other in ("user", "item")}
-        found = _usual_place(where, names, role, taken) if headed else _first_free(role, places, len(names))
+        found = _usual_place(where, names, role, taken) if has_header else _first_free(role, places, len(names))
         if found is not None:
             places[role] = found
         elif role in needed:
@@ -110,7 +112,7 @@ def choose(where, names: Sequence[str], headed: bool, settings: DataSettings) ->
     return Columns({role: places[role] for role in ROLES if role in places}, tuple(names))
 
 
-def looks_headed(cells: Sequence[str]) -> bool:
+def looks_like_header(cells: Sequence[str]) -> bool:
     """Whether the cells of a first line are names of columns: typed ones (`user_id:token`) or usual ones."""
     if all(re.fullmatch(r"[^:]+:(token|float|token_seq|float_seq)", cell) for cell in cells):
         return True
@@ -120,25 +122,25 @@ def looks_headed(cells: Sequence[str]) -> bool:
     return any(folded & {*family} for family in USUAL_NAMES["user"] + USUAL_NAMES["item"])
 
 
-def find(where, names: Sequence[str], headed: bool, stated: str, role: str, flag: str) -> int:
-    """The place of one column: the stated one, or the first with a usual name.
+def find_column(where, names: Sequence[str], has_header: bool, stated_column: str, role: str, flag: str) -> int:
+    """The place of one column: the stated one (a name, or a position from 1), or the first with a usual name.
 
     Raises:
       InputError: it is not there.
     """
-    if stated:
-        return _stated_place(where, names, headed, flag, stated)
-    found = _usual_place(where, names, role, set()) if headed else None
+    if stated_column:
+        return _stated_place(where, names, has_header, flag, stated_column)
+    found = _usual_place(where, names, role, set()) if has_header else None
     if found is None:
         raise InputError(flag, "nothing", f"one of the columns of {where}: {', '.join(names)}")
     return found
 
 
-def _stated_place(where, names: Sequence[str], headed: bool, flag: str, stated: str) -> int:
+def _stated_place(where, names: Sequence[str], has_header: bool, flag: str, stated: str) -> int:
     """The place of a column by its name, as it stands, without a type, or in another case; or by its position."""
     bare = [_bare(name) for name in names]
     lower = [name.lower() for name in bare]
-    for listed, wanted in ((list(names), stated), (bare, stated), (lower, stated.lower())) if headed else ():
+    for listed, wanted in ((list(names), stated), (bare, stated), (lower, stated.lower())) if has_header else ():
         if listed.count(wanted) > 1:
             raise InputError(flag, f"{listed.count(wanted)} columns called {stated!r}", f"1 to {len(names)}")
         if wanted in listed:
@@ -150,7 +152,7 @@ def _stated_place(where, names: Sequence[str], headed: bool, flag: str, stated: 
     raise InputError(flag, repr(stated), f"a column of {where}: {', '.join(bare)}, or 1 to {len(names)}{hint}")
 
 
-def usual(where, names: Sequence[str], role: str) -> bool:
+def has_usual_name(where, names: Sequence[str], role: str) -> bool:
     """Whether a column has a usual name."""
     return _usual_place(where, names, role, set()) is not None
 

@@ -16,7 +16,7 @@ _NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
 _SUSPICIOUS = ("nan", "null", "none", "na", "n/a", "undefined")
 
 
-def events(table: pa.Table, where, settings: DataSettings) -> Events:
+def table_to_events(table: pa.Table, where, settings: DataSettings) -> Events:
     """The events of a table whose columns are called by what they hold.
 
     Rows without a user or item are left out, and counted.
@@ -33,7 +33,7 @@ def events(table: pa.Table, where, settings: DataSettings) -> Events:
         raise InputError(f"{where}: --strict", f"{lost} rows without a user or item", "none")
     notes = {"rows read": len(kept), "rows without a user or item left out": lost}
     dated = "time" in values and values["time"].dtype == np.int64 and not _is_number(table["time"].type)
-    found = Events(users, items, values, notes, user_remarks + item_remarks, dated=dated)
+    found = Events(users, items, values, notes, user_remarks + item_remarks, times_are_dates=dated)
     return found if kept.all() else found.take(kept)
 
 
@@ -70,7 +70,7 @@ def _is_words(column: pa.ChunkedArray) -> bool:
 def _integers(column: pa.ChunkedArray) -> IdColumn:
     present = _flat(column.is_valid())
     values = _flat(column if column.null_count == 0 else column.drop_null())
-    found = ids.of_integers(values)
+    found = ids.integer_id_column(values)
     codes = np.full(len(present), -1, np.int32)
     codes[present] = found.codes
     return found._replace(codes=codes)
@@ -107,7 +107,7 @@ def _texts(column: pa.ChunkedArray, what: str, where) -> tuple[IdColumn, tuple[s
     if len(distinct) and pc.all(plain).as_py():
         values = distinct.cast(pa.int64()).to_numpy()
         order = np.argsort(values)
-        values = ids.narrowed(values[order])
+        values = ids.narrow_integers(values[order])
     else:
         order = pc.array_sort_indices(distinct).to_numpy()
         values = distinct.take(pa.array(order)).to_numpy(zero_copy_only=False)

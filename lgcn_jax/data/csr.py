@@ -40,7 +40,7 @@ def from_pairs(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) ->
     return CSR(matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32))
 
 
-def summed(rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def sum_repeats(rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Host: float32[nnz], the values of the pairs in the order of `from_pairs`' entries; those of repeats are added."""
     matrix = scipy.sparse.csr_matrix((values.astype(np.float32), (rows, columns)), shape=shape)
     matrix.sort_indices()
@@ -62,7 +62,7 @@ def row_of_entry(csr: CSR) -> np.ndarray:
     return np.repeat(np.arange(csr.num_rows, dtype=np.int32), degrees(csr))
 
 
-def blocks(indptr: np.ndarray) -> Iterator[tuple[slice, slice]]:
+def row_blocks(indptr: np.ndarray) -> Iterator[tuple[slice, slice]]:
     """Host: consecutive rows with about BLOCK entries in all, and those entries, until every row was there."""
     inner = np.searchsorted(indptr, np.arange(BLOCK, indptr[-1], BLOCK))
     bounds = np.unique(np.concatenate([[0], inner, [len(indptr) - 1]])).tolist()
@@ -78,12 +78,12 @@ def column_counts(csr: CSR, num_columns: int) -> np.ndarray:
     return counts
 
 
-def take(csr: CSR, rows: np.ndarray) -> CSR:
+def take_rows(csr: CSR, rows: np.ndarray) -> CSR:
     """Host: a CSR made of the given rows, in their order."""
     counts = degrees(csr)[rows]
     indptr = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
     indices = np.empty(indptr[-1], csr.indices.dtype)
-    for some, entries in blocks(indptr):
+    for some, entries in row_blocks(indptr):
         behind = csr.indptr[rows[some]] - indptr[:-1][some]
         indices[entries] = csr.indices[np.repeat(behind, counts[some]) + np.arange(entries.start, entries.stop)]
     return CSR(indptr.astype(np.int32), indices)

@@ -35,10 +35,10 @@ def load(settings: DataSettings, progress: bool = False) -> Interactions:
         raise InputError("--dataset", f"{str(missing)!r}, which is not there", "files, separated by commas")
     else:
         raise InputError("--dataset", repr(settings.dataset), _expected(settings.dataset))
-    return dataclasses.replace(preparation.titled(found, settings), source=settings)
+    return dataclasses.replace(preparation.with_titles(found, settings), source=settings)
 
 
-def is_name(dataset: str) -> bool:
+def is_dataset_name(dataset: str) -> bool:
     """Whether a data set is meant by its name, and not by a path; so is what is neither, by mistake."""
     paths = paths_of(os.path.expanduser(dataset))
     return dataset == "synthetic" or dataset in NAMED or not all(map(_exists, paths))
@@ -102,7 +102,7 @@ def _synthetic(settings: DataSettings) -> Interactions:
     except ValueError:
         found = settings.num_interactions
         raise InputError("--num_interactions", found, "at most half of num_users * num_items") from None
-    return preparation.of_rows("synthetic", whole, settings.num_items, settings)
+    return preparation.interactions_from_rows("synthetic", whole, settings.num_items, settings)
 
 
 def _named(settings: DataSettings, named: NamedDataset, progress: bool) -> Interactions:
@@ -110,9 +110,11 @@ def _named(settings: DataSettings, named: NamedDataset, progress: bool) -> Inter
     sources = {part: source for part, source in (("train", named.train), ("test", named.test)) if source}
     paths = {part: find_or_fetch(settings, source, progress) for part, source in sources.items()}
     if named.test is None:
-        found = preparation.of_table(settings.dataset, files.read(paths["train"], read_as), settings)
+        found = preparation.interactions_from_table(
+            settings.dataset, files.read_file(paths["train"], read_as), settings
+        )
         return _with_titles(found, named, settings, progress) if named.items and not settings.item_table else found
-    found = preparation.of_parts(settings.dataset, files.read_parts(paths, read_as), settings)
+    found = preparation.interactions_from_parts(settings.dataset, files.read_parts(paths, read_as), settings)
     return dataclasses.replace(found, remarks=())  # of files that are known
 
 
@@ -122,7 +124,7 @@ def _with_titles(found: Interactions, named: NamedDataset, settings: DataSetting
         path = find_or_fetch(settings, named.items, progress)
     except InputError as error:
         return dataclasses.replace(found, remarks=(*found.remarks, f"items are shown without titles: {error}"))
-    return preparation.titled(found, dataclasses.replace(settings, item_table=str(path)))
+    return preparation.with_titles(found, dataclasses.replace(settings, item_table=str(path)))
 
 
 def _from_path(settings: DataSettings, progress: bool) -> Interactions:
@@ -132,10 +134,12 @@ def _from_path(settings: DataSettings, progress: bool) -> Interactions:
         if path.is_dir():
             raise InputError("--dataset", f"{path}, a folder, beside others", "files, separated by commas")
     if not paths[0].is_dir():
-        found = preparation.of_table(settings.dataset, files.read_several(paths, settings, progress), settings)
+        found = preparation.interactions_from_table(
+            settings.dataset, files.read_files(paths, settings, progress), settings
+        )
         return dataclasses.replace(found, name=name if len(paths) == 1 else f"{name} and {len(paths) - 1} more")
-    parts, unused = files.parts_of(paths[0])
-    found = preparation.of_parts(settings.dataset, files.read_parts(parts, settings, progress), settings)
+    parts, unused = files.find_part_files(paths[0])
+    found = preparation.interactions_from_parts(settings.dataset, files.read_parts(parts, settings, progress), settings)
     remarks = (f"files not used: {', '.join(unused)}", *found.remarks) if unused else found.remarks
     return dataclasses.replace(found, name=name, remarks=remarks)
 

@@ -21,7 +21,7 @@ class Dialect:
       format: 'adjacency', 'counts', 'pairs' or 'jsonl'.
       delimiter: of a table: one character, '::', or ' ' for runs of spaces and tabs.
       quoted: whether fields may be quoted.
-      headed: whether the first line that is no comment names the columns.
+      has_header: whether the first line that is no comment names the columns.
       names: of the columns; `column 1`, ... without a header.
       skipped: lines before the table: comments and empty ones.
       comments: those of them that are not empty.
@@ -32,7 +32,7 @@ class Dialect:
     format: str
     delimiter: str = " "
     quoted: bool = False
-    headed: bool = False
+    has_header: bool = False
     names: tuple[str, ...] = ()
     skipped: int = 0
     comments: int = 0
@@ -49,7 +49,7 @@ class _Sample:
     numbers: list[int]
 
 
-def of(source: Source, settings: DataSettings) -> Dialect:
+def detect_dialect(source: Source, settings: DataSettings) -> Dialect:
     """The dialect of a text file, from its first lines and what the settings state.
 
     Raises:
@@ -72,7 +72,7 @@ def _chosen(sample: _Sample, settings: DataSettings) -> Dialect:
     if settings.format in ("adjacency", "counts"):
         return Dialect(settings.format, delimiter)
     table = _table(sample, settings, delimiter)
-    if settings.format == "pairs" or table.headed or delimiter not in (" ", "\t"):
+    if settings.format == "pairs" or table.has_header or delimiter not in (" ", "\t"):
         return table
     return _numbers(sample, table)
 
@@ -123,7 +123,7 @@ def _delimiter(first: str) -> str:
     return best if counts[best] else " "
 
 
-def fields(line: str, delimiter: str, quoted: bool) -> list[str]:
+def split_fields(line: str, delimiter: str, quoted: bool) -> list[str]:
     """The cells of one line, without spaces around them."""
     if delimiter == " ":
         return line.split()
@@ -134,7 +134,7 @@ def fields(line: str, delimiter: str, quoted: bool) -> list[str]:
 
 def _table(sample: _Sample, settings: DataSettings, delimiter: str) -> Dialect:
     quoted = delimiter in (",", ";", "|") or (delimiter == "\t" and _has_quoted(sample.lines))
-    rows = [fields(line, delimiter, quoted) for line in sample.lines[:1000]]
+    rows = [split_fields(line, delimiter, quoted) for line in sample.lines[:1000]]
     headed = _headed(sample, settings, rows)
     names = tuple(rows[0]) if headed else tuple(f"column {n}" for n in range(1, len(rows[0]) + 1))
     body = rows[1:] if headed else rows
@@ -164,7 +164,7 @@ def _headed(sample: _Sample, settings: DataSettings, rows: list[list[str]]) -> b
         return settings.header == "yes"
     first, rest = rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]
     stated = {getattr(settings, f"{role}_col") for role in columns.ROLES}
-    if columns.looks_headed(first) or set(first) & {name for name in stated if name and not name.isdigit()}:
+    if columns.looks_like_header(first) or set(first) & {name for name in stated if name and not name.isdigit()}:
         return True
     if any(map(_is_number, first)) or not rest:
         return False

@@ -23,7 +23,8 @@ class Events:
       notes: counts of what was met and handled on the way (empty lines, Windows line ends, ...).
       remarks: sentences about how it was read.
       format: how it was read.
-      dated: whether times are microseconds since 1970, made of dates; else they are numbers as the source has them.
+      times_are_dates: whether times are microseconds since 1970, made of dates; else they are numbers as the source has
+        them.
     """
 
     users: IdColumn
@@ -32,7 +33,7 @@ class Events:
     notes: dict[str, int] = dataclasses.field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     format: str = "pairs"
-    dated: bool = False
+    times_are_dates: bool = False
 
     def __len__(self) -> int:
         return len(self.users.codes)
@@ -47,26 +48,26 @@ class Events:
         users, items = (column._replace(codes=column.codes[rows]) for column in (self.users, self.items))
         return dataclasses.replace(self, users=users, items=items, values=_taken(self.values, rows))
 
-    def noting(self, **counts: int) -> "Events":
+    def with_notes(self, **counts: int) -> "Events":
         """With further notes; underscores of a name stand for spaces."""
         return dataclasses.replace(self, notes=self.notes | {k.replace("_", " "): v for k, v in counts.items()})
 
 
-def nothing() -> Events:
+def no_events() -> Events:
     """No event."""
     none = IdColumn(np.zeros(0, np.int32), np.zeros(0, np.int32))
     return Events(none, none)
 
 
-def concatenated(users: IdColumn, items: IdColumn, parts: list[Events]) -> Events:
+def concatenate_events(users: IdColumn, items: IdColumn, sources: list[Events]) -> Events:
     """Several sources one after the other, whose ids were brought together in `users` and `items`."""
-    values = {name: np.concatenate([part.values[name] for part in parts]) for name in parts[0].values}
+    values = {name: np.concatenate([part.values[name] for part in sources]) for name in sources[0].values}
     notes: dict[str, int] = {}
-    for part in parts:
+    for part in sources:
         for note, count in part.notes.items():
             notes[note] = notes.get(note, 0) + count
-    remarks = tuple(dict.fromkeys(remark for part in parts for remark in part.remarks))
-    return Events(users, items, values, notes, remarks, parts[0].format, parts[0].dated)
+    remarks = tuple(dict.fromkeys(remark for part in sources for remark in part.remarks))
+    return Events(users, items, values, notes, remarks, sources[0].format, sources[0].times_are_dates)
 
 
 def _taken(values: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:

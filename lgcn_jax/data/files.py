@@ -21,7 +21,7 @@ from lgcn_jax.errors import InputError
 _NAME = re.compile(r"(?:.*[._-])?(" + "|".join(PART_NAMES) + r")(?:\.[A-Za-z0-9]+){0,2}", re.IGNORECASE)
 
 
-def read(path: str | os.PathLike, settings: DataSettings, progress: bool = False) -> Events:
+def read_file(path: str | os.PathLike, settings: DataSettings, progress: bool = False) -> Events:
     """The events of one file.
 
     Raises:
@@ -30,11 +30,11 @@ def read(path: str | os.PathLike, settings: DataSettings, progress: bool = False
     source = Source(path, progress)
     if tables.is_columnar(source, settings):
         return _of_table(*tables.read_columnar(source, tables.chooser_of(settings)), source, settings)
-    found = dialect.of(source, settings)
+    found = dialect.detect_dialect(source, settings)
     if found.format in ("adjacency", "counts"):
         require_no_columns(source.path, settings)
         how = found.format == "counts", settings.encoding, found.skipped, found.delimiter == ","
-        made = adjacency.read(source, *how)
+        made = adjacency.read_lists(source, *how)
         return _remarking(made, *found.remarks)
     if found.format == "jsonl":
         return _of_table(*tables.read_jsonl(source, tables.chooser_of(settings)), source, settings)
@@ -42,37 +42,37 @@ def read(path: str | os.PathLike, settings: DataSettings, progress: bool = False
     return _remarking(_of_table(table, columns, source, settings), *found.remarks)
 
 
-def of_frame(frame: Any, where: str, settings: DataSettings) -> Events:
+def events_from_frame(frame: Any, where: str, settings: DataSettings) -> Events:
     """The events of a frame of pandas, polars or Arrow.
 
     Raises:
       InputError: a column is not there, or holds something else than its name says.
     """
-    table, columns = tables.of_frame(frame, where, tables.chooser_of(settings))
+    table, columns = tables.read_frame(frame, where, tables.chooser_of(settings))
     return _events(table, columns, where, settings)
 
 
-def read_several(paths: Sequence[Path], settings: DataSettings, progress: bool = False) -> Events:
+def read_files(paths: Sequence[Path], settings: DataSettings, progress: bool = False) -> Events:
     """The events of several files, one after the other."""
-    found = [read(path, settings, progress) for path in paths]
+    found = [read_file(path, settings, progress) for path in paths]
     for path, part in zip(paths, found, strict=True):
         if set(part.values) != set(found[0].values):
             columns = [" and ".join(sorted(each.values)) or "neither" for each in (part, found[0])]
             raise InputError(path, f"{columns[0]} beside users and items", f"{columns[1]}, as in {Path(paths[0]).name}")
-        if part.dated != found[0].dated:
-            kinds = ["dates" if each.dated else "numbers" for each in (part, found[0])]
+        if part.times_are_dates != found[0].times_are_dates:
+            kinds = ["dates" if each.times_are_dates else "numbers" for each in (part, found[0])]
             raise InputError(path, f"times that are {kinds[0]}", f"{kinds[1]}, as in {Path(paths[0]).name}")
-    return joined(found)
+    return join_events(found)
 
 
-def joined(parts: Sequence[Events]) -> Events:
+def join_events(sources: Sequence[Events]) -> Events:
     """The events of several sources, one after the other."""
-    if len(parts) == 1:
-        return parts[0]
-    user_ids, users = ids.unify([part.users for part in parts])
-    item_ids, items = ids.unify([part.items for part in parts])
+    if len(sources) == 1:
+        return sources[0]
+    user_ids, users = ids.unify_ids([part.users for part in sources])
+    item_ids, items = ids.unify_ids([part.items for part in sources])
     columns = (ids.IdColumn(user_ids, np.concatenate(users)), ids.IdColumn(item_ids, np.concatenate(items)))
-    return events.concatenated(*columns, list(parts))
+    return events.concatenate_events(*columns, list(sources))
 
 
 def read_parts(paths: dict[str, Path], settings: DataSettings, progress: bool = False) -> dict[str, Events]:
@@ -81,14 +81,14 @@ def read_parts(paths: dict[str, Path], settings: DataSettings, progress: bool = 
     A leave-one-out test file has each user once, and so could not be told from lists of items by itself.
 
     Raises:
-      InputError: as for `read`; or a later file does not look like the first one.
+      InputError: as for `read_file`; or a later file does not look like the first one.
     """
     first, *others = paths.values()
     settings = _decided(first, others, settings)
     found = {}
     for part, path in paths.items():
         alike = settings if path == first else _as_the_first(first, path, settings)
-        found[part] = read(path, alike, progress)
+        found[part] = read_file(path, alike, progress)
     return found
 
 
@@ -97,11 +97,11 @@ def _decided(first: Path, others: list[Path], settings: DataSettings) -> DataSet
     if tables.is_columnar(Source(first), settings):
         return settings
     try:
-        dialect.of(Source(first), settings)
+        dialect.detect_dialect(Source(first), settings)
     except InputError:
         for path in others:
             with contextlib.suppress(InputError):
-                if dialect.of(Source(path), settings).format == "adjacency":
+                if dialect.detect_dialect(Source(path), settings).format == "adjacency":
                     return dataclasses.replace(settings, format="adjacency")
     return settings
 
@@ -110,16 +110,16 @@ def _as_the_first(first: Path, later: Path, settings: DataSettings) -> DataSetti
     """The settings by which a later part is read as the first one was."""
     if any(tables.is_columnar(Source(path), settings) for path in (first, later)):
         return settings
-    before = dialect.of(Source(first), settings)
+    before = dialect.detect_dialect(Source(first), settings)
     decided = dataclasses.replace(settings, format=before.format)
     if before.format in ("adjacency", "counts"):
         _require_lists(later, first, settings)
         return decided
-    after = dialect.of(Source(later), decided)
-    if before.headed != after.headed:
-        found = "the names of columns" if after.headed else "a table without the names of columns"
-        raise InputError(later, found, f"one {'without' if after.headed else 'with'} them, as {first.name}")
-    if settings.format == "auto" and not before.headed and len(before.names) != len(after.names):
+    after = dialect.detect_dialect(Source(later), decided)
+    if before.has_header != after.has_header:
+        found = "the names of columns" if after.has_header else "a table without the names of columns"
+        raise InputError(later, found, f"one {'without' if after.has_header else 'with'} them, as {first.name}")
+    if settings.format == "auto" and not before.has_header and len(before.names) != len(after.names):
         expected = f"{len(before.names)}, as in {first.name}, or --format=pairs (or adjacency)"
         raise InputError(later, f"{len(after.names)} column(s)", expected)
     return decided
@@ -128,15 +128,15 @@ def _as_the_first(first: Path, later: Path, settings: DataSettings) -> DataSetti
 def _require_lists(later: Path, first: Path, settings: DataSettings) -> None:
     """Raises an InputError where a file that should hold lists of items is a table for certain."""
     try:
-        after = dialect.of(Source(later), settings)
+        after = dialect.detect_dialect(Source(later), settings)
     except InputError:
         return  # not to be told by itself
-    if after.format not in ("adjacency", "counts") and (after.headed or len(after.names) > 2):
+    if after.format not in ("adjacency", "counts") and (after.has_header or len(after.names) > 2):
         expected = f"lists of items, as {first.name} seems to hold, or --format=pairs (or adjacency)"
         raise InputError(later, "what looks like a table", expected)
 
 
-def parts_of(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
+def find_part_files(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     """The file of each part of a folder, train first, and the names of the files that are none.
 
     Raises:
@@ -170,7 +170,7 @@ def _events(table, columns, where, settings: DataSettings) -> Events:
         table = table.drop_columns(["label"])
         rest = {role: place for role, place in columns.places.items() if role != "label"}
         columns = dataclasses.replace(columns, places=rest)
-    return _remarking(conversion.events(table, where, settings), columns.describe())
+    return _remarking(conversion.table_to_events(table, where, settings), columns.describe())
 
 
 def _remarking(found: Events, *remarks: str) -> Events:

@@ -10,7 +10,7 @@ from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError
 
 
-def positives(events: Events, settings: DataSettings) -> tuple[Events, Events | None]:
+def split_by_preference(events: Events, settings: DataSettings) -> tuple[Events, Events | None]:
     """The events that are wanted, and those that are known not to be; None where nothing says so."""
     wanted, notes = np.ones(len(events), bool), {}
     if "label" in events.values:
@@ -67,12 +67,12 @@ def k_core(events: Events, least_items: int, least_users: int) -> Events:
     return dataclasses.replace(events.take(kept), notes=events.notes | notes)
 
 
-def compacted(events: Events) -> Events:
+def drop_unused_ids(events: Events) -> Events:
     """Without ids that have no event."""
     return dataclasses.replace(events, users=_compacted(events.users), items=_compacted(events.items))
 
 
-def require_some(events: Events, where) -> None:
+def require_events(events: Events, where) -> None:
     """Raises an InputError with the counts of every step where no event is left."""
     if not len(events):
         steps = "; ".join(f"{count:,} {note}" for note, count in events.notes.items() if count)

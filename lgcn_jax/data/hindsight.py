@@ -10,43 +10,52 @@ from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.settings import DataSettings
 
 
-def first_held_out(whole: Interactions, made: Interactions, time: np.ndarray, settings: DataSettings) -> np.ndarray:
+def first_held_out_times(
+    unsplit: Interactions, split_data: Interactions, times: np.ndarray, settings: DataSettings
+) -> np.ndarray:
     """[num_users]: the time of the first pair that was held out, of each user, or with 'temporal' of all.
 
     Args:
-      whole: the data set before it was split, all of its pairs train pairs.
-      made: the same after it.
-      time: [whole.train.nnz], of each pair.
+      unsplit: the data set before it was split, all of its pairs train pairs.
+      split_data: the same after it.
+      times: [unsplit.train.nnz], of each pair.
       settings: how it was split.
     """
-    held = ~csr.isin(whole.train, made.train, whole.num_items)
-    never = np.inf if time.dtype.kind == "f" else np.iinfo(time.dtype).max
-    limit = np.full(whole.num_users, never, time.dtype)
+    held = ~csr.isin(unsplit.train, split_data.train, unsplit.num_items)
+    never = np.inf if times.dtype.kind == "f" else np.iinfo(times.dtype).max
+    limit = np.full(unsplit.num_users, never, times.dtype)
     if settings.split == "temporal":
-        limit[:] = time[held].min(initial=never)
+        limit[:] = times[held].min(initial=never)
     else:
-        np.minimum.at(limit, csr.row_of_entry(whole.train)[held], time[held])
+        np.minimum.at(limit, csr.row_of_entry(unsplit.train)[held], times[held])
     return limit
 
 
-def before(found: Events, limit: np.ndarray, made: Interactions, settings: DataSettings) -> Events:
-    """The events of users of the data set that came before their user's limit; with 'leave_last_out' also at it."""
-    place, known = ids.locate(ids.like(found.users.values, made.user_ids), made.user_ids)
-    user, time = place[found.users.codes], found.values["time"]
-    early = time < limit[user] if settings.split == "temporal" else time <= limit[user]
-    return found.take(known[found.users.codes] & early)
+def events_before(events: Events, time_limit: np.ndarray, split_data: Interactions, settings: DataSettings) -> Events:
+    """The events of users of the data set that came before their user's limit; with 'leave_last_out' also at it.
+
+    Args:
+      events: of any users.
+      time_limit: [num_users], as `first_held_out_times` gives it.
+      split_data: the data set.
+      settings: how it was split.
+    """
+    place, known = ids.locate(ids.match_id_type(events.users.values, split_data.user_ids), split_data.user_ids)
+    user, time = place[events.users.codes], events.values["time"]
+    early = time < time_limit[user] if settings.split == "temporal" else time <= time_limit[user]
+    return events.take(known[events.users.codes] & early)
 
 
-def weighted(made: Interactions, found: Events, settings: DataSettings) -> Interactions:
+def with_weights_of(split_data: Interactions, events: Events, settings: DataSettings) -> Interactions:
     """The data set with the weights that these events alone give its train pairs."""
-    merged = filters.merge_repeats(found, settings.repeats)
-    shape = made.num_users, made.num_items
+    merged = filters.merge_repeats(events, settings.repeats)
+    shape = split_data.num_users, split_data.num_items
     pairs = [
-        ids.locate(ids.like(column.values, known), known)
-        for column, known in ((merged.users, made.user_ids), (merged.items, made.item_ids))
+        ids.locate(ids.match_id_type(column.values, known), known)
+        for column, known in ((merged.users, split_data.user_ids), (merged.items, split_data.item_ids))
     ]
     (user, user_known), (item, item_known) = pairs
     kept = user_known[merged.users.codes] & item_known[merged.items.codes]
     rows, columns = user[merged.users.codes][kept], item[merged.items.codes][kept]
-    of_train = csr.isin(csr.from_pairs(rows, columns, shape), made.train, made.num_items)
-    return dataclasses.replace(made, weights=csr.summed(rows, columns, merged.weight[kept], shape)[of_train])
+    of_train = csr.isin(csr.from_pairs(rows, columns, shape), split_data.train, split_data.num_items)
+    return dataclasses.replace(split_data, weights=csr.sum_repeats(rows, columns, merged.weight[kept], shape)[of_train])

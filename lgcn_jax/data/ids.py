@@ -19,30 +19,30 @@ class IdColumn(NamedTuple):
     codes: np.ndarray
 
 
-def of_integers(ids: np.ndarray) -> IdColumn:
+def integer_id_column(ids: np.ndarray) -> IdColumn:
     """The column that integers of any type are."""
     if not len(ids):
         return IdColumn(np.zeros(0, np.int32), np.zeros(0, np.int32))
     ids = ids.astype(np.int64) if ids.dtype.kind == "i" else ids
     low, high = int(ids.min()), int(ids.max())
     if high > np.iinfo(np.int64).max:
-        return of_texts(map(str, ids.tolist()))
+        return text_id_column(map(str, ids.tolist()))
     if high - low < 4 * len(ids) + 1024:  # dense: counting is faster than sorting
         present = np.bincount(ids - low if low else ids) > 0
         values = np.flatnonzero(present) + low
         codes = (np.cumsum(present, dtype=np.int32) - 1)[ids - low if low else ids]
     else:
         values, codes = np.unique(ids, return_inverse=True)
-    return IdColumn(narrowed(values), codes.astype(np.int32))
+    return IdColumn(narrow_integers(values), codes.astype(np.int32))
 
 
-def of_texts(ids: Iterable[str]) -> IdColumn:
+def text_id_column(ids: Iterable[str]) -> IdColumn:
     """The column that texts are."""
     values, codes = np.unique(np.asarray([*ids, ""], object)[:-1], return_inverse=True)
     return IdColumn(values, codes.astype(np.int32))
 
 
-def narrowed(values: np.ndarray) -> np.ndarray:
+def narrow_integers(values: np.ndarray) -> np.ndarray:
     """Integers as int32 where all fit, else as int64."""
     fits = not len(values) or (values[0] >= np.iinfo(np.int32).min and values[-1] <= np.iinfo(np.int32).max)
     return values.astype(np.int32 if fits else np.int64)
@@ -53,7 +53,7 @@ def is_text(values: np.ndarray) -> bool:
     return values.dtype.kind not in "iu"
 
 
-def unify(columns: Sequence[IdColumn]) -> tuple[np.ndarray, list[np.ndarray]]:
+def unify_ids(columns: Sequence[IdColumn]) -> tuple[np.ndarray, list[np.ndarray]]:
     """The ids of several columns together, and the codes of each column in them.
 
     Where one column is text, integers become the text that they are written as.
@@ -66,7 +66,7 @@ def unify(columns: Sequence[IdColumn]) -> tuple[np.ndarray, list[np.ndarray]]:
     values = found[0] if len(found) == 1 else np.unique(np.concatenate(found))
     if is_text(values) and len(found) == 1:
         values = np.sort(values)  # integers that became text have another order
-    values = values if is_text(values) else narrowed(values)
+    values = values if is_text(values) else narrow_integers(values)
     rest = iter(found)
     places = [
         np.searchsorted(values, _as_kind(next(rest), values)) if len(column.values) else np.zeros(0, np.int64)
@@ -75,7 +75,7 @@ def unify(columns: Sequence[IdColumn]) -> tuple[np.ndarray, list[np.ndarray]]:
     return values, [place.astype(np.int32)[column.codes] for place, column in zip(places, columns, strict=True)]
 
 
-def like(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+def match_id_type(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Raw ids of the kind of the known ones: integers beside text become the text that they are written as."""
     return values.astype(str).astype(object) if is_text(known) and not is_text(values) else values
 

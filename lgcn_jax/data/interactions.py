@@ -145,8 +145,8 @@ def assemble(name: str, train: Events, test: Events, valid: Events | None = None
     later part, since seen items are masked when that part is ranked. Every raw id of any part gets a dense id.
     """
     parts = [train, test] + ([valid] if valid is not None else [])
-    user_ids, users = ids.unify([part.users for part in parts])
-    item_ids, items = ids.unify([part.items for part in parts])
+    user_ids, users = ids.unify_ids([part.users for part in parts])
+    item_ids, items = ids.unify_ids([part.items for part in parts])
     if not len(item_ids) or not len(train):
         raise InputError(name, "no train interaction", "at least one")
     shape = len(user_ids), len(item_ids)
@@ -164,7 +164,7 @@ def assemble(name: str, train: Events, test: Events, valid: Events | None = None
     test_csr = csr.filter_entries(test_csr, ~seen_in_test)
     notes["valid pairs left out (seen in train)"] = int(seen_in_valid.sum())
     notes["test pairs left out (seen before)"] = int(seen_in_test.sum())
-    weights = None if train.weight is None else csr.summed(users[0], items[0], train.weight, shape)
+    weights = None if train.weight is None else csr.sum_repeats(users[0], items[0], train.weight, shape)
     remarks = tuple(dict.fromkeys(remark for part in parts for remark in part.remarks))
     parts_csr = train_csr, valid_csr, test_csr
     return Interactions(name, user_ids, item_ids, *parts_csr, notes, weights=weights, remarks=remarks)
@@ -173,7 +173,7 @@ def assemble(name: str, train: Events, test: Events, valid: Events | None = None
 def hold_out(interactions: Interactions, fraction: float, seed: int) -> Interactions:
     """Moves floor(n * fraction) of each user's n train items, drawn by `seed`, into the validation part."""
     require_no_valid(interactions, fraction)
-    return parted(interactions, draw(interactions.train, fraction, seed), "valid")
+    return move_to_part(interactions, draw_entries(interactions.train, fraction, seed), "valid")
 
 
 def require_no_valid(interactions: Interactions, fraction: float) -> None:
@@ -182,24 +182,24 @@ def require_no_valid(interactions: Interactions, fraction: float) -> None:
         raise InputError("--validation_fraction", fraction, "0 for a data set with a validation part of its own")
 
 
-def parted(interactions: Interactions, moved: np.ndarray, part: str) -> Interactions:
+def move_to_part(interactions: Interactions, moved: np.ndarray, part: str) -> Interactions:
     """The train pairs for which `moved` (bool[train.nnz]) is true become the validation or test part."""
     train, later = (csr.filter_entries(interactions.train, keep) for keep in (~moved, moved))
     weights = None if interactions.weights is None else interactions.weights[~moved]
     return dataclasses.replace(interactions, train=train, weights=weights, **{part: later})
 
 
-def draw(whole: CSR, fraction: float, seed: int, least: int = 0) -> np.ndarray:
+def draw_entries(pairs: CSR, fraction: float, seed: int, least: int = 0) -> np.ndarray:
     """bool[nnz], the entries drawn by `seed`: of a row's n floor(n * fraction), or `least` if that is more and leaves
     one."""
     random = np.random.Generator(np.random.PCG64(seed))
     # Rounded before the floor: 0.29 * 100 is 28.999999999999996 in binary.
-    degree = csr.degrees(whole)
+    degree = csr.degrees(pairs)
     quota = np.floor(np.round(degree * fraction, 9)).astype(np.int32)
     quota = np.maximum(quota, np.minimum(least, degree - 1)).astype(np.int32)
-    drawn = np.empty(whole.nnz, bool)
-    for rows, entries in csr.blocks(whole.indptr):  # one stream of draws, whatever the blocks
-        indptr = whole.indptr[rows.start : rows.stop + 1] - entries.start
+    drawn = np.empty(pairs.nnz, bool)
+    for rows, entries in csr.row_blocks(pairs.indptr):  # one stream of draws, whatever the blocks
+        indptr = pairs.indptr[rows.start : rows.stop + 1] - entries.start
         drawn[entries] = _lowest(random.random(indptr[-1]), indptr, quota[rows])
     return drawn
 

@@ -13,7 +13,7 @@ from lgcn_jax.data.ids import IdColumn
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError, named_as_in_python
-from lgcn_jax.settings import unknown
+from lgcn_jax.settings import expected_instead
 
 _COLUMNS = ("user", "item", "rating", "time", "label", "weight")
 
@@ -34,7 +34,7 @@ def load(name: str, progress: bool = False, **settings: Any) -> Interactions:
     Raises:
       InputError: there is no such name or setting, or the files cannot be had.
     """
-    if not isinstance(name, str) or not datasets.is_name(name):
+    if not isinstance(name, str) or not datasets.is_dataset_name(name):
         raise InputError("name", repr(name), "the name of a data set; files are read by lgcn_jax.read")
     return datasets.load(_settings(settings | {"dataset": name}), progress)
 
@@ -107,14 +107,18 @@ def read(
         for part, rows in (("train", source), ("test", test), ("valid", valid))
         if rows is not None
     }
-    made = preparation.of_table(name, found["train"], checked) if test is None else _of_parts(name, found, checked)
-    return preparation.titled(made, checked)
+    made = (
+        preparation.interactions_from_table(name, found["train"], checked)
+        if test is None
+        else _of_parts(name, found, checked)
+    )
+    return preparation.with_titles(made, checked)
 
 
 def _of_parts(name: str, found: dict[str, Events], settings: DataSettings) -> Interactions:
     if settings.split != "random":
         raise InputError("split", repr(settings.split), "nothing where the parts are given")
-    return preparation.of_parts(name, found, settings)
+    return preparation.interactions_from_parts(name, found, settings)
 
 
 def _is_path(source: Any) -> TypeGuard[str | Path]:
@@ -139,7 +143,7 @@ def _settings(stated: dict[str, Any]) -> DataSettings:
     known = DataSettings.__dataclass_fields__
     for name, value in stated.items():
         if name not in known:
-            raise InputError(name, value, unknown(name, known))
+            raise InputError(name, value, expected_instead(name, known))
     if "data_dir" in stated or "dataset" in stated:  # where data lie is the same wherever a run goes on
         folder = str(Path(stated.get("data_dir", DataSettings.data_dir)).expanduser().absolute())
         stated = stated | {"data_dir": folder}
@@ -152,7 +156,7 @@ def _events(source: Any, where: str, settings: DataSettings) -> Events:
         from lgcn_jax.data import tables
 
         if tables.is_frame(source):
-            return files.of_frame(source, where, settings)
+            return files.events_from_frame(source, where, settings)
     files.require_no_columns(f"the {type(source).__name__}", settings)
     if scipy.sparse.issparse(source):
         matrix = source.tocoo()
@@ -196,14 +200,14 @@ def _array(values: Any) -> np.ndarray:
 
 def _column(array: np.ndarray, where: str) -> IdColumn:
     if not array.size:
-        return ids.of_integers(np.zeros(0, np.int64))
+        return ids.integer_id_column(np.zeros(0, np.int64))
     if array.dtype.kind in "iu":
-        return ids.of_integers(array)
+        return ids.integer_id_column(array)
     listed = array.tolist()
     if all(isinstance(each, str) for each in listed):
-        return ids.of_texts(listed)
+        return ids.text_id_column(listed)
     if array.dtype.kind == "O" and all(isinstance(each, int | np.integer) for each in listed):
-        return ids.of_integers(np.array(listed))
+        return ids.integer_id_column(np.array(listed))
     other = next((each for each in listed if not isinstance(each, str)), None)
     found = f"ids such as {other!r}" if array.dtype.kind == "O" else f"ids of type {array.dtype}"
     raise InputError(where, found, "integers, or text")

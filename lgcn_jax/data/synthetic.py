@@ -103,11 +103,11 @@ def generate_rows(spec: SyntheticSpec, first: int, last: int) -> CSR:
     return CSR(before.astype(np.int32), indices)
 
 
-def generate_block(spec: SyntheticSpec, number: int) -> CSR:
-    """The items of the users of one block, starts[number] to below starts[number + 1]: a row for each."""
-    users = slice(*spec.starts[number : number + 2])
+def generate_block(spec: SyntheticSpec, block: int) -> CSR:
+    """The items of the users of one block, starts[block] to below starts[block + 1]: a row for each."""
+    users = slice(*spec.starts[block : block + 2])
     degree, community = spec.degrees[users], spec.user_community[users]
-    random = spec.random(number)
+    random = spec.random(block)
     crowded = degree > spec.num_items // CROWDED
     keys = _rejection(spec, random, np.where(crowded, 0, degree), community)
     keys += _race(spec, random, np.flatnonzero(crowded), degree, community)

@@ -10,7 +10,7 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
 
-from lgcn_jax.data.columns import Chooser, Columns, choose
+from lgcn_jax.data.columns import Chooser, Columns, choose_columns
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.data.source import Source
 from lgcn_jax.errors import InputError
@@ -65,7 +65,7 @@ def read_columnar(source: Source, chooser: Chooser) -> tuple[pa.Table, Columns]:
     return _selected(table, chooser(source.path, tuple(table.column_names), True))
 
 
-def of_frame(frame: Any, where: str, chooser: Chooser) -> tuple[pa.Table, Columns]:
+def read_frame(frame: Any, where: str, chooser: Chooser) -> tuple[pa.Table, Columns]:
     """The needed columns of a frame of Arrow, pandas, polars or another library, or of a dict of arrays.
 
     Raises:
@@ -110,4 +110,4 @@ def _selected(table: pa.Table, columns: Columns) -> tuple[pa.Table, Columns]:
 
 def chooser_of(settings: DataSettings) -> Chooser:
     """Chooses the columns of events as the settings state."""
-    return lambda where, names, headed: choose(where, names, headed, settings)
+    return lambda where, names, has_header: choose_columns(where, names, has_header, settings)

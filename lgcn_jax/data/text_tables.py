@@ -36,7 +36,7 @@ def read_text(source: Source, settings: DataSettings, found: Dialect, chooser: C
     Raises:
       InputError: a line has more or fewer columns than the first, or is no text; the message names file and line.
     """
-    columns = chooser(source.path, found.names, found.headed)
+    columns = chooser(source.path, found.names, found.has_header)
     reader = _TextReader(source, settings, found)
     table = reader.read(columns.places)
     if reader.broken_lines:
@@ -59,7 +59,7 @@ class _TextReader:
         kinds = {str(place): kinds_of[role] for role, place in reversed(places.items()) if role in kinds_of}
         read = pyarrow.csv.ReadOptions(
             column_names=names,
-            skip_rows=self._found.skipped + self._found.headed,
+            skip_rows=self._found.skipped + self._found.has_header,
             block_size=_BLOCK,
         )
         convert = pyarrow.csv.ConvertOptions(
@@ -82,7 +82,7 @@ class _TextReader:
             raise self._refusal(str(error), names) from None
         except UnicodeError:
             raise self._source.undecodable(self._line_of_bytes(), self._settings.encoding) from None
-        self.broken_lines = max(lines.count - self._found.headed - self._skipped_lines - table.num_rows, 0)
+        self.broken_lines = max(lines.count - self._found.has_header - self._skipped_lines - table.num_rows, 0)
         return pa.table({role: table.column(str(place)) for role, place in places.items()})
 
     def _parse(self) -> pyarrow.csv.ParseOptions:
@@ -110,8 +110,10 @@ class _TextReader:
             found = f"{self._broken.actual_columns} columns"
             if "\n" in self._broken.text:
                 found += ", where a quoted field does not end on its line"
-            first = "the header" if self._found.headed else "the first line"
-            other = "" if self._found.headed or self._found.delimiter not in (" ", "\t") else ", or --format=adjacency"
+            first = "the header" if self._found.has_header else "the first line"
+            other = (
+                "" if self._found.has_header or self._found.delimiter not in (" ", "\t") else ", or --format=adjacency"
+            )
             return InputError(f"{self._source.path}:{number}", found, f"{len(names)}, as in {first}{other}")
         if "invalid UTF8" in text:
             return self._source.undecodable(self._line_of_bytes(), self._settings.encoding)
@@ -125,7 +127,7 @@ class _TextReader:
         return InputError(self._source.path, text.replace("\n", " ")[:200], "a table of text")
 
     def _cell(self, line: str, place: int) -> str | None:
-        cells = dialect.fields(line, self._found.delimiter, self._found.quoted)
+        cells = dialect.split_fields(line, self._found.delimiter, self._found.quoted)
         return cells[place] if place < len(cells) else None
 
     def _line_of(self, wanted: Callable[[str], bool]) -> int:
@@ -133,7 +135,7 @@ class _TextReader:
         with self._source.open() as file:
             text = _utf8(file, self._settings.encoding)
             stream = io.TextIOWrapper(_separated(text, self._found.delimiter), "utf-8", "replace")
-            start = self._found.skipped + self._found.headed
+            start = self._found.skipped + self._found.has_header
             for number, line in enumerate(stream, 1):
                 if number > start and wanted(line.rstrip("\r\n")):
                     return number

@@ -11,7 +11,7 @@ from jax.experimental.compilation_cache import compilation_cache as jax_cache
 from lgcn_jax.errors import InputError
 
 
-def settings(folder: Path) -> dict[str, object]:
+def cache_settings(folder: Path) -> dict[str, object]:
     """JAX's settings by which programs are kept in a folder."""
     return {
         "jax_compilation_cache_dir": str(folder.absolute()),
@@ -33,7 +33,7 @@ def compilation_cache(folder: Path) -> Iterator[None]:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise InputError("--compilation_cache", f"{folder} ({error.strerror})", "a folder to write to") from None
-    stated = settings(folder)
+    stated = cache_settings(folder)
     before = {name: getattr(jax.config, name) for name in stated}
     _set(stated)
     try:

@@ -169,7 +169,7 @@ def _too_long(barrier: str) -> NoReturn:
 
 
 @contextlib.contextmanager
-def waiting(barrier: str) -> Iterator[None]:
+def time_limit(barrier: str) -> Iterator[None]:
     """While entered, this process works, and may wait for the others, inside a library; at the limit it ends in one
     line. Whether it worked or waited is not known."""
     timer = threading.Timer(_limit, _too_long, (barrier,))

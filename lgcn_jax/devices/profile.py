@@ -92,7 +92,7 @@ class Event(NamedTuple):
     stats: dict[str, str]
 
 
-def read(folder: Path) -> list[Event]:
+def read_trace_events(folder: Path) -> list[Event]:
     """The events of the newest trace below `folder`.
 
     Of the file for Perfetto: reading the other one by `jax.profiler.ProfileData` aborts the process from JAX 0.12 on.

@@ -37,7 +37,7 @@ def chunk_details(scorer: Scorer, task: EvaluationTask, ks: tuple[int, ...]) -> 
 
     def chunk(counts: tuple[jax.Array, ...], number: jax.Array) -> tuple[tuple[jax.Array, ...], jax.Array]:
         ranked, hits, relevant = ranking.ranked_hits(scorer, task, number, max(ks))
-        values = [jnp.stack(metrics.of_users(hits, relevant, k), -1) for k in ks]
+        values = [jnp.stack(metrics.user_metrics(hits, relevant, k), -1) for k in ks]
         return _counted(counts, ranked, hits, relevant, task.num_items, ks), jnp.stack(values, 1)
 
     empty = tuple(jnp.zeros((len(ks), task.num_items), dtype) for dtype in (jnp.int32, jnp.int32, jnp.float32))

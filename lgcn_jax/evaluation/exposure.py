@@ -5,7 +5,7 @@ import numpy as np
 NAMES = ("coverage", "novelty", "average_popularity", "gini")
 
 
-def of_lists(exposure: np.ndarray, popularity: np.ndarray, num_users: int) -> dict[str, float]:
+def exposure_metrics(exposure: np.ndarray, popularity: np.ndarray, num_users: int) -> dict[str, float]:
     """Every metric of NAMES.
 
     Args:

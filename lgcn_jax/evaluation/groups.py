@@ -29,7 +29,7 @@ def equal_share_bounds(sizes: np.ndarray, count: int) -> np.ndarray:
     return np.unique(np.append(values[ends[:-1]], values[-1])).astype(np.int64)
 
 
-def bounds_of(sizes: np.ndarray, groups: int | Sequence[int]) -> np.ndarray:
+def group_bounds(sizes: np.ndarray, groups: int | Sequence[int]) -> np.ndarray:
     """int64[groups]: the largest size of each group, ascending; the last one is no less than any size.
 
     Args:
@@ -50,26 +50,28 @@ def bounds_of(sizes: np.ndarray, groups: int | Sequence[int]) -> np.ndarray:
     return np.union1d(stated, sizes.max())
 
 
-def user_table(sizes: np.ndarray, values: dict[str, np.ndarray], groups: int | Sequence[int] = USER_GROUPS) -> Table:
+def user_group_table(
+    sizes: np.ndarray, values: dict[str, np.ndarray], groups: int | Sequence[int] = USER_GROUPS
+) -> Table:
     """One row for each group of users: the means of their metrics.
 
     Args:
       sizes: int[n], interactions of each user in all parts.
       values: float[n] of each metric.
-      groups: see `bounds_of`.
+      groups: see `group_bounds`.
 
     Returns:
       Columns `up_to` (most interactions of the group), `users`, and each metric's mean within the group, NaN where
       the group is empty.
     """
-    bounds = bounds_of(sizes, groups)
+    bounds = group_bounds(sizes, groups)
     group = np.searchsorted(bounds, sizes)
     users = np.bincount(group, minlength=len(bounds))
     means = {name: _ratio(_sums(group, column, len(bounds)), users) for name, column in values.items()}
     return {"up_to": bounds, "users": users, **means}
 
 
-def item_table(
+def item_group_table(
     popularity: np.ndarray,
     relevant: np.ndarray,
     lists: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]],
@@ -82,14 +84,14 @@ def item_table(
       relevant: int[num_items], evaluated users for whom it is relevant.
       lists: for each k, of each item the lists it stands in, those in which it is relevant, and the sum over these of
         1 / number of the user's relevant items, divided by the number of users.
-      groups: see `bounds_of`.
+      groups: see `group_bounds`.
 
     Returns:
       Columns `up_to` (most users of an item of the group), `items`, `train` and `relevant` (pairs of the group), and
       for each k: `exposure@k`, its share of all recommendations; `recall@k`, its contribution, which sums to recall@k;
       `found@k`, its relevant pairs that were recommended, as a share: a recall within the group. NaN: of nothing.
     """
-    bounds = bounds_of(popularity, groups)
+    bounds = group_bounds(popularity, groups)
     group = np.searchsorted(bounds, popularity)
 
     def sums(column: np.ndarray) -> np.ndarray:

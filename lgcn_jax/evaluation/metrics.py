@@ -7,7 +7,7 @@ NAMES = ("precision", "recall", "ndcg")  # those that training evaluates
 PER_USER = (*NAMES, "mrr", "hit_rate", "map")
 
 
-def top_k(hits: jax.Array, num_relevant: jax.Array, k: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+def precision_recall_ndcg(hits: jax.Array, num_relevant: jax.Array, k: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Precision, recall and ndcg at k of every user.
 
     Args:
@@ -55,10 +55,10 @@ def average_precision(hits: jax.Array, num_relevant: jax.Array, k: int) -> jax.A
     return (precision * hits).sum(-1) / jnp.clip(num_relevant, 1, k).astype(dtype)
 
 
-def of_users(hits: jax.Array, num_relevant: jax.Array, k: int) -> tuple[jax.Array, ...]:
-    """Every metric of PER_USER at k, in that order, float[users] each; arguments as of `top_k`."""
+def user_metrics(hits: jax.Array, num_relevant: jax.Array, k: int) -> tuple[jax.Array, ...]:
+    """Every metric of PER_USER at k, in that order, float[users] each; arguments as of `precision_recall_ndcg`."""
     return (
-        *top_k(hits, num_relevant, k),
+        *precision_recall_ndcg(hits, num_relevant, k),
         reciprocal_rank(hits, k),
         hit_rate(hits, k),
         average_precision(hits, num_relevant, k),

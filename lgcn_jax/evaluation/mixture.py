@@ -28,10 +28,10 @@ class MixtureScorer:
     weight: jax.Array
 
     def scores(self, users: jax.Array) -> jax.Array:
-        return mixed(*(standardize(each.scores(users)) for each in (self.first, self.second)), self.weight)
+        return weighted_sum(*(standardize(each.scores(users)) for each in (self.first, self.second)), self.weight)
 
 
-def mixed(first: jax.Array, second: jax.Array, weight: jax.Array) -> jax.Array:
+def weighted_sum(first: jax.Array, second: jax.Array, weight: jax.Array) -> jax.Array:
     """weight * first + (1 - weight) * second."""
     return weight * first + (1 - weight) * second
 
@@ -47,7 +47,7 @@ class _Scored:
         return self.known
 
 
-def sweep(
+def evaluate_weights(
     first: Scorer, second: Scorer, task: EvaluationTask, weights: np.ndarray, ks: tuple[int, ...]
 ) -> list[dict[str, float]]:
     """The metrics of the mixture for each of the weights, as `ranking.evaluate` gives them, in one pass of both models.
@@ -59,7 +59,7 @@ def sweep(
       ks: list lengths.
     """
     sums = np.asarray(_sums(first, second, task, jnp.asarray(weights, jnp.float32), ks))
-    return [ranking.mean(sums[:, place], task, ks) for place in range(len(weights))]
+    return [ranking.mean_metrics(sums[:, place], task, ks) for place in range(len(weights))]
 
 
 @functools.partial(jax.jit, static_argnames="ks")
@@ -71,14 +71,14 @@ def _sums(first: Scorer, second: Scorer, task: EvaluationTask, weights: jax.Arra
         parts = jax.lax.optimization_barrier(parts)  # else they are computed anew for each weight
 
         def of(weight):
-            return ranking.metric_sums(_Scored(mixed(*parts, weight)), task, number, ks)
+            return ranking.metric_sums(_Scored(weighted_sum(*parts, weight)), task, number, ks)
 
         return jax.lax.map(of, weights)
 
     return jax.lax.map(chunk, jnp.arange(task.users.shape[0], dtype=jnp.int32))
 
 
-def concatenated(first: DotProduct, second: DotProduct, weight: float) -> DotProduct:
+def concatenate_vectors(first: DotProduct, second: DotProduct, weight: float) -> DotProduct:
     """Host: vectors whose dot products rank as the mixture of two models with vectors, as wide as both together.
 
     A user's deviation over all items is that of u . i over the items i, sqrt(u C u) with C their covariance, so it goes
@@ -92,7 +92,7 @@ def concatenated(first: DotProduct, second: DotProduct, weight: float) -> DotPro
 
 def standardize_vectors(vectors: DotProduct, share: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """Host: float64[num_users, d] and [num_items, d], whose dot products are share * u . i over u's deviation."""
-    users, items = (np.asarray(each, np.float64) for each in (vectors.users, vectors.items))
+    users, items = (np.asarray(each, np.float64) for each in (vectors.user_vectors, vectors.item_vectors))
     centered = items - items.mean(0)
     variance = np.einsum("nd,de,ne->n", users, centered.T @ centered / len(items), users, optimize=True)
     scale = np.divide(1, np.sqrt(np.maximum(variance, 0)), where=variance > 0, out=np.zeros(len(users)))

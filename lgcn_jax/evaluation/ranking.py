@@ -26,10 +26,10 @@ def evaluate(scorer: Scorer, task: EvaluationTask, ks: tuple[int, ...]) -> dict[
     Returns:
       {'precision@k': .., 'recall@k': .., 'ndcg@k': ..} for each k, summed over chunks in float64.
     """
-    return mean(chunk_sums(scorer, task, ks), task, ks)
+    return mean_metrics(chunk_sums(scorer, task, ks), task, ks)
 
 
-def mean(sums: jax.Array, task: EvaluationTask, ks: tuple[int, ...]) -> dict[str, float]:
+def mean_metrics(sums: jax.Array, task: EvaluationTask, ks: tuple[int, ...]) -> dict[str, float]:
     """The named means of what `chunk_sums` returned."""
     means = np.asarray(jax.device_get(sums), np.float64).sum(0) / max(task.num_users, 1)
     names = [f"{name}@{k}" for k in ks for name in metrics.NAMES]
@@ -47,31 +47,31 @@ def chunk_sums(scorer: Scorer, task: EvaluationTask, ks: tuple[int, ...]) -> jax
     return sums if task.axes[0] is None else jax.lax.all_gather(sums, task.axes[0], tiled=True)
 
 
-def metric_sums(scorer: Scorer, task: EvaluationTask, number: jax.Array, ks: tuple[int, ...]) -> jax.Array:
-    """float[len(ks) * 3]: the sum of every metric over the users of chunk `number`."""
-    _, hits, relevant = ranked_hits(scorer, task, number, max(ks))
-    return jnp.stack([metric.sum() for k in ks for metric in metrics.top_k(hits, relevant, k)])
+def metric_sums(scorer: Scorer, task: EvaluationTask, chunk: jax.Array, ks: tuple[int, ...]) -> jax.Array:
+    """float[len(ks) * 3]: the sum of every metric over the users of a `chunk`."""
+    _, hits, relevant = ranked_hits(scorer, task, chunk, max(ks))
+    return jnp.stack([metric.sum() for k in ks for metric in metrics.precision_recall_ndcg(hits, relevant, k)])
 
 
 def ranked_hits(
-    scorer: Scorer, task: EvaluationTask, number: jax.Array, k: int
+    scorer: Scorer, task: EvaluationTask, chunk: jax.Array, k: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Of each user of chunk `number`: the recommended items, int32[chunk_size, k], which of them are relevant,
+    """Of each user of a `chunk`: the recommended items, int32[chunk_size, k], which of them are relevant,
     bool[chunk_size, k], and how many items are, int32[chunk_size]."""
-    ranked = recommend(scorer, task, number, k)
-    row = number * task.users.shape[1] + jnp.arange(task.users.shape[1], dtype=jnp.int32)
+    ranked = recommend(scorer, task, chunk, k)
+    row = chunk * task.users.shape[1] + jnp.arange(task.users.shape[1], dtype=jnp.int32)
     hits = csr.contains(task.relevant, jnp.broadcast_to(row[:, None], ranked.shape), ranked)
     return ranked, hits, task.relevant.indptr[row + 1] - task.relevant.indptr[row]
 
 
-def recommend(scorer: Scorer, task: EvaluationTask, number: jax.Array, k: int) -> jax.Array:
-    """int32[chunk_size, k]: the best items of each user of chunk `number`, seen ones masked with -inf.
+def recommend(scorer: Scorer, task: EvaluationTask, chunk: jax.Array, k: int) -> jax.Array:
+    """int32[chunk_size, k]: the best items of each user of a `chunk`, seen ones masked with -inf.
 
     An item with a score of -inf is never recommended: num_items stands in such places, at the end of a list.
     `lax.top_k` is exact, and a tie goes to the lower item id (a zero of either sign is a tie where items are cut).
     """
-    scores = scorer.scores(task.users[number])
-    start, stop = task.seen_start[number], task.seen_start[number + 1]
+    scores = scorer.scores(task.users[chunk])
+    start, stop = task.seen_start[chunk], task.seen_start[chunk + 1]
     row = jax.lax.dynamic_slice_in_dim(task.seen_row, start, task.width)
     item = jax.lax.dynamic_slice_in_dim(task.seen_item, start, task.width)
     row = jnp.where(start + jnp.arange(task.width, dtype=jnp.int32) < stop, row, scores.shape[0])

@@ -90,7 +90,7 @@ class EvaluationResult:
         """The metrics asked for: means over the users, and metrics of all lists; NaN where it is one of nothing."""
         found: dict[str, float] = {}
         for k in self.k:
-            lists = exposure.of_lists(self.items.exposure[k], self.items.degrees, self.num_users)
+            lists = exposure.exposure_metrics(self.items.exposure[k], self.items.degrees, self.num_users)
             for name in self.metrics:
                 of_users = self.values.get(f"{name}@{k}")
                 found[f"{name}@{k}"] = lists[name] if of_users is None else float(of_users.mean(dtype=np.float64))
@@ -102,15 +102,15 @@ class EvaluationResult:
 
     def to_arrow(self) -> Any:
         """A pyarrow.Table of `columns`."""
-        return extras.load("pyarrow").table(self.columns())
+        return extras.import_extra("pyarrow").table(self.columns())
 
     def to_pandas(self) -> Any:
         """A pandas.DataFrame of `columns`."""
-        return extras.load("pandas").DataFrame(self.columns())
+        return extras.import_extra("pandas").DataFrame(self.columns())
 
     def to_polars(self) -> Any:
         """A polars.DataFrame of `columns`."""
-        return extras.load("polars").from_arrow(self.to_arrow())
+        return extras.import_extra("polars").from_arrow(self.to_arrow())
 
     def save(self, path: str | Path) -> None:
         """Writes `columns` as a parquet file, whole or not at all.
@@ -121,21 +121,21 @@ class EvaluationResult:
         """
         path = require_parquet(path, "path")
         content = io.BytesIO()
-        extras.load("pyarrow.parquet").write_table(self.to_arrow(), content)
+        extras.import_extra("pyarrow.parquet").write_table(self.to_arrow(), content)
         try:
             files.write(path, content.getvalue())
         except OSError as error:
             raise WriteError(path, error.strerror or error) from None
 
     def user_groups(self, count: int | Sequence[int] = groups.USER_GROUPS) -> groups.Table:
-        """Means by groups of users of about equal interactions in all parts; see `groups.user_table`."""
-        return groups.user_table(self.interactions, self.per_user, count)
+        """Means by groups of users of about equal interactions in all parts; see `groups.user_group_table`."""
+        return groups.user_group_table(self.interactions, self.per_user, count)
 
     def item_groups(self, count: int | Sequence[int] = groups.ITEM_GROUPS) -> groups.Table:
-        """Exposure and recall by groups of items of about equal train interactions; see `groups.item_table`."""
+        """Exposure and recall by groups of items of about equal train interactions; see `groups.item_group_table`."""
         items = self.items
         lists = {k: (items.exposure[k], items.hits[k], items.recall[k]) for k in self.k}
-        return groups.item_table(items.degrees, items.relevant, lists, count)
+        return groups.item_group_table(items.degrees, items.relevant, lists, count)
 
 
 def evaluate(
@@ -157,12 +157,12 @@ def evaluate(
       wanted: the metrics asked for, of METRICS.
     """
     require_metrics(wanted, "metrics")
-    require_users(interactions, split, users, "users")
+    require_evaluated_users(interactions, split, users, "users")
     found = details.evaluate(scorer, EvaluationTask.of(interactions, split, users=users), ks)
-    return result_of(found, interactions, split, ks, users, wanted)
+    return result_from_details(found, interactions, split, ks, users, wanted)
 
 
-def means(
+def evaluate_means(
     scorer: Scorer,
     interactions: Interactions,
     split: str,
@@ -178,8 +178,8 @@ def means(
     return {f"{name}@{k}": found[f"{name}@{k}"] for k in ks for name in wanted}
 
 
-def result_of(
-    found: Details,
+def result_from_details(
+    details: Details,
     interactions: Interactions,
     split: str,
     ks: tuple[int, ...],
@@ -187,11 +187,11 @@ def result_of(
     wanted: Sequence[str],
 ) -> EvaluationResult:
     """Host: the result that `details` found; arguments as of `evaluate`."""
-    here = jax.device_get(found)
+    here = jax.device_get(details)
     numbers = evaluated_users(interactions, split, users)
     degrees, valid, test = (csr.degrees(interactions.part(name))[numbers] for name in ("train", "valid", "test"))
     values = np.ascontiguousarray(np.moveaxis(here.values[: len(numbers)], 0, -1))
-    relevant = csr.take(interactions.part(split), numbers)
+    relevant = csr.take_rows(interactions.part(split), numbers)
     counts = {name: dict(zip(ks, getattr(here, name), strict=True)) for name in ("exposure", "hits")}
     return EvaluationResult(
         split=split,
@@ -222,7 +222,7 @@ def require_metrics(wanted: Sequence[str], where: str) -> None:
         raise InputError(where, repr(unknown[0] if unknown else wanted), f"some of {', '.join(METRICS)}, each once")
 
 
-def require_users(interactions: Interactions, split: str, users: np.ndarray | None, where: str) -> None:
+def require_evaluated_users(interactions: Interactions, split: str, users: np.ndarray | None, where: str) -> None:
     """Raises an InputError where none of the users is evaluated."""
     if users is not None and not len(evaluated_users(interactions, split, users)):
         raise InputError(where, f"{len(np.unique(users))} users without an item in the {split} part", "one with some")

@@ -14,8 +14,8 @@ from lgcn_jax.models import Head
 class Scorer(Protocol):
     """A model that scores every item for some users.
 
-    It may have two more functions. `of_items(items)`, the scorer of those items alone, lets items be cut over devices;
-    `pair_scores(users, items)`, the score of each pair, is faster than all scores of each user.
+    It may have two more functions. `select_items(items)`, the scorer of those items alone, lets items be cut over
+    devices; `pair_scores(users, items)`, the score of each pair, is faster than all scores of each user.
     """
 
     def scores(self, users: jax.Array) -> jax.Array: ...
@@ -23,21 +23,26 @@ class Scorer(Protocol):
 
 @pytree
 class DotProduct:
-    """Scores of a trained model: dot products of the final embeddings `users` [U, d] and `items` [I, d]."""
+    """Scores of a trained model: dot products of its final embeddings.
 
-    users: jax.Array
-    items: jax.Array
+    Attributes:
+      user_vectors: [U, d], of all users.
+      item_vectors: [I, d], of the items that are ranked.
+    """
+
+    user_vectors: jax.Array
+    item_vectors: jax.Array
 
     def scores(self, users: jax.Array) -> jax.Array:
-        return jnp.matmul(self.users[users], self.items.T, precision="highest")  # not TF32 or bfloat16
+        return jnp.matmul(self.user_vectors[users], self.item_vectors.T, precision="highest")  # not TF32 or bfloat16
 
-    def of_items(self, items: np.ndarray) -> "DotProduct":
+    def select_items(self, items: np.ndarray) -> "DotProduct":
         """The scorer of these items alone."""
-        return DotProduct(self.users, self.items[items])
+        return DotProduct(self.user_vectors, self.item_vectors[items])
 
     def pair_scores(self, users: jax.Array, items: jax.Array) -> jax.Array:
         """float32[n]: the score of each pair."""
-        return (self.users[users] * self.items[items]).sum(1)
+        return (self.user_vectors[users] * self.item_vectors[items]).sum(1)
 
 
 @pytree
@@ -45,31 +50,32 @@ class HeadScorer:
     """Scores of a trained model that are no dot products: `head` makes them of what it takes of users and items.
 
     Attributes:
-      users: [U, a], what `Head.of_users` gives.
-      items: [I, b], what `Head.of_items` gives.
+      user_projections: [U, a], what `Head.project_users` gives.
+      item_projections: [I, b], what `Head.project_items` gives.
       head: of the model.
     """
 
-    users: jax.Array
-    items: jax.Array
+    user_projections: jax.Array
+    item_projections: jax.Array
     head: Head
 
     @classmethod
-    def of(cls, head: Head, users: np.ndarray, items: np.ndarray) -> "HeadScorer":
+    def from_embeddings(cls, head: Head, user_embeddings: np.ndarray, item_embeddings: np.ndarray) -> "HeadScorer":
         """Host: the scorer of final embeddings."""
-        made = (np.asarray(jax.jit(make)(x)) for make, x in ((head.of_users, users), (head.of_items, items)))
+        sides = (head.project_users, user_embeddings), (head.project_items, item_embeddings)
+        made = (np.asarray(jax.jit(project)(x)) for project, x in sides)
         return cls(*made, head)  # type: ignore[arg-type, call-arg]
 
     def scores(self, users: jax.Array) -> jax.Array:
-        return self.head.scores(self.users[users], self.items)
+        return self.head.score_matrix(self.user_projections[users], self.item_projections)
 
-    def of_items(self, items: np.ndarray) -> "HeadScorer":
+    def select_items(self, items: np.ndarray) -> "HeadScorer":
         """The scorer of these items alone."""
-        return HeadScorer(self.users, self.items[items], self.head)
+        return HeadScorer(self.user_projections, self.item_projections[items], self.head)
 
     def pair_scores(self, users: jax.Array, items: jax.Array) -> jax.Array:
         """float32[n]: the score of each pair."""
-        return self.head.pair_scores(self.users[users], self.items[items])
+        return self.head.pair_scores(self.user_projections[users], self.item_projections[items])
 
 
 @pytree
@@ -77,19 +83,19 @@ class EncoderScorer:
     """Scores of a trained model by its final embeddings, in the order of the table's rows.
 
     Attributes:
-      final: [num_rows, d], those of this device where rows are cut over devices.
+      final_embeddings: [num_rows, d], those of this device where rows are cut over devices.
       adjacency: says where the users' rows stand.
-      items: [ranked, d], the rows of the items that are ranked here; with a head, what it takes of them.
+      item_vectors: [ranked, d], the rows of the items that are ranked here; with a head, what it takes of them.
       head: what makes the scores, None where they are dot products.
     """
 
-    final: jax.Array
+    final_embeddings: jax.Array
     adjacency: Adjacency
-    items: jax.Array
+    item_vectors: jax.Array
     head: Head | None = None
 
     def scores(self, users: jax.Array) -> jax.Array:
-        rows = self.adjacency.gather(self.final, users)
+        rows = self.adjacency.gather(self.final_embeddings, users)
         if self.head is not None:
-            return self.head.scores(self.head.of_users(rows), self.items)
-        return jnp.matmul(rows, self.items.T, precision="highest")  # not TF32 or bfloat16
+            return self.head.score_matrix(self.head.project_users(rows), self.item_vectors)
+        return jnp.matmul(rows, self.item_vectors.T, precision="highest")  # not TF32 or bfloat16

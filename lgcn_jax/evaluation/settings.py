@@ -32,6 +32,6 @@ class EvaluationSettings(Settings):
         return tuple(f"{name}@{k}" for k in self.top_k for name in metrics.NAMES)
 
     @property
-    def watched(self) -> str:
+    def watched_metric(self) -> str:
         """The metric that chooses the best epoch."""
         return f"recall@{self.top_k[0]}"

@@ -144,7 +144,7 @@ def _part(
 def _taken(rows: CSR, users: np.ndarray) -> CSR:
     """The rows of the users, which are -1 at the end where there is none; a row without an entry for each of those."""
     real = users[users >= 0]
-    found = csr.take(rows, real)
+    found = csr.take_rows(rows, real)
     return found._replace(indptr=np.pad(found.indptr, (0, users.size - len(real)), "edge"))
 
 

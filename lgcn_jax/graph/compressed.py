@@ -9,7 +9,7 @@ from jax.experimental import sparse
 
 from lgcn_jax.devices.pytree import pytree, static
 from lgcn_jax.graph import scatter
-from lgcn_jax.graph.layout import Layout, Matrix, PaddedSizes, gather_in_bounds, padded
+from lgcn_jax.graph.layout import Layout, Matrix, PaddedSizes, gather_in_bounds, pad_to
 
 
 @pytree
@@ -32,7 +32,7 @@ class BcooLayout(Layout):
         rows = _row_of_entry(matrix)
         indices = np.stack([rows, matrix.indices], axis=1)
         outside = np.broadcast_to(np.array(matrix.shape, np.int32), (size - matrix.nnz, 2))  # BCOO's own padding
-        return cls(padded(matrix.data, size), np.concatenate([indices, outside]), matrix.shape)
+        return cls(pad_to(matrix.data, size), np.concatenate([indices, outside]), matrix.shape)
 
     @property
     def num_rows(self) -> int:
@@ -64,7 +64,7 @@ class BcsrLayout(Layout):
             "entries"
         ]  # what lies past the last row's end is not looked at
         starts = matrix.indptr.astype(np.int32)
-        return cls(padded(matrix.data, size), padded(matrix.indices, size), starts, matrix.shape[1])
+        return cls(pad_to(matrix.data, size), pad_to(matrix.indices, size), starts, matrix.shape[1])
 
     @property
     def num_rows(self) -> int:
@@ -147,7 +147,7 @@ class SegmentSumLayout(Layout):
         size = (padded_sizes or cls.padded_sizes(matrix))["entries"]
         rows = _row_of_entry(matrix)
         rows = np.pad(rows, (0, size - matrix.nnz), constant_values=matrix.shape[0] - 1)  # zeros added to the last row
-        return cls(padded(matrix.data, size), rows, padded(matrix.indices, size), matrix.shape[0])
+        return cls(pad_to(matrix.data, size), rows, pad_to(matrix.indices, size), matrix.shape[0])
 
     def product(self, x: jax.Array) -> jax.Array:
         edges = self.values[:, None] * gather_in_bounds(x, self.column_ids).astype(self.values.dtype)

@@ -38,7 +38,7 @@ from lgcn_jax.graph import propagation
 from lgcn_jax.graph.layout import Layout
 
 
-def rows_of_matrix(
+def adjacency_rows(
     edges: CSR,
     weights: np.ndarray,
     new_weights: np.ndarray,
@@ -68,7 +68,7 @@ def multiply(matrix: scipy.sparse.csr_matrix, messages: jax.Array) -> np.ndarray
     Sizes are rounded up to powers of two, so that programs are compiled for few of them.
     """
     kind, found = propagation.LAYOUTS[propagation.resolve_layout_name()], []
-    for rows, _ in csr.blocks(matrix.indptr):
+    for rows, _ in csr.row_blocks(matrix.indptr):
         block = _with_rows(matrix[rows], _rounded(rows.stop - rows.start))
         sizes = {name: _rounded(size) for name, size in kind.padded_sizes(block).items()}
         found.append(jax.device_get(_product(kind.prepare(block, sizes), messages))[: rows.stop - rows.start])

@@ -97,5 +97,5 @@ def gather_in_bounds(x: jax.Array, indices: jax.Array) -> jax.Array:
     return x.at[indices].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
-def padded(array: np.ndarray, size: int) -> np.ndarray:
+def pad_to(array: np.ndarray, size: int) -> np.ndarray:
     return np.pad(array, (0, size - len(array)))

@@ -56,7 +56,7 @@ def _values(
     """dtype[nnz]: weight / sqrt(degree[row] * degree[column]), in blocks: in float64 it takes as much as all else."""
     scale = np.divide(1.0, np.sqrt(degree), where=degree > 0, out=np.zeros(len(degree)))
     values = np.empty(len(columns), dtype)
-    for rows, entries in csr.blocks(indptr):
+    for rows, entries in csr.row_blocks(indptr):
         found = np.repeat(scale[rows], np.diff(indptr[rows.start : rows.stop + 1])) * scale[columns[entries]]
         values[entries] = found if weights is None else found * weights[entries]
     return values
@@ -65,7 +65,7 @@ def _values(
 def weighted_degrees(train: CSR, num_items: int, weights: np.ndarray | None = None) -> np.ndarray:
     """Host: float64[num_nodes], the diagonal of D: the sum of the weights of each user's pairs, then of each item's."""
     users, items = np.zeros(train.num_rows), np.zeros(num_items)
-    for rows, entries in csr.blocks(train.indptr):
+    for rows, entries in csr.row_blocks(train.indptr):
         columns, count = train.indices[entries], rows.stop - rows.start
         data = np.ones(len(columns)) if weights is None else weights[entries]
         row = np.repeat(np.arange(count), np.diff(train.indptr[rows.start : rows.stop + 1]))

@@ -41,7 +41,7 @@ class Order(NamedTuple):
         node[self.row_of_node] = np.arange(len(self.row_of_node), dtype=np.int32)
         return node
 
-    def rows(self, values: np.ndarray) -> np.ndarray:
+    def to_rows(self, values: np.ndarray) -> np.ndarray:
         """Values of the nodes, [num_nodes, ...], as rows, [num_rows, ...]; zeros for rows without a node."""
         rows = np.zeros((self.num_rows, *values.shape[1:]), values.dtype)
         rows[self.row_of_node] = values

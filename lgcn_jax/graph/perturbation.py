@@ -41,9 +41,9 @@ class NodeBits:
         placed = adjacency.layout.scatter(node[:, None], adjacency.row_of_node)[:, 0] - 1
         return cls(jax.random.bits(key, (2,), jnp.uint32), placed, *more)
 
-    def bits(self, node: jax.Array, number: int, width: int) -> jax.Array:
-        """uint32[m, width]: those of layer `number` for int32[m] nodes."""
-        start = _mixed(node.astype(jnp.uint32) * jnp.uint32(ODD) + self.seed[0] + jnp.uint32(number))
+    def bits(self, node: jax.Array, layer: int, width: int) -> jax.Array:
+        """uint32[m, width]: those of a layer, by its number, for int32[m] nodes."""
+        start = _mixed(node.astype(jnp.uint32) * jnp.uint32(ODD) + self.seed[0] + jnp.uint32(layer))
         place = jnp.arange(width, dtype=jnp.uint32) * jnp.uint32(ODD) + self.seed[1]
         return _mixed(start[:, None] + place[None, :])
 
@@ -58,16 +58,16 @@ class Noise(NodeBits):
 
     magnitude: float = static()
 
-    def added(self, x: jax.Array, number: int) -> jax.Array:
-        """x [num_rows, d], which is layer `number` before its noise, with it."""
-        return self._added(x, self.node, number)
+    def add_to_layer(self, x: jax.Array, layer: int) -> jax.Array:
+        """x [num_rows, d], that layer before its noise, with it."""
+        return self._added(x, self.node, layer)
 
-    def added_at(self, layout: Layout, rows: jax.Array, at: jax.Array, number: int) -> jax.Array:
-        """The same of some rows [m, d] of x, those at int32[m] `at`."""
-        return self._added(rows, layout.gather(self.node[:, None], at)[:, 0], number)
+    def add_to_rows(self, layout: Layout, rows: jax.Array, nodes: jax.Array, layer: int) -> jax.Array:
+        """The same of some rows [m, d] of x, those at int32[m] `nodes`."""
+        return self._added(rows, layout.gather(self.node[:, None], nodes)[:, 0], layer)
 
-    def _added(self, x: jax.Array, node: jax.Array, number: int) -> jax.Array:
-        bits = self.bits(node, number, x.shape[1])
+    def _added(self, x: jax.Array, node: jax.Array, layer: int) -> jax.Array:
+        bits = self.bits(node, layer, x.shape[1])
         uniform = ((bits >> 8).astype(jnp.float32) * jnp.float32(2**-24)).astype(x.dtype)
         length = jnp.sqrt(jnp.maximum(jnp.square(uniform).sum(-1, keepdims=True), 1e-24))
         return x + jnp.asarray(self.magnitude, x.dtype) * jnp.sign(x) * (uniform / length)
@@ -83,10 +83,10 @@ class Dropout(NodeBits):
 
     rate: float = static()
 
-    def applied(self, x: jax.Array, number: int) -> jax.Array:
-        """x [num_rows, d], which is layer `number`: 0 for what is dropped, and 1 / (1 - rate) times what is kept."""
+    def applied(self, x: jax.Array, layer: int) -> jax.Array:
+        """x [num_rows, d], that layer: 0 for what is dropped, and 1 / (1 - rate) times what is kept."""
         below = jnp.uint32(min(round(self.rate * 2**32), 2**32 - 1))
-        kept = self.bits(self.node, number, x.shape[1]) >= below
+        kept = self.bits(self.node, layer, x.shape[1]) >= below
         return jnp.where(kept, x * jnp.asarray(1 / (1 - self.rate), x.dtype), 0)
 
 
@@ -122,10 +122,10 @@ def combine_noisy_layers_at(
     found = [each[0] * own for each in weights]
     for number in range(1, depth + 1):
         if number < depth:
-            layer = noise.added(layout.product(layer), number)
+            layer = noise.add_to_layer(layout.product(layer), number)
             rows = layout.gather(layer, at)
         else:
-            rows = noise.added_at(layout, layout.product_at(layer, at), at, number)
+            rows = noise.add_to_rows(layout, layout.product_at(layer, at), at, number)
         found = [total + each[number] * rows for total, each in zip(found, weights, strict=True)]
     return *found, own
 

@@ -16,7 +16,7 @@ from lgcn_jax.losses.loss import (
     View,
     Views,
     WholeModel,
-    hardest,
+    keep_hardest_negatives,
     l2_penalty,
     scores,
 )
@@ -47,7 +47,7 @@ __all__ = [
     "Views",
     "WholeModel",
     "XSimGCL",
-    "hardest",
+    "keep_hardest_negatives",
     "l2_penalty",
     "scores",
 ]

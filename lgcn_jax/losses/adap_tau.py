@@ -12,7 +12,7 @@ import numpy as np
 from lgcn_jax.errors import InputError
 from lgcn_jax.losses.lambert import lambert_w
 from lgcn_jax.losses.loss import EmbeddedBatch, WholeModel
-from lgcn_jax.losses.scored import normalized
+from lgcn_jax.losses.scored import l2_normalize
 from lgcn_jax.losses.softmax import Contrastive
 from lgcn_jax.settings import integer, real
 
@@ -82,7 +82,7 @@ class AdapTau(Contrastive):
         return True
 
     def renewed(self, model: WholeModel) -> dict[str, jax.Array]:
-        users, items = map(normalized, model.final)
+        users, items = map(l2_normalize, model.final)
         own = (users * model.mean_of_own(items)).sum(-1)  # the mean cosine of each user's train pairs
         temperature = self._temperature(model, own, (users * items.mean(0)[None]).sum(-1))
         log_mean_exp = _log_mean_exp_of(items, model.positive_probability)

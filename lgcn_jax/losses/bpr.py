@@ -20,15 +20,15 @@ class BPR(ScoredLoss):
         return {"ranking": ranking_loss(*self.scores(batch), margin=0.0)}
 
 
-def ranking_loss(positive: jax.Array, negative: jax.Array, margin: float) -> jax.Array:
+def ranking_loss(positive_scores: jax.Array, negative_scores: jax.Array, margin: float) -> jax.Array:
     """softplus(s_neg - s_pos + margin), a mean over the negatives: float[B].
 
     From "Research on LightGCN Recommendation Algorithm with Enhanced Loss Function", section 3.1; at margin 0 it is
     -log sigmoid(s_pos - s_neg).
 
     Args:
-      positive: float[B].
-      negative: float[n, B].
+      positive_scores: float[B].
+      negative_scores: float[n, B].
       margin: added to each difference.
     """
-    return jax.nn.softplus(negative - positive[None, :] + margin).mean(0)
+    return jax.nn.softplus(negative_scores - positive_scores[None, :] + margin).mean(0)

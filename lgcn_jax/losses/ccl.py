@@ -5,7 +5,7 @@ import dataclasses
 import jax
 
 from lgcn_jax.losses.loss import EmbeddedBatch, Loss, scores
-from lgcn_jax.losses.scored import vectors
+from lgcn_jax.losses.scored import vectors_for_score
 from lgcn_jax.settings import real
 
 
@@ -27,7 +27,7 @@ class CCL(Loss):
         return {"positive": 1.0, "negative": self.negative_weight}
 
     def scores(self, batch: EmbeddedBatch) -> tuple[jax.Array, jax.Array]:
-        return scores(batch._replace(final=vectors(batch.final, "cosine")))
+        return scores(batch._replace(final=vectors_for_score(batch.final, "cosine")))
 
     def terms(self, batch: EmbeddedBatch) -> dict[str, jax.Array]:
         positive, negative = self.scores(batch)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from lgcn_jax.losses.logsumexp import held_scores, logsumexp_of_products
 from lgcn_jax.losses.loss import EmbeddedBatch, Loss, StepSizes
-from lgcn_jax.losses.scored import vectors
+from lgcn_jax.losses.scored import vectors_for_score
 from lgcn_jax.settings import real
 
 
@@ -38,7 +38,7 @@ class DirectAU(Loss):
         return 2 * held_scores(sizes.examples, sizes.batch)
 
     def terms(self, batch: EmbeddedBatch) -> dict[str, jax.Array]:
-        user, positive, _ = vectors(batch.final._replace(negative=None), "cosine")
+        user, positive, _ = vectors_for_score(batch.final._replace(negative=None), "cosine")
         spread = (uniformity(batch, user) + uniformity(batch, positive)) / 2
         return {"alignment": jnp.square(user - positive).sum(-1), "uniformity": jnp.broadcast_to(spread, (len(user),))}
 

@@ -44,16 +44,16 @@ class Enhanced(ScoredLoss):
         }
 
 
-def contrastive_loss(positive: jax.Array, negative: jax.Array, temperature: float) -> jax.Array:
+def contrastive_loss(positive_scores: jax.Array, negative_scores: jax.Array, temperature: float) -> jax.Array:
     """-log_softmax([s_pos, s_neg, ...] / temperature)[0], float[B] (section 3.2, two ways where there is one negative).
 
     Args:
-      positive: float[B].
-      negative: float[n, B].
+      positive_scores: float[B].
+      negative_scores: float[n, B].
       temperature: divides the scores.
     """
-    if len(negative) == 1:  # as ever, so that such runs keep their bits
-        logits = jnp.stack([positive, negative[0]], axis=-1) / temperature
+    if len(negative_scores) == 1:  # as ever, so that such runs keep their bits
+        logits = jnp.stack([positive_scores, negative_scores[0]], axis=-1) / temperature
         return -jax.nn.log_softmax(logits, axis=-1)[..., 0]
-    logits = jnp.concatenate([positive[None, :], negative]) / temperature
+    logits = jnp.concatenate([positive_scores[None, :], negative_scores]) / temperature
     return -jax.nn.log_softmax(logits, axis=0)[0]

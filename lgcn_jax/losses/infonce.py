@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from lgcn_jax.losses.bpr import ranking_loss
 from lgcn_jax.losses.logsumexp import logsumexp_of_products
 from lgcn_jax.losses.loss import EmbeddedBatch, scores
-from lgcn_jax.losses.scored import normalized
+from lgcn_jax.losses.scored import l2_normalize
 
 
 def info_nce(batch: EmbeddedBatch, first: jax.Array, second: jax.Array, temperature: float) -> jax.Array:
@@ -46,7 +46,7 @@ def _info_nce(
     batch: EmbeddedBatch, first: jax.Array, second: jax.Array, temperature: float, counts: jax.Array
 ) -> jax.Array:
     """InfoNCE with the examples whose `counts` [B] is above 0."""
-    rows, columns = normalized(first) / temperature, normalized(second)
+    rows, columns = l2_normalize(first) / temperature, l2_normalize(second)
     others, counting = batch.of_all_devices(columns, counts)
     offset = jnp.where(counting > 0, 0.0, -jnp.inf).astype(rows.dtype)
     nobody = jnp.full(len(rows), -1, jnp.int32)

@@ -54,10 +54,10 @@ class View(NamedTuple):
 class Head(Protocol):
     """What makes scores of embeddings where they are no dot products."""
 
-    def pair_scores(self, users: jax.Array, items: jax.Array) -> jax.Array:
+    def pair_scores(self, user_vectors: jax.Array, item_vectors: jax.Array) -> jax.Array:
         """float[...]: the score of each pair of users [..., a] and items [..., b]."""
 
-    def scores(self, users: jax.Array, items: jax.Array) -> jax.Array:
+    def score_matrix(self, user_vectors: jax.Array, item_vectors: jax.Array) -> jax.Array:
         """float[n, m]: the scores of all pairs of users [n, a] and items [m, b]."""
 
 
@@ -253,7 +253,7 @@ def _scores_by_head(batch: EmbeddedBatch, head: Head) -> jax.Array:
     user, _, negative = batch.final
     if negative is None:
         return _in_batch_scores(batch)
-    return head.scores(user, negative).T if negative.ndim == 2 else head.pair_scores(user[None], negative)
+    return head.score_matrix(user, negative).T if negative.ndim == 2 else head.pair_scores(user[None], negative)
 
 
 def _in_batch_scores(batch: EmbeddedBatch) -> jax.Array:
@@ -261,11 +261,11 @@ def _in_batch_scores(batch: EmbeddedBatch) -> jax.Array:
     if batch.head is None:
         every = jnp.matmul(positive, batch.final.user.T, precision="highest")
     else:
-        every = batch.head.scores(batch.final.user, positive).T
+        every = batch.head.score_matrix(batch.final.user, positive).T
     return jnp.where((item[:, None] == batch.item[None, :]) | (weight == 0)[:, None], -jnp.inf, every)
 
 
-def hardest(batch: EmbeddedBatch, loss: Loss, count: int) -> EmbeddedBatch:
+def keep_hardest_negatives(batch: EmbeddedBatch, loss: Loss, count: int) -> EmbeddedBatch:
     """The batch with no more of each example's negatives than the `count` that have the highest scores of the loss."""
     negative = batch.final.negative
     if negative is None or negative.ndim == 2 or len(negative) <= count:

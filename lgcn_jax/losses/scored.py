@@ -40,19 +40,19 @@ class ScoredLoss(Loss):
 
     def scores(self, batch: EmbeddedBatch) -> tuple[jax.Array, jax.Array]:
         """The scores of the positive items, [B], with the angular margin, and of the negative ones, [n, B]."""
-        positive, negative = scores(batch._replace(final=vectors(batch.final, self.score)))
+        positive, negative = scores(batch._replace(final=vectors_for_score(batch.final, self.score)))
         return with_angular_margin(positive, self.angular_margin), negative
 
 
-def vectors(rows: Embeddings, score: str) -> Embeddings:
+def vectors_for_score(embeddings: Embeddings, score: str) -> Embeddings:
     """The vectors whose dot products are the scores: these, or for "cosine" these at length 1."""
     if score == "dot":
-        return rows
-    user, positive, negative = rows
-    return Embeddings(normalized(user), normalized(positive), None if negative is None else normalized(negative))
+        return embeddings
+    user, positive, negative = embeddings
+    return Embeddings(l2_normalize(user), l2_normalize(positive), None if negative is None else l2_normalize(negative))
 
 
-def normalized(rows: jax.Array) -> jax.Array:
+def l2_normalize(rows: jax.Array) -> jax.Array:
     """rows / max(|rows|, 1e-12), along the last axis, as `torch.nn.functional.normalize`."""
     squared = jnp.square(rows).sum(-1, keepdims=True)
     return rows * jax.lax.rsqrt(jnp.maximum(squared, 1e-24))

@@ -9,7 +9,7 @@ import numpy as np
 
 from lgcn_jax.errors import InputError
 from lgcn_jax.losses.loss import EmbeddedBatch, Embeddings, WholeModel
-from lgcn_jax.losses.scored import vectors
+from lgcn_jax.losses.scored import vectors_for_score
 from lgcn_jax.losses.softmax import SoftmaxLoss
 from lgcn_jax.settings import integer, real
 
@@ -37,7 +37,7 @@ class SLatK(SoftmaxLoss):
         return {"softmax": 1.0}
 
     def terms(self, batch: EmbeddedBatch) -> dict[str, jax.Array]:
-        user, positive, _ = vectors(batch.final._replace(negative=None), self.score)
+        user, positive, _ = vectors_for_score(batch.final._replace(negative=None), self.score)
         excess = (user * positive).sum(-1) - batch.statistics["beta"]
         own, negative = self.contrast(batch, self.temperature)
         contrast = jnp.where(jnp.isneginf(negative), 0, negative - own)
@@ -52,7 +52,7 @@ class SLatK(SoftmaxLoss):
         return epoch > 1 and (epoch - 1) % self.renew_every == 0
 
     def renewed(self, model: WholeModel) -> dict[str, jax.Array]:
-        users, items, _ = vectors(Embeddings(*model.final, None), self.score)
+        users, items, _ = vectors_for_score(Embeddings(*model.final, None), self.score)
 
         def last_of_the_best(rows: jax.Array) -> jax.Array:
             return jax.lax.top_k(jnp.matmul(rows, items.T, precision="highest"), self.weight_k)[0][:, -1]

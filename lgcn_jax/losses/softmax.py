@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from lgcn_jax.errors import InputError
 from lgcn_jax.losses.logsumexp import held_scores, logsumexp_of_products
 from lgcn_jax.losses.loss import EmbeddedBatch, StepSizes
-from lgcn_jax.losses.scored import ScoredLoss, vectors, with_angular_margin
+from lgcn_jax.losses.scored import ScoredLoss, vectors_for_score, with_angular_margin
 from lgcn_jax.settings import choice, real, setting
 
 
@@ -83,7 +83,7 @@ class Contrastive(ScoredLoss):
         all items (importance sampling, Bengio and Senecal 2008; in-batch, Yi et al. 2019); of two kinds of negatives,
         the mean of both estimates is taken. The positive item is there for certain and is not corrected.
         """
-        user, positive, negative = vectors(batch.final, self.score)
+        user, positive, negative = vectors_for_score(batch.final, self.score)
         own = with_angular_margin((user * positive).sum(-1), self.angular_margin)
         rows, parts = user / (temperature if user_temperature is None else user_temperature[:, None]), []
         if negative is None or self.in_batch:
@@ -100,7 +100,7 @@ class Contrastive(ScoredLoss):
         items, labels, weight = batch.of_all_devices(positive, label, batch.weight)
         offset = jnp.where(weight > 0, 0.0, -jnp.inf).astype(rows.dtype)
         if self.logq:
-            (probability,) = batch.of_all_devices(required(batch.positive_probability))
+            (probability,) = batch.of_all_devices(require_probability(batch.positive_probability))
             count = (weight > 0).sum().astype(probability.dtype)
             offset = offset - jnp.log(count * probability).astype(rows.dtype)
         return logsumexp_of_products(rows, items, offset, label, labels)
@@ -108,7 +108,9 @@ class Contrastive(ScoredLoss):
     def _of_the_drawn(self, batch: EmbeddedBatch, rows: jax.Array, negative: jax.Array) -> jax.Array:
         offset = jnp.zeros(negative.shape[:-1], rows.dtype)
         if self.logq:
-            offset = offset - jnp.log(len(negative) * required(batch.negative_probability)).astype(rows.dtype)
+            offset = offset - jnp.log(len(negative) * require_probability(batch.negative_probability)).astype(
+                rows.dtype
+            )
         if negative.ndim == 2:  # the same for all examples
             nobody = jnp.full(len(negative), -1, jnp.int32)
             return logsumexp_of_products(rows, negative, offset, jnp.zeros(len(rows), jnp.int32), nobody)
@@ -122,7 +124,7 @@ class SoftmaxLoss(Contrastive):
     temperature: float = real(0.12, "temperature of the contrastive term", lambda v: v > 0, "a number above 0")
 
 
-def required(probability: jax.Array | None) -> jax.Array:
+def require_probability(probability: jax.Array | None) -> jax.Array:
     """The probabilities, which a sampler from elsewhere need not know."""
     if probability is None:
         raise InputError("--logq", "true", "false with a sampler that does not tell how often items are drawn")

@@ -5,7 +5,7 @@ from lgcn_jax.models.egcf import EGCF, EGCFSettings
 from lgcn_jax.models.encoder import Encoder, EncoderSettings, FoldIn, Head, Nodes
 from lgcn_jax.models.inference import Inference, InferenceSettings
 from lgcn_jax.models.lightgcn import LearnedLightGCN, LightGCN, LightGCNSettings
-from lgcn_jax.models.lightgcnpp import LightGCNPlus, LightGCNPlusSettings
+from lgcn_jax.models.lightgcnpp import LightGCNPlusPlus, LightGCNPlusPlusSettings
 from lgcn_jax.models.mf import MF, MFSettings
 from lgcn_jax.models.neumf import NeuMF, NeuMFSettings
 from lgcn_jax.models.ngcf import NGCF, NGCFSettings
@@ -25,8 +25,8 @@ __all__ = [
     "InferenceSettings",
     "LearnedLightGCN",
     "LightGCN",
-    "LightGCNPlus",
-    "LightGCNPlusSettings",
+    "LightGCNPlusPlus",
+    "LightGCNPlusPlusSettings",
     "LightGCNSettings",
     "MFSettings",
     "NGCFSettings",
@@ -42,7 +42,7 @@ ENCODERS: Registry[EncoderSettings] = Registry(
     {
         "lightgcn": LightGCNSettings,
         "mf": MFSettings,
-        "lightgcn++": LightGCNPlusSettings,
+        "lightgcn++": LightGCNPlusPlusSettings,
         "ngcf": NGCFSettings,
         "egcf": EGCFSettings,
         "neumf": NeuMFSettings,

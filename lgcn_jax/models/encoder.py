@@ -117,19 +117,19 @@ def unit_rows(x: jax.Array) -> jax.Array:
 class Head(Protocol):
     """A pytree that makes scores of final embeddings where they are no dot products.
 
-    What a node brings along is computed once, by `of_users` and `of_items`, whatever it is paired with.
+    What a node brings along is computed once, by `project_users` and `project_items`, whatever it is paired with.
     """
 
-    def of_users(self, rows: jax.Array) -> jax.Array:
+    def project_users(self, embeddings: jax.Array) -> jax.Array:
         """[..., a]: what the other functions take of users, of their final embeddings [..., w]."""
 
-    def of_items(self, rows: jax.Array) -> jax.Array:
+    def project_items(self, embeddings: jax.Array) -> jax.Array:
         """[..., b]: likewise of items."""
 
-    def pair_scores(self, users: jax.Array, items: jax.Array) -> jax.Array:
+    def pair_scores(self, user_vectors: jax.Array, item_vectors: jax.Array) -> jax.Array:
         """float[...]: the score of each pair of users [..., a] and items [..., b]."""
 
-    def scores(self, users: jax.Array, items: jax.Array) -> jax.Array:
+    def score_matrix(self, user_vectors: jax.Array, item_vectors: jax.Array) -> jax.Array:
         """float[n, m]: the scores of all pairs of users [n, a] and items [m, b], in memory that is bounded."""
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from lgcn_jax.errors import InputError
 from lgcn_jax.graph.layout import Layout
 from lgcn_jax.models.encoder import Encoder
-from lgcn_jax.settings import Settings, representable, setting, text
+from lgcn_jax.settings import Settings, format_value, representable, setting
 
 AUTO = "auto"
 STEEPEST = 4.0  # exponents beyond that are of no use, and might leave float32
@@ -35,15 +35,15 @@ class Inference(NamedTuple):
     weights: tuple[float, ...] | jax.Array | None = None
     prior: float | jax.Array = 0.0
 
-    def embeddings(self, encoder: Encoder, layout: Layout) -> jax.Array:
+    def final_embeddings(self, encoder: Encoder, layout: Layout) -> jax.Array:
         """The final embeddings of all nodes, [num_rows, d], without the prior."""
         return encoder(layout) if self.weights is None else encoder.combine(layout, self.weights)
 
-    def scaled(self, items: jax.Array, popularity: jax.Array) -> jax.Array:
+    def scale_items(self, item_vectors: jax.Array, popularity: jax.Array) -> jax.Array:
         """The vectors of items, [n, d], with the prior; `popularity` float32[n] is log(1 + n) of each."""
         if isinstance(self.prior, float) and self.prior == 0:
-            return items
-        return items * jnp.exp(self.prior * popularity)[:, None]
+            return item_vectors
+        return item_vectors * jnp.exp(self.prior * popularity)[:, None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class InferenceSettings(Settings):
         """The names of what is chosen on the validation part."""
         return tuple(name for name in ("inference_weights", "popularity_prior") if getattr(self, name) == AUTO)
 
-    def stated(self) -> Inference:
+    def stated_inference(self) -> Inference:
         """What is stated; training's in place of what is chosen."""
         weights = () if self.inference_weights == AUTO else self.inference_weights
         prior = 0.0 if self.popularity_prior == AUTO else float(self.popularity_prior)
@@ -79,17 +79,17 @@ class InferenceSettings(Settings):
         weights = self.inference_weights
         if weights and not layers:
             expected = f"nothing with --model={model} as it is set, which has no layers with weights that are stated"
-            raise InputError("--inference_weights", text(weights), expected)
+            raise InputError("--inference_weights", format_value(weights), expected)
         if weights and weights != AUTO and len(weights) != layers:
             raise InputError("--inference_weights", f"{len(weights)} numbers", f"{layers}, one for each layer, or auto")
         for name in self.chosen_on_validation if eval_split != "valid" else ():
             raise InputError("--eval_split", f"{eval_split} with --{name}=auto", "valid, the part it is chosen on")
 
 
-def tilted(weights: np.ndarray, smoothing: float) -> tuple[float, ...]:
+def tilt_weights(weights: np.ndarray, smoothing: float) -> tuple[float, ...]:
     """weights_k * 2^(k * smoothing), with the sum of the weights: above 0, deeper layers count more. K >= 1.
 
-    >>> tilted(np.array([0.5, 0.5]), 1.0)
+    >>> tilt_weights(np.array([0.5, 0.5]), 1.0)
     (0.333333, 0.666667)
     """
     made = weights * 2.0 ** (smoothing * np.arange(len(weights)))

@@ -113,31 +113,31 @@ class NeuMFHead:
     biases: tuple[jax.Array, ...]
     output: jax.Array
 
-    def of_users(self, rows: jax.Array) -> jax.Array:
+    def project_users(self, embeddings: jax.Array) -> jax.Array:
         """[..., 2d]: h * p with the part of h that products have, and W_u^T q + b_1."""
-        product, network = jnp.split(rows, 2, axis=-1)
+        product, network = jnp.split(embeddings, 2, axis=-1)
         first = _times(network, self.user_weights)
         scale, bias = (
             jnp.broadcast_to(each, first.shape) for each in (self.output[: len(self.biases[0])], self.biases[0])
         )
         return jnp.concatenate([scale * product, first + bias], axis=-1)
 
-    def of_items(self, rows: jax.Array) -> jax.Array:
+    def project_items(self, embeddings: jax.Array) -> jax.Array:
         """[..., 2d]: r and W_i^T s."""
-        product, network = jnp.split(rows, 2, axis=-1)
+        product, network = jnp.split(embeddings, 2, axis=-1)
         return jnp.concatenate([product, _times(network, self.item_weights)], axis=-1)
 
-    def pair_scores(self, users: jax.Array, items: jax.Array) -> jax.Array:
-        """float[...]: the score of each pair of what `of_users` and `of_items` give, [..., 2d]."""
-        (left, first), (right, second) = (jnp.split(each, 2, axis=-1) for each in (users, items))
+    def pair_scores(self, user_vectors: jax.Array, item_vectors: jax.Array) -> jax.Array:
+        """float[...]: the score of each pair of what `project_users` and `project_items` give, [..., 2d]."""
+        (left, first), (right, second) = (jnp.split(each, 2, axis=-1) for each in (user_vectors, item_vectors))
         return (left * right).sum(-1) + self._network(first + second)
 
-    def scores(self, users: jax.Array, items: jax.Array) -> jax.Array:
+    def score_matrix(self, user_vectors: jax.Array, item_vectors: jax.Array) -> jax.Array:
         """float[n, m]: all scores of n users and m items, BLOCK_NUMBERS of a hidden layer at a time.
 
         The backward pass computes a block's hidden layers anew, and so needs no more memory.
         """
-        (left, first), (right, second) = (jnp.split(each, 2, axis=-1) for each in (users, items))
+        (left, first), (right, second) = (jnp.split(each, 2, axis=-1) for each in (user_vectors, item_vectors))
         of_items = _blocks(second, BLOCK_NUMBERS // second.shape[1])
         of_users = _blocks(first, BLOCK_NUMBERS // of_items[0].size)
 
@@ -146,7 +146,7 @@ class NeuMFHead:
             return self._network(users[:, None] + items[None])
 
         found = jax.lax.map(lambda users: jax.lax.map(lambda items: block(users, items), of_items), of_users)
-        found = found.swapaxes(1, 2).reshape(of_users[..., 0].size, -1)[: len(users), : len(items)]
+        found = found.swapaxes(1, 2).reshape(of_users[..., 0].size, -1)[: len(user_vectors), : len(item_vectors)]
         return jnp.matmul(left, right.T, precision="highest") + found
 
     def _network(self, first: jax.Array) -> jax.Array:

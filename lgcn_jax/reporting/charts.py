@@ -12,8 +12,8 @@ import numpy as np
 from markupsafe import Markup
 
 from lgcn_jax.reporting import numerals
-from lgcn_jax.reporting.scales import Scale, covering, rounded
-from lgcn_jax.reporting.svg import path, tag
+from lgcn_jax.reporting.scales import Scale, round_to_ticks, scale_covering
+from lgcn_jax.reporting.svg import path_data, tag
 
 WIDTH, HEIGHT = 380, 230
 LEFT, RIGHT, TOP, BOTTOM = 54, 14, 10, 40
@@ -72,12 +72,12 @@ class Series:
         return values[np.isfinite(values)]
 
 
-def thinned(count: int) -> np.ndarray:
+def thin_indices(count: int) -> np.ndarray:
     """Places of at most ROWS values, evenly spread, the first and the last among them."""
     return np.unique(np.linspace(0, count - 1, min(count, ROWS)).round().astype(int))
 
 
-def lines(
+def line_chart(
     name: str,
     title: str,
     sentence: str,
@@ -95,10 +95,10 @@ def lines(
     """Lines over a common axis; `show` writes values, `show_axis` those of the axis, `mark` is a place (x, y, text)."""
     classes = [f"s{number % KINDS}" for number in range(len(series))]
     x = np.unique(np.concatenate([each.x for each in series]))
-    x = x[thinned(len(x))]
-    across = covering(x, LEFT + 4, WIDTH - RIGHT - 4, log=log_x)
+    x = x[thin_indices(len(x))]
+    across = scale_covering(x, LEFT + 4, WIDTH - RIGHT - 4, log=log_x)
     known = np.concatenate([each.known for each in series])
-    up = rounded(covering(known, HEIGHT - BOTTOM, TOP + 4, log=log_y, zero=zero), 5)
+    up = round_to_ticks(scale_covering(known, HEIGHT - BOTTOM, TOP + 4, log=log_y, zero=zero), 5)
     drawn = [_line(each, x, across, up, kind) for each, kind in zip(series, classes, strict=True)]
     at = [dict(zip(each.x.tolist(), each.y.tolist(), strict=True)) for each in series]
     rows = [[numerals.amount(v), *(show(values.get(v, float("nan"))) for values in at)] for v in x.tolist()]
@@ -114,12 +114,12 @@ def lines(
     return Chart(name, title, sentence, picture(name, title, sentence, inside), legend, grid)
 
 
-def steps(
+def histogram_chart(
     name: str, title: str, sentence: str, edges: np.ndarray, shares: dict[str, np.ndarray], *, x_label: str
 ) -> Chart:
     """Outlines of histograms with common edges float[n + 1]: float[n], the share of each series in each bin."""
-    across = covering(edges, LEFT + 4, WIDTH - RIGHT - 4)
-    up = rounded(covering(np.concatenate(list(shares.values())), HEIGHT - BOTTOM, TOP + 4, zero=True), 5)
+    across = scale_covering(edges, LEFT + 4, WIDTH - RIGHT - 4)
+    up = round_to_ticks(scale_covering(np.concatenate(list(shares.values())), HEIGHT - BOTTOM, TOP + 4, zero=True), 5)
     drawn = []
     for number, values in enumerate(shares.values()):
         outline = _outline(edges, values, across, up)
@@ -134,7 +134,7 @@ def steps(
     return Chart(name, title, sentence, picture(name, title, sentence, inside), legend, grid)
 
 
-def bars(
+def bar_chart(
     name: str,
     title: str,
     sentence: str,
@@ -152,7 +152,7 @@ def bars(
     step, left = thick * len(values) + (16 if few else 8), 108
     height = len(labels) * step + 8
     known = np.nan_to_num(np.concatenate(list(values.values())))
-    across = covering(known, left, WIDTH - 60, zero=True)
+    across = scale_covering(known, left, WIDTH - 60, zero=True)
     inside, figures = [tag("line", x1=left, x2=left, y1=2, y2=height - 4, class_="axis")], []
     for row, label in enumerate(labels):
         top = row * step + 6
@@ -173,7 +173,7 @@ def bars(
     return Chart(name, title, sentence, picture(name, title, sentence, inside, height), legend, grid, "bar")
 
 
-def points(
+def scatter_chart(
     name: str,
     title: str,
     sentence: str,
@@ -185,7 +185,7 @@ def points(
 ) -> Chart:
     """Points in the plane, drawn in their order; `kinds` are their classes `p0`, `p1`, .."""
     width, height, edge = 720, 440, 10
-    across, up = covering(xy[:, 0], edge, width - edge), covering(xy[:, 1], height - edge, edge)
+    across, up = scale_covering(xy[:, 0], edge, width - edge), scale_covering(xy[:, 1], height - edge, edge)
     inside = [
         tag("circle", [tag("title", title)], cx=across(x), cy=up(y), r=2.5 + kind / 2, class_=f"p{kind}")
         for (x, y), kind, title in zip(xy.tolist(), kinds, titles, strict=True)
@@ -223,7 +223,7 @@ def _line(series: Series, x: np.ndarray, across: Scale, up: Scale, kind: str) ->
     """A line through what is known of the series at x, with marks where it is little."""
     kept = np.isin(series.x, x) & np.isfinite(series.y)
     at = [(across(a), up(b)) for a, b in zip(series.x[kept].tolist(), series.y[kept].tolist(), strict=True)]
-    drawn = [tag("path", d=path(at), class_=f"line {kind}")] if at else []
+    drawn = [tag("path", d=path_data(at), class_=f"line {kind}")] if at else []
     marks = at if len(at) <= FEW else []
     return Markup("").join([*drawn, *(tag("circle", cx=a, cy=b, r=2.5, class_=f"dot {kind}") for a, b in marks)])
 
@@ -236,13 +236,13 @@ def _spread(series: Series, x: np.ndarray, across: Scale, up: Scale, kind: str) 
     places = [across(value) for value in series.x[kept].tolist()]
     edges = [*zip(places, map(up, series.high[kept].tolist()), strict=True)]
     edges += [*zip(places, map(up, series.low[kept].tolist()), strict=True)][::-1]
-    return tag("path", d=path(edges) + "Z", class_=f"area {kind}") if edges else Markup("")
+    return tag("path", d=path_data(edges) + "Z", class_=f"area {kind}") if edges else Markup("")
 
 
 def _outline(edges: np.ndarray, values: np.ndarray, across: Scale, up: Scale) -> str:
     """The way around a histogram, from the axis to the axis."""
     x, y = np.repeat(edges, 2), np.pad(np.repeat(values, 2), 1)
-    return path([(across(a), up(b)) for a, b in zip(x.tolist(), y.tolist(), strict=True)])
+    return path_data([(across(a), up(b)) for a, b in zip(x.tolist(), y.tolist(), strict=True)])
 
 
 def _mark(mark: tuple[float, float, str] | None, across: Scale, up: Scale) -> list[Markup]:

@@ -20,7 +20,7 @@ from lgcn_jax.runs import checkpoint, inference, integrity, raw_ids, scoring, wo
 from lgcn_jax.runs.resume import stored_settings
 from lgcn_jax.serving import storage, topk
 from lgcn_jax.serving.models import Model
-from lgcn_jax.settings import Registry, fields, text
+from lgcn_jax.settings import Registry, fields, format_value
 from lgcn_jax.training.setup import build_setup
 
 
@@ -34,7 +34,7 @@ def from_folder(folder: Path, interactions: Interactions | None = None) -> Repor
     Raises:
       InputError: there is no run, its data cannot be had, or they are others than it was trained on.
     """
-    config = settings_of(folder)
+    config = read_config(folder)
     interactions = interactions or raw_ids.with_kept_titles(datasets.load(config.data), folder)
     if workdir.content_sha256(folder) not in (None, interactions.content_hash()):
         raise InputError(f"--workdir={folder}", "other data than the run's", "those that it was trained on")
@@ -43,7 +43,7 @@ def from_folder(folder: Path, interactions: Interactions | None = None) -> Repor
         model=config.to_dict()["model"],
         status=result.get("status", "unfinished"),
         error=result.get("error", ""),
-        settings=settings(config),
+        settings=setting_rows(config),
         environment=workdir.flatten(_json(folder / "environment.json")),
         interactions=interactions,
         rows=workdir.logged_rows(folder),
@@ -64,14 +64,14 @@ def from_model(model: Model, interactions: Interactions) -> ReportData:
         raise InputError("interactions", found, f"the {len(model.users)} and {len(model.items)} of the model")
     config = model.config
     evaluated = [row for row in model.history if row["split"] != "train"]
-    best = max(evaluated, key=lambda row: row[config.evaluation.watched], default={})
+    best = max(evaluated, key=lambda row: row[config.evaluation.watched_metric], default={})
     epochs = sum(row["split"] == "train" for row in model.history)
     return ReportData(
         model=config.to_dict()["model"],
         status=model.status,
         error="",
-        settings=settings(config),
-        environment=workdir.flatten(workdir.environment(config, interactions)),
+        settings=setting_rows(config),
+        environment=workdir.flatten(workdir.describe_environment(config, interactions)),
         interactions=interactions,
         rows=list(model.history),
         result={"epochs": epochs, "best": best},
@@ -79,7 +79,7 @@ def from_model(model: Model, interactions: Interactions) -> ReportData:
     )
 
 
-def settings_of(folder: Path) -> Config:
+def read_config(folder: Path) -> Config:
     """The settings of the run in `folder`.
 
     Raises:
@@ -93,7 +93,7 @@ def settings_of(folder: Path) -> Config:
     return config
 
 
-def settings(config: Config) -> list[SettingRow]:
+def setting_rows(config: Config) -> list[SettingRow]:
     """All settings with their defaults, part after part."""
     found = []
     for part, kind in PARTS.items():
@@ -101,7 +101,7 @@ def settings(config: Config) -> list[SettingRow]:
         if isinstance(kind, Registry):
             found.append(SettingRow(part, part, kind.name_of(chosen), kind.default, kind.help))
         for name, field in fields(type(chosen)).items():
-            value, default = (text(each) for each in (getattr(chosen, name), field.default))
+            value, default = (format_value(each) for each in (getattr(chosen, name), field.default))
             found.append(SettingRow(name, part, value, default, field.metadata["help"]))
     return found
 
@@ -127,10 +127,10 @@ def _lists(ranker: topk.Ranker, interactions: Interactions, split: str) -> list[
     candidates = np.flatnonzero((csr.degrees(part) > 0) | (part.nnz == 0))
     shown = measures.users_to_show(degrees, candidates)
     everything = np.ones(interactions.num_items, bool)
-    ids, scores = ranker.best(shown, seen, everything, min(LISTED, interactions.num_items))
+    ids, scores = ranker.top_items(shown, seen, everything, min(LISTED, interactions.num_items))
     found = []
     for place, user in enumerate(shown.tolist()):
-        history, relevant = (measures.row(rows, user) for rows in (seen, part))
+        history, relevant = (measures.csr_row(rows, user) for rows in (seen, part))
         real = np.isfinite(scores[place])
         found.append(UserLists(user, history, ids[place][real], scores[place][real], relevant))
     return found
@@ -138,15 +138,19 @@ def _lists(ranker: topk.Ranker, interactions: Interactions, split: str) -> list[
 
 def _findings_of_folder(folder: Path, config: Config, interactions: Interactions) -> Findings | None:
     """None where no checkpoint was saved."""
-    if not integrity.steps(folder / "checkpoints"):
+    if not integrity.checkpoint_steps(folder / "checkpoints"):
         return None
-    one, unchosen = inference.recorded(config.replace(mesh=ONE_DEVICE), folder, config.inference.chosen_on_validation)
-    trained, vectors, choice = scoring.tables(build_setup(one, interactions, trains=False), interactions, folder)
+    one, unchosen = inference.with_recorded_inference(
+        config.replace(mesh=ONE_DEVICE), folder, config.inference.chosen_on_validation
+    )
+    trained, vectors, choice = scoring.load_final_embeddings(
+        build_setup(one, interactions, trains=False), interactions, folder
+    )
     epoch = checkpoint.read_metadata(folder / "checkpoints", choice.step)["progress"]["epoch"]
     notes = [*unchosen, *choice.notes, *filter(None, [choice.missing])]
     users, items = np.split(vectors, [interactions.num_users])
     head = config.model.head(trained.replicated)  # type: ignore[arg-type]
-    scorer = HeadScorer.of(head, users, items) if head else DotProduct(users, items)  # type: ignore[arg-type]
+    scorer = HeadScorer.from_embeddings(head, users, items) if head else DotProduct(users, items)  # type: ignore[arg-type]
     return findings(jax.device_put(scorer), items, interactions, config, epoch, notes)
 
 

@@ -11,7 +11,7 @@ from lgcn_jax.runs import workdir
 from lgcn_jax.runs.inference import AS_TRAINED
 from lgcn_jax.runs.resume import stored_settings
 from lgcn_jax.serving import storage
-from lgcn_jax.settings import text
+from lgcn_jax.settings import format_value
 
 PROTOCOL = ("eval_split", "eval_every", "top_k", "early_stopping_patience", "epochs")  # how the epoch is chosen
 
@@ -23,7 +23,7 @@ def folder_of(run: str | Path) -> Path:
     return Path(run).expanduser().resolve()
 
 
-def finished(folder: Path) -> Config:
+def finished_run_config(folder: Path) -> Config:
     """The settings of a run that has come to its end."""
     if storage.is_model(folder):
         raise InputError(folder, "a saved model, which has no epochs", "a run that was trained")
@@ -39,7 +39,7 @@ def finished(folder: Path) -> Config:
     return config
 
 
-def require_same(configs: dict[Path, Config]) -> None:
+def require_comparable(configs: dict[Path, Config]) -> None:
     """Raises an InputError where runs have other data, or chose their epochs in another way, than the first."""
     (first, config), *others = configs.items()
     content, protocol = workdir.content_sha256(first), config.to_dict()
@@ -48,10 +48,12 @@ def require_same(configs: dict[Path, Config]) -> None:
             raise InputError(folder, "a run on other data", f"those of {first}")
         for name in PROTOCOL:
             if (found := other.to_dict().get(name)) != protocol[name]:
-                raise InputError(folder, f"--{name}={text(found)}", f"{text(protocol[name])}, as {first} has")
+                raise InputError(
+                    folder, f"--{name}={format_value(found)}", f"{format_value(protocol[name])}, as {first} has"
+                )
 
 
-def groups_of(configs: dict[Path, Config], by: str | None) -> dict[str, dict[int, Path]]:
+def group_runs(configs: dict[Path, Config], by: str | None) -> dict[str, dict[int, Path]]:
     """Label -> seed -> folder, in the order of the runs."""
     if by is None:
         names = [folder.name for folder in configs]
@@ -61,7 +63,7 @@ def groups_of(configs: dict[Path, Config], by: str | None) -> dict[str, dict[int
     differing = sorted({name for each in kept for name in each if any(other.get(name) != each[name] for other in kept)})
     found: dict[str, dict[int, Path]] = {}
     for (folder, config), settings in zip(configs.items(), kept, strict=True):
-        shown = [f"{name}={text(settings[name])}" for name in differing if name in settings]
+        shown = [f"{name}={format_value(settings[name])}" for name in differing if name in settings]
         group = found.setdefault(" ".join(shown) or "all", {})
         if (seed := config.training.seed) in group:
             raise InputError(folder, f"seed {seed} as {group[seed]}", "runs that differ in a setting or in the seed")

@@ -109,7 +109,7 @@ class Comparison:
 
     def _picture(self, path: Path) -> bytes:
         """A point and its interval for each difference."""
-        figure = extras.load("matplotlib.figure").Figure(figsize=(7, 1.2 + 0.34 * len(self.differences)))
+        figure = extras.import_extra("matplotlib.figure").Figure(figsize=(7, 1.2 + 0.34 * len(self.differences)))
         axes, rows = figure.subplots(), self.differences[::-1]
         axes.axvline(0, color="0.6", linewidth=1)
         for height, row in enumerate(rows):
@@ -162,13 +162,13 @@ def compare(
         raise InputError(
             "runs", f"{len(folders)} runs, {len(set(folders))} of them different", "two or more, once each"
         )
-    configs = {folder: comparable.finished(folder) for folder in folders}
-    comparable.require_same(configs)
+    configs = {folder: comparable.finished_run_config(folder) for folder in folders}
+    comparable.require_comparable(configs)
     first = configs[folders[0]]
     interactions = datasets.load(first.data) if interactions is None else interactions
     split = "test" if interactions.test.nnz else "valid"
     metrics = _metrics(metrics, first)
-    groups = comparable.groups_of(configs, by)
+    groups = comparable.group_runs(configs, by)
     values = {
         label: {seed: _values(configs[folder], folder, interactions, split, metrics) for seed, folder in group.items()}
         for label, group in groups.items()
@@ -205,7 +205,7 @@ def _values(config: Config, folder: Path, interactions: Interactions, split: str
     """The metrics of each user at the run's best epoch, ranked as the run is served."""
     names = tuple(dict.fromkeys(metric.split("@")[0] for metric in metrics))
     one = config.replace(mesh=ONE_DEVICE)  # whatever the run was trained on
-    one, unchosen = inference.recorded(one, folder, config.inference.chosen_on_validation)
+    one, unchosen = inference.with_recorded_inference(one, folder, config.inference.chosen_on_validation)
     if unchosen:
         raise InputError(folder, unchosen[0], "a run whose choice is in its result.json")
     found, _, choice = scoring.score_in_detail(one, interactions, folder, "best", split, wanted=names)

@@ -7,7 +7,7 @@ import numpy as np
 
 from lgcn_jax.reporting import numerals
 from lgcn_jax.reporting.charts import WIDTH, Chart, Grid, picture
-from lgcn_jax.reporting.scales import covering, rounded
+from lgcn_jax.reporting.scales import round_to_ticks, scale_covering
 from lgcn_jax.reporting.svg import tag
 
 ROW, EDGE, FOOT = 36, 26, 22  # of a row of intervals, beside them, and below them
@@ -32,7 +32,7 @@ class Interval:
     pairs: Sequence[float] = ()
 
 
-def intervals(
+def interval_chart(
     name: str,
     title: str,
     sentence: str,
@@ -43,7 +43,7 @@ def intervals(
 ) -> Chart:
     """A row for each interval, with a line at zero: a forest plot."""
     values = np.array([value for row in rows for value in (row.middle, row.low, row.high, *row.pairs)])
-    across = rounded(covering(values[np.isfinite(values)], EDGE, WIDTH - EDGE, zero=True), 4)
+    across = round_to_ticks(scale_covering(values[np.isfinite(values)], EDGE, WIDTH - EDGE, zero=True), 4)
     bottom = len(rows) * ROW + 4
     inside = [tag("line", x1=across(t), x2=across(t), y1=2, y2=bottom, class_="grid") for t in across.ticks(4)]
     inside += [tag("text", show(t), x=across(t), y=bottom + 15, class_="x") for t in across.ticks(4)]
@@ -51,7 +51,7 @@ def intervals(
     for number, row in enumerate(rows):
         top = number * ROW
         y = top + 25
-        told = [tag("title", f"{row.label}: {shown(row, show)}")]
+        told = [tag("title", f"{row.label}: {format_interval(row, show)}")]
         inside.append(tag("text", row.label, x=4, y=top + 14, class_="says"))
         inside.append(tag("text", show(row.middle), x=WIDTH - 4, y=top + 14, class_="says end"))
         inside += [tag("circle", cx=across(value), cy=y, r=2.5, class_="pair") for value in row.pairs]
@@ -64,7 +64,7 @@ def intervals(
     return Chart(name, title, sentence, drawn, [], Grid(title, head, table))
 
 
-def shown(row: Interval, show: Callable[[float], str] = numerals.difference) -> str:
+def format_interval(row: Interval, show: Callable[[float], str] = numerals.difference) -> str:
     """+.0012 (from -.0003 to +.0027, 10 seeds), as far as it is known."""
     about = [f"from {show(row.low)} to {show(row.high)}"] if np.isfinite([row.low, row.high]).all() else []
     about += [row.note] if row.note else []

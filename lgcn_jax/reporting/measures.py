@@ -14,23 +14,23 @@ POINTS = 2_000  # items of the map
 DOZEN = 12  # users shown
 
 
-def sampled_triples(part: CSR, seen: CSR, num_items: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def sample_triples(part: CSR, seen: CSR, num_items: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Users, positives and unseen items, int[n] each: pairs of the part, each with an item that its user has nowhere.
 
     They are all pairs of the part, or SAMPLE of them. A user who has all items gives no pair.
     """
-    entries = sampled(np.arange(part.nnz), SAMPLE)
+    entries = spread_sample(np.arange(part.nnz), SAMPLE)
     users, positives = csr.row_of_entry(part)[entries], np.asarray(part.indices)[entries]
     known = csr.degrees(part) + csr.degrees(seen)
     kept = known[users] < num_items
     users, positives = users[kept], positives[kept]
     rank = np.random.default_rng(SEED).integers(0, num_items - known[users])
-    known_by = (np.union1d(row(part, user), row(seen, user)) for user in users)
+    known_by = (np.union1d(csr_row(part, user), csr_row(seen, user)) for user in users)
     unseen = np.array([_missing(own, each) for own, each in zip(known_by, rank, strict=True)], np.int64)
     return users, positives, unseen
 
 
-def sampled(values: np.ndarray, most: int) -> np.ndarray:
+def spread_sample(values: np.ndarray, most: int) -> np.ndarray:
     """All values, or so many of them, in their order."""
     if len(values) <= most:
         return values
@@ -48,15 +48,15 @@ def area_under_curve(positive: np.ndarray, negative: np.ndarray) -> float:
     return float((ranks[: len(positive)].mean() - (len(positive) + 1) / 2) / len(negative))
 
 
-def item_map(vectors: np.ndarray, degrees: np.ndarray) -> ItemMap:
+def item_map(item_vectors: np.ndarray, degrees: np.ndarray) -> ItemMap:
     """The items along the two main directions (PCA) of all item vectors [num_items, d].
 
     Half of POINTS are the most popular items, half are drawn among the others. A direction's sign is such that its
     largest part is positive, so that the map is the same each time.
     """
-    centered = vectors.astype(np.float64) - vectors.mean(0, dtype=np.float64)
+    centered = item_vectors.astype(np.float64) - item_vectors.mean(0, dtype=np.float64)
     directions, variance, _ = np.linalg.svd(centered.T @ centered)  # [d, d], a column for each direction
-    two = np.zeros((2, vectors.shape[1]))
+    two = np.zeros((2, item_vectors.shape[1]))
     two[: len(variance)] = directions.T[:2]
     two *= np.where(two[[0, 1], np.abs(two).argmax(1)] < 0, -1, 1)[:, None]
     shares = np.append(variance, 0.0)[:2] / max(variance.sum(), np.finfo(float).tiny)
@@ -89,6 +89,6 @@ def _missing(own: np.ndarray, rank: int) -> int:
     return int(rank + np.searchsorted(own - np.arange(len(own)), rank, side="right"))
 
 
-def row(rows: CSR, number: int) -> np.ndarray:
+def csr_row(rows: CSR, number: int) -> np.ndarray:
     """int[n], the columns of a row."""
     return np.asarray(rows.indices[rows.indptr[number] : rows.indptr[number + 1]])

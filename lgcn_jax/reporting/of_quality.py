@@ -7,7 +7,7 @@ import numpy as np
 from lgcn_jax.reporting import charts, numerals
 from lgcn_jax.reporting.charts import Chart, Grid, Series
 from lgcn_jax.reporting.contents import LISTED, MODEL, POPULAR, TRAIN, ItemMap, Quality, ReportData, Table, UserLists
-from lgcn_jax.reporting.sections import Called, Card, Recommended, Section
+from lgcn_jax.reporting.sections import Label, RecommendedItem, Section, UserCard
 
 SHADES = 5  # of popularity on the map
 BINS = 40
@@ -45,7 +45,9 @@ def _by_k(quality: Quality, name: str) -> Chart:
         f"{times if ours > theirs else ''}."
     )
     how: dict[str, Any] = {"show": numerals.metric, "zero": True, "log_x": True, "x_ticks": quality.k}
-    return charts.lines(f"by-k-{name}", f"{name} by list length", sentence, series, x_label="k (logarithmic)", **how)
+    return charts.line_chart(
+        f"by-k-{name}", f"{name} by list length", sentence, series, x_label="k (logarithmic)", **how
+    )
 
 
 def groups_section(quality: Quality) -> Section:
@@ -70,7 +72,7 @@ def _user_groups(quality: Quality, name: str) -> Chart:
     values = {model: table[key] for model, table in tables.items()}
     more = {"users": [numerals.count(n) for n in ours["users"]]}
     title = f"{key} by what users have"
-    return charts.bars(f"users-{name}", title, sentence, labels, values, row_label="users with", more=more)
+    return charts.bar_chart(f"users-{name}", title, sentence, labels, values, row_label="users with", more=more)
 
 
 def _item_groups(quality: Quality) -> list[Chart]:
@@ -91,8 +93,8 @@ def _item_groups(quality: Quality) -> list[Chart]:
         f"together get {numerals.percent(rare)} of the recommendations."
     )
     return [
-        charts.bars("items-found", "Found, by popularity of the item", told_found, labels, found, **how),
-        charts.bars("items-shown", "Recommended, by popularity of the item", told_shown, labels, shown, **how),
+        charts.bar_chart("items-found", "Found, by popularity of the item", told_found, labels, found, **how),
+        charts.bar_chart("items-shown", "Recommended, by popularity of the item", told_shown, labels, shown, **how),
     ]
 
 
@@ -145,7 +147,7 @@ def scores_section(quality: Quality) -> Section:
     )
     counts = ", ".join(f"{numerals.count(len(each))} {name}s" for name, each in quality.scores.items())
     title = "Scores, as shares of their kind"
-    chart = charts.steps("score-shares", title, sentence, edges, shares, x_label="score (dot product)")
+    chart = charts.histogram_chart("score-shares", title, sentence, edges, shares, x_label="score (dot product)")
     told = (
         f"Of {counts}, drawn with a fixed seed where there are more. "
         "What lies beyond the outermost bins is counted there."
@@ -158,7 +160,7 @@ def map_section(data: ReportData, found: ItemMap) -> Section:
     shades = _shades(found.degrees)
     of_shade = {shade: found.degrees[shades == shade] for shade in np.unique(shades).tolist()}
     legend = [(f"{numerals.span(each.min(), each.max())} users", f"p{shade}") for shade, each in of_shade.items()]
-    items = [item_of(data, number) for number in found.items.tolist()]
+    items = [item_label(data, number) for number in found.items.tolist()]
     titles = [
         f"{item.title}{f', id {item.id}' if item.id else ''}, {numerals.count(n)} users"
         for item, n in zip(items, found.degrees, strict=True)
@@ -178,7 +180,7 @@ def map_section(data: ReportData, found: ItemMap) -> Section:
         f"{told}. The two main directions (PCA) of all final item vectors, across {first} and up {second} of their "
         "variance: items near each other are recommended to similar users."
     )
-    chart = charts.points("map", "Map of the items", sentence, found.xy, shades.tolist(), titles, grid, legend)
+    chart = charts.scatter_chart("map", "Map of the items", sentence, found.xy, shades.tolist(), titles, grid, legend)
     return Section("items", "Items", wide=[chart])
 
 
@@ -201,32 +203,32 @@ def users_section(data: ReportData, users: list[UserLists], split: str) -> Secti
     return Section("users", f"{len(users)} users and their lists", [told], cards=cards)
 
 
-def _card(data: ReportData, lists: UserLists, split: str, degrees: np.ndarray, number: int, opened: bool) -> Card:
+def _card(data: ReportData, lists: UserLists, split: str, degrees: np.ndarray, number: int, opened: bool) -> UserCard:
     history = lists.history[np.argsort(-degrees[lists.history], kind="stable")].tolist()
     relevant, shown = set(lists.relevant.tolist()), lists.recommended.tolist()
     missed = [item for item in lists.relevant.tolist() if item not in set(shown)]
     hits = len(relevant) - len(missed)
     counted = f"{numerals.count(len(history))} item{'' if len(history) == 1 else 's'}"
     scored = f", {hits} of {len(relevant)} held-out ones among the first {LISTED}" if relevant else ""
-    return Card(
+    return UserCard(
         name=f"user-{number + 1}",
-        user=Called(*_titled(data.interactions.user_titles, data.interactions.user_ids, lists.user)),
+        user=Label(*_titled(data.interactions.user_titles, data.interactions.user_ids, lists.user)),
         summary=f"{counted}{scored}",
-        history=[item_of(data, item) for item in history[:SHOWN]],
+        history=[item_label(data, item) for item in history[:SHOWN]],
         more=max(len(history) - SHOWN, 0),
         recommended=[
-            Recommended(item_of(data, item), f"{score:.2f}", item in relevant)
+            RecommendedItem(item_label(data, item), f"{score:.2f}", item in relevant)
             for item, score in zip(shown, lists.scores.tolist(), strict=True)
         ],
-        missed=[item_of(data, item) for item in missed[:SHOWN]],
+        missed=[item_label(data, item) for item in missed[:SHOWN]],
         missed_more=max(len(missed) - SHOWN, 0),
         opened=opened,
     )
 
 
-def item_of(data: ReportData, number: int) -> Called:
+def item_label(data: ReportData, number: int) -> Label:
     """How an item is called."""
-    return Called(*_titled(data.interactions.item_titles, data.interactions.item_ids, number))
+    return Label(*_titled(data.interactions.item_titles, data.interactions.item_ids, number))
 
 
 def _titled(titles: np.ndarray | None, ids: np.ndarray, number: int) -> tuple[str, str]:

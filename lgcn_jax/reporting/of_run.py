@@ -63,7 +63,7 @@ def _tail(degrees: np.ndarray) -> Chart:
     line = Series("share of the interactions", (100 * share[places]).round(2), held[places])
     how: dict[str, Any] = {"show": numerals.percent, "show_axis": numerals.share, "zero": True}
     label = "% of the items, the most popular first"
-    return charts.lines("tail", "Long tail", sentence, [line], x_label=label, **how)
+    return charts.line_chart("tail", "Long tail", sentence, [line], x_label=label, **how)
 
 
 def training_section(data: ReportData) -> Section:
@@ -99,12 +99,12 @@ def _loss(train: list[dict[str, Any]]) -> list[Chart]:
     )
     log = min(float(each.y.min()) for each in series) > 0
     title = "Loss and its terms" + (" (logarithmic)" if log else "")
-    found = [charts.lines("loss", title, sentence, series, x_label="epoch", log_y=log, zero=not log)]
+    found = [charts.line_chart("loss", title, sentence, series, x_label="epoch", log_y=log, zero=not log)]
     if PENALTY in train[0]:
         first, last = (numerals.amount(row[PENALTY]) for row in (train[0], train[-1]))
         sentence = f"Half the squared length of a batch's rows, before its weight: from {first} to {last}."
         penalty = [_series(train, PENALTY, "l2")]
-        found.append(charts.lines("penalty", "Penalty l2", sentence, penalty, x_label="epoch", zero=True))
+        found.append(charts.line_chart("penalty", "Penalty l2", sentence, penalty, x_label="epoch", zero=True))
     return found
 
 
@@ -119,7 +119,7 @@ def _metric(evaluated: list[dict[str, Any]], family: str) -> list[Chart]:
     mark = (best["epoch"], best[watched], value)
     series = [_series(evaluated, name, name) for name in names]
     how: dict[str, Any] = {"x_label": "epoch", "show": numerals.metric, "mark": mark, "zero": True}
-    return [charts.lines(f"curve-{family}", f"{family}, {split} part", sentence, series, **how)]
+    return [charts.line_chart(f"curve-{family}", f"{family}, {split} part", sentence, series, **how)]
 
 
 def _learning_rate(train: list[dict[str, Any]]) -> Chart:
@@ -129,7 +129,7 @@ def _learning_rate(train: list[dict[str, Any]]) -> Chart:
         sentence = f"{first:.3g} throughout."
     series = [_series(train, "learning_rate", "learning rate")]
     show: Callable[[float], str] = "{:.3g}".format
-    return charts.lines("learning-rate", "Learning rate", sentence, series, x_label="epoch", show=show, zero=True)
+    return charts.line_chart("learning-rate", "Learning rate", sentence, series, x_label="epoch", show=show, zero=True)
 
 
 def settings_section(settings: list[SettingRow]) -> Section:

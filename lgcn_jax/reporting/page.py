@@ -24,10 +24,10 @@ _NUMBER = re.compile(rf"[-+{numerals.MINUS}]?[\d,.]+(e[-+]?\d+)?( %)?|{numerals.
 def render(data: ReportData) -> str:
     """The page."""
     title = f"{data.model} on {data.interactions.name}"
-    return document(title, _lead(data), _sections(data), alert=_alert(data), tiles=_tiles(data))
+    return render_document(title, _lead(data), _sections(data), alert=_alert(data), tiles=_tiles(data))
 
 
-def document(
+def render_document(
     title: str,
     lead: str,
     sections: Sequence[Section],

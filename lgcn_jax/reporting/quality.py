@@ -46,11 +46,11 @@ def _lists(found: dict[str, EvaluationResult], k: int, interactions: Interaction
     """What the lists of k items of each model hold, and beside them the train part."""
     degrees = csr.column_counts(interactions.train, interactions.num_items)
     counts = {name: each.items.exposure[k] for name, each in found.items()} | {TRAIN: degrees}
-    return {name: exposure.of_lists(each, degrees, interactions.num_users) for name, each in counts.items()}
+    return {name: exposure.exposure_metrics(each, degrees, interactions.num_users) for name, each in counts.items()}
 
 
 def _scores_of_pairs(scorer: Scorer, interactions: Interactions, split: str) -> dict[str, np.ndarray]:
-    pairs = measures.sampled_triples(interactions.part(split), interactions.seen(split), interactions.num_items)
+    pairs = measures.sample_triples(interactions.part(split), interactions.seen(split), interactions.num_items)
     of, positives, unseen = pairs
     return {
         HELD_OUT: topk.pair_scores(scorer, of, positives),
@@ -60,7 +60,7 @@ def _scores_of_pairs(scorer: Scorer, interactions: Interactions, split: str) -> 
 
 def _first_scores(ranker: topk.Ranker, interactions: Interactions, split: str) -> np.ndarray:
     """The score of the first recommendation of each evaluated user, or of a sample of them."""
-    evaluated = measures.sampled(np.flatnonzero(csr.degrees(interactions.part(split))), measures.LISTS)
+    evaluated = measures.spread_sample(np.flatnonzero(csr.degrees(interactions.part(split))), measures.LISTS)
     everything = np.ones(interactions.num_items, bool)
-    scores = ranker.best(evaluated, interactions.seen(split), everything, 1)[1][:, 0]
+    scores = ranker.top_items(evaluated, interactions.seen(split), everything, 1)[1][:, 0]
     return scores[np.isfinite(scores)]

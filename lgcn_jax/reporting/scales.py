@@ -34,7 +34,7 @@ class Scale:
         return _log_ticks(self.low, self.high, wanted) if self.log else _ticks(self.low, self.high, wanted)
 
 
-def covering(values: np.ndarray, start: float, stop: float, *, log: bool = False, zero: bool = False) -> Scale:
+def scale_covering(values: np.ndarray, start: float, stop: float, *, log: bool = False, zero: bool = False) -> Scale:
     """A scale from the least to the largest of the values, or from `zero`; a little wider where they are all alike."""
     low, high = float(np.min(values)), float(np.max(values))
     if zero:
@@ -44,7 +44,7 @@ def covering(values: np.ndarray, start: float, stop: float, *, log: bool = False
     return Scale(low, high, start, stop, log)
 
 
-def rounded(scale: Scale, wanted: int = 5) -> Scale:
+def round_to_ticks(scale: Scale, wanted: int = 5) -> Scale:
     """The scale widened to round values at both ends."""
     if scale.log:
         return scale

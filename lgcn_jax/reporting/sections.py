@@ -7,7 +7,7 @@ from lgcn_jax.reporting.charts import Chart, Grid
 
 
 @dataclasses.dataclass(frozen=True)
-class Called:
+class Label:
     """A user or an item: a title, and a raw id where that says more."""
 
     title: str
@@ -15,26 +15,26 @@ class Called:
 
 
 @dataclasses.dataclass(frozen=True)
-class Recommended:
+class RecommendedItem:
     """An item of a list: its score, and whether it was held out, and so found."""
 
-    item: Called
+    item: Label
     score: str
     hit: bool
 
 
 @dataclasses.dataclass(frozen=True)
-class Card:
+class UserCard:
     """A user's history beside their recommendations; `more` are items that are only counted, `missed` held-out items
     that are not in the list. `opened`: whether it is seen without a click."""
 
     name: str
-    user: Called
+    user: Label
     summary: str
-    history: Sequence[Called]
+    history: Sequence[Label]
     more: int
-    recommended: Sequence[Recommended]
-    missed: Sequence[Called]
+    recommended: Sequence[RecommendedItem]
+    missed: Sequence[Label]
     missed_more: int
     opened: bool
 
@@ -63,5 +63,5 @@ class Section:
     wide: Sequence[Chart] = ()
     tables: Sequence[Grid] = ()
     folded: Sequence[Grid] = ()
-    cards: Sequence[Card] = ()
+    cards: Sequence[UserCard] = ()
     language: str = ""

@@ -13,7 +13,7 @@ def tag(name: str, content: Iterable[Markup] | str = "", /, **attributes: object
     """
     inside = Markup("{}").format(content) if isinstance(content, str) else Markup("").join(content)
     stated = (
-        Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), place(value))
+        Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), format_coordinate(value))
         for key, value in attributes.items()
         if value is not None
     )
@@ -21,11 +21,11 @@ def tag(name: str, content: Iterable[Markup] | str = "", /, **attributes: object
     return start + (Markup(">") + inside + Markup("</{}>").format(name) if inside else Markup("/>"))
 
 
-def place(value: object) -> object:
+def format_coordinate(value: object) -> object:
     """A coordinate with as many digits as can be seen."""
     return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else value
 
 
-def path(points: Sequence[tuple[float, float]]) -> str:
+def path_data(points: Sequence[tuple[float, float]]) -> str:
     """A line through the points."""
-    return "M" + "L".join(f"{place(float(x))} {place(float(y))}" for x, y in points)
+    return "M" + "L".join(f"{format_coordinate(float(x))} {format_coordinate(float(y))}" for x, y in points)

@@ -16,7 +16,8 @@ from lgcn_jax.runs import lock, workdir
 from lgcn_jax.runs.workdir import flatten
 from lgcn_jax.training.setup import Setup
 
-# What has to be the same in all processes of a run, beside its settings and those of JAX: see `workdir.environment`.
+# What has to be the same in all processes of a run, beside its settings and those of JAX: see
+# `workdir.describe_environment`.
 DECISIVE = ("device.kind", "flax", "lgcn_jax", "node_order", "numpy", "optax", "propagation", "scipy")
 
 SEEN_SECONDS = 10.0  # after which a network's folder shows in all processes what the first one wrote
@@ -29,10 +30,10 @@ def lock_across_processes(folder: Path) -> Iterator[None]:
     Raises:
       InputError: another run holds the folder, or this process sees another folder than the first one does.
     """
-    with lock.hold(folder) if is_primary() else contextlib.nullcontext():
-        owner = processes.broadcast_from_first("at the lock of the work folder", lambda: lock.owner(folder))
+    with lock.hold_lock(folder) if is_primary() else contextlib.nullcontext():
+        owner = processes.broadcast_from_first("at the lock of the work folder", lambda: lock.lock_owner(folder))
         end = time.monotonic() + SEEN_SECONDS
-        while lock.owner(folder) != owner:
+        while lock.lock_owner(folder) != owner:
             if time.monotonic() > end:
                 found = "another folder than the first process of this run sees"
                 raise InputError(f"--workdir={folder}", found, "a folder that all processes see")
@@ -43,7 +44,7 @@ def lock_across_processes(folder: Path) -> Iterator[None]:
 def require_agreement(config: Config, interactions: Interactions, setup: Setup) -> None:
     """Raises an InputError where the processes of a run would compute different numbers from the same data: other
     versions, settings of JAX, layouts, or another order of rows."""
-    now = flatten(workdir.environment(config, interactions))
+    now = flatten(workdir.describe_environment(config, interactions))
     values = {name: now[name] for name in now if name in DECISIVE or name.startswith("jax")}
     values |= {"cpu": now["cpu"]} if now["device.platform"] == "cpu" else {}  # elsewhere it computes nothing
     rows = hashlib.sha256(setup.order.row_of_node.tobytes()).hexdigest()

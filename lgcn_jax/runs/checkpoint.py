@@ -86,23 +86,23 @@ class Checkpoints:
         self._folder = folder
         handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
         handlers.add("arrays", ocp.args.StandardSave, ChecksumHandler())
-        with self._failing_as_write_error(), processes.waiting("at the opening of the checkpoints"):
+        with self._failing_as_write_error(), processes.time_limit("at the opening of the checkpoints"):
             # Orbax writes from a background thread, where a relative path would mean another place.
             self._manager = ocp.CheckpointManager(folder.absolute(), options=options, handler_registry=handlers)
 
-    def save(self, snapshot: Snapshot, steps_per_epoch: int, facts: dict[str, Any], scheduled: bool = True) -> None:
+    def save(self, snapshot: Snapshot, steps_per_epoch: int, facts: dict[str, Any], is_scheduled: bool = True) -> None:
         """Writes the snapshot in the background; where it is there already, only what was evaluated since then.
 
         Args:
           snapshot: a place in a run, of arrays whose memory nobody else is given: they are not copied again.
           steps_per_epoch: of the run.
           facts: what `META` lists beside progress, steps_per_epoch and scheduled.
-          scheduled: whether a run that goes on for longer, and is not stopped, saves here as well.
+          is_scheduled: whether a run that goes on for longer, and is not stopped, saves here as well.
 
         Raises:
           WriteError: this or the previous checkpoint could not be written.
         """
-        self.save_arrays(_arrays(snapshot), snapshot.progress, steps_per_epoch, facts, scheduled)
+        self.save_arrays(_arrays(snapshot), snapshot.progress, steps_per_epoch, facts, is_scheduled)
 
     def save_arrays(
         self,
@@ -110,12 +110,12 @@ class Checkpoints:
         progress: Progress,
         steps_per_epoch: int,
         facts: dict[str, Any],
-        scheduled: bool = True,
+        is_scheduled: bool = True,
     ) -> None:
         """As `save`, of arrays by name."""
         step = step_of(progress, steps_per_epoch)
         place = {"progress": dataclasses.asdict(progress), "steps_per_epoch": steps_per_epoch}
-        meta = {"format": FORMAT, **place, "scheduled": scheduled, **facts}
+        meta = {"format": FORMAT, **place, "scheduled": is_scheduled, **facts}
         with self._failing_as_write_error():
             newest = processes.broadcast_from_first(f"before the save of step {step}", self._manager.latest_step)
             if step == newest:
@@ -123,13 +123,13 @@ class Checkpoints:
                 return
             meta = ocp.args.JsonSave(with_checksum(meta))
             items = ocp.args.Composite(arrays=ocp.args.StandardSave(arrays), meta=meta)
-            with processes.waiting(f"at the save of step {step}"):
-                if not self._manager.save(step, args=items, metrics=metrics_of(progress, scheduled)):
+            with processes.time_limit(f"at the save of step {step}"):
+                if not self._manager.save(step, args=items, metrics=metrics_of(progress, is_scheduled)):
                     raise RuntimeError(f"Orbax declines to save step {step} after {newest}")
 
     def _complete(self, step: int, meta: dict[str, Any]) -> None:
         """Gives the newest checkpoint the evaluation that was made due by the run's end there; its arrays stay."""
-        with processes.waiting(f"at the save of step {step}"):
+        with processes.time_limit(f"at the save of step {step}"):
             self._manager.wait_until_finished()
         if processes.is_primary():
             saved = read_metadata(self._folder, step)
@@ -149,7 +149,7 @@ class Checkpoints:
         Raises:
           WriteError: one could not be written.
         """
-        with self._failing_as_write_error(), processes.waiting("for the last save"):
+        with self._failing_as_write_error(), processes.time_limit("for the last save"):
             self._manager.wait_until_finished()
 
     def __enter__(self) -> "Checkpoints":
@@ -162,7 +162,7 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _closing(self):
-        with self._failing_as_write_error(), processes.waiting("for the last save"):
+        with self._failing_as_write_error(), processes.time_limit("for the last save"):
             yield
 
     @contextlib.contextmanager

@@ -55,7 +55,7 @@ class Display:
         """A line of metrics.jsonl: evaluations are shown."""
         if row["split"] == "train":
             return
-        watched, epoch = self._config.evaluation.watched, row["epoch"]
+        watched, epoch = self._config.evaluation.watched_metric, row["epoch"]
         self._metric = f"{row['split']} {watched} {row[watched]:.4f}"
         if self._terminal:
             self._describe(epoch, epoch)

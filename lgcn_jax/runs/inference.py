@@ -17,14 +17,16 @@ KEY = "inference"  # of result.json
 AS_TRAINED = {"inference_weights": (), "popularity_prior": 0.0}
 
 
-def choose(config: Config, interactions: Interactions, folder: Path, which: str = "best") -> dict[str, Any]:
-    """What `training.inference.choose` finds for a run's checkpoint on the validation part."""
+def choose_inference_settings(
+    config: Config, interactions: Interactions, folder: Path, which: str = "best"
+) -> dict[str, Any]:
+    """What `training.inference.choose_inference_settings` finds for a run's checkpoint on the validation part."""
     setup = build_setup(config, interactions, trains=False)
-    _, found = scoring.load(folder, which, setup, interactions)
-    return inference.choose(setup, setup.to_row_order(found.snapshot.state.params))
+    _, found = scoring.load_selected_checkpoint(folder, which, setup, interactions)
+    return inference.choose_inference_settings(setup, setup.to_row_order(found.snapshot.state.params))
 
 
-def settle(
+def resolve_inference_settings(
     config: Config, stated: dict[str, Any], interactions: Interactions, folder: Path, which: str
 ) -> tuple[Config, list[str]]:
     """The settings of a run by which its checkpoint is ranked, and what is worth telling.
@@ -41,7 +43,7 @@ def settle(
     Raises:
       InputError: something is to be chosen, and there is no validation part.
     """
-    config, notes = recorded(
+    config, notes = with_recorded_inference(
         config, folder, [name for name in config.inference.chosen_on_validation if name not in stated]
     )
     searched = [name for name, value in stated.items() if value == AUTO]
@@ -50,12 +52,12 @@ def settle(
     if not interactions.valid.nnz:
         expected = "numbers, or data with a validation part, on which they are chosen (--validation_fraction)"
         raise InputError(f"--{searched[0]}", AUTO, expected)
-    found = choose(config.replace(**stated, eval_split="valid"), interactions, folder, which)
+    found = choose_inference_settings(config.replace(**stated, eval_split="valid"), interactions, folder, which)
     numbers = stated | {name: found["chosen"][name] for name in searched}
-    return config.replace(**numbers), [*notes, told(found, config.evaluation.watched)]
+    return config.replace(**numbers), [*notes, describe_choice(found, config.evaluation.watched_metric)]
 
 
-def recorded(config: Config, folder: Path, names: Iterable[str]) -> tuple[Config, list[str]]:
+def with_recorded_inference(config: Config, folder: Path, names: Iterable[str]) -> tuple[Config, list[str]]:
     """The settings with what result.json says was chosen; where it does not say, with training's, which is told."""
     names = list(names)
     if not names:
@@ -69,7 +71,7 @@ def recorded(config: Config, folder: Path, names: Iterable[str]) -> tuple[Config
     return config.replace(**chosen), notes
 
 
-def told(found: dict[str, Any], watched: str) -> str:
+def describe_choice(found: dict[str, Any], watched: str) -> str:
     """A line about a choice."""
     called = {"inference_weights": "layer weights", "popularity_prior": "popularity prior"}
     chosen, trained = found["chosen"], found["tried"][0]

@@ -68,7 +68,7 @@ class ChecksumHandler(ocp.StandardCheckpointHandler):
         return {str(path.relative_to(directory)): _digest(path) for path in files}
 
 
-def steps(folder: Path) -> list[int]:
+def checkpoint_steps(folder: Path) -> list[int]:
     """The steps of which there is a checkpoint, whole or not, ascending.
 
     Raises:
@@ -88,7 +88,7 @@ def verify_all(folder: Path) -> tuple[dict[int, dict[str, Any]], dict[int, str]]
       InputError: one is of a format that this version does not know, or cannot be read.
     """
     good, bad = {}, {}
-    for step in steps(folder):
+    for step in checkpoint_steps(folder):
         try:
             good[step] = verify(folder, step)
         except DamagedError as error:
@@ -154,14 +154,14 @@ def checkpoint_sort_key(watched: str, metrics: dict[str, float]) -> tuple[float,
     return metrics.get(watched, -math.inf), -metrics["epoch"]
 
 
-def metrics_of(progress: Progress, scheduled: bool) -> dict[str, float]:
+def metrics_of(progress: Progress, is_scheduled: bool) -> dict[str, float]:
     """What Orbax ranks by: epoch, whether it was scheduled, and the metrics where this very place was evaluated.
 
     An evaluation that only the end made due is none of them: were the run to go on, it would never have been.
     """
     evaluated = progress.step == 0 and progress.last is not None and progress.last["epoch"] == progress.epoch
     metrics = {name: value for name, value in progress.last.items() if "@" in name} if evaluated else {}
-    return {"epoch": progress.epoch, "scheduled": int(scheduled), **metrics}
+    return {"epoch": progress.epoch, "scheduled": int(is_scheduled), **metrics}
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ NAME, OWNER = ".lock", ".owner"  # what is locked, which others cannot read ever
 
 
 @contextlib.contextmanager
-def hold(folder: Path) -> Iterator[None]:
+def hold_lock(folder: Path) -> Iterator[None]:
     """Holds the folder, making it where it is missing; a folder made here that stays empty is removed again.
 
     The lock is the operating system's, so that of a dead process is free at once; beside it, a file tells others who
@@ -52,7 +52,7 @@ def _release(folder: Path, lock: filelock.BaseFileLock) -> None:
     lock.release()
 
 
-def owner(folder: Path) -> str:
+def lock_owner(folder: Path) -> str:
     """What the owner of the lock wrote about itself, as text; empty where there is none."""
     try:
         return (folder / OWNER).read_text(encoding="utf-8", errors="replace")
@@ -98,7 +98,7 @@ def _sign(folder: Path) -> None:
 def _told(folder: Path) -> str:
     """Who holds the lock, as a user is told."""
     try:
-        signature = json.loads(owner(folder))
+        signature = json.loads(lock_owner(folder))
         return f"process {signature['pid']} on {signature['host']}"
     except (ValueError, KeyError, TypeError):
         return "another process"

@@ -21,7 +21,7 @@ from lgcn_jax.training.population_setup import PopulationSetup
 from lgcn_jax.training.population_state import (
     COMPLETED,
     RUNNING,
-    Chunk,
+    MemberChunk,
     MemberProgress,
     PopulationSnapshot,
 )
@@ -31,17 +31,17 @@ from lgcn_jax.training.state import Progress, TrainState
 def save(
     checkpoints: Checkpoints,
     folder: PopulationFolder,
-    whole: PopulationSetup,
+    population: PopulationSetup,
     snapshot: PopulationSnapshot,
     rows: list[list[dict[str, Any]]],
-    scheduled: bool,
+    is_scheduled: bool,
 ) -> None:
     """Saves a place in the background; its arrays are copied before this returns."""
     members = [
         dataclasses.asdict(member) | {"log": list(told)} for member, told in zip(snapshot.members, rows, strict=True)
     ]
     facts = {
-        "config": whole.members.base.to_json(),
+        "config": population.members.base.to_json(),
         "content_sha256": folder.environment["dataset"]["content_sha256"],
         "environment": folder.environment,
         "log": [],
@@ -50,13 +50,13 @@ def save(
     }
     seconds = sum(member.progress.seconds for member in snapshot.members)
     place = Progress(epoch=snapshot.epoch, step=snapshot.step, seconds=seconds)
-    arrays = {f"chunk_{number}": _arrays(whole, chunk) for number, chunk in enumerate(snapshot.chunks)}
-    checkpoints.save_arrays(arrays, place, whole.setup.steps_per_epoch, facts, scheduled)
+    arrays = {f"chunk_{number}": _arrays(population, chunk) for number, chunk in enumerate(snapshot.chunks)}
+    checkpoints.save_arrays(arrays, place, population.setup.steps_per_epoch, facts, is_scheduled)
 
 
-def _arrays(whole: PopulationSetup, chunk: Chunk) -> dict[str, Any]:
+def _arrays(population: PopulationSetup, chunk: MemberChunk) -> dict[str, Any]:
     """Copies of a chunk's arrays by name, in the order of node ids."""
-    moved = jax.vmap(whole.setup.to_node_order, (whole.axes,), whole.axes)
+    moved = jax.vmap(population.setup.to_node_order, (population.member_axes,), population.member_axes)
     best = {"best": _named(moved(chunk.best))} if chunk.best else {}
     return {"state": _named(moved(chunk.state)), "totals": jax.tree.map(jnp.copy, chunk.totals)} | best
 
@@ -66,36 +66,36 @@ def _named(state: TrainState) -> dict[str, Any]:
     return {"params": nnx.to_pure_dict(state.params), "optimizer": state.optimizer} | statistics
 
 
-def restore(folder: Path, whole: PopulationSetup, interactions: Interactions) -> ResumePoint:
+def restore(folder: Path, population: PopulationSetup, interactions: Interactions) -> ResumePoint:
     """Where the population in `folder` goes on; `rows` of what is returned are those of each member.
 
     Raises:
       InputError: as `resume.restore_or_init`, or members have ended and would go on by settings that are stated anew.
     """
     point = resume.restore_by(
-        lambda found: _continuation(folder, whole, interactions, found), folder, interactions, None
+        lambda found: _continuation(folder, population, interactions, found), folder, interactions, None
     )
-    return point if point.start else point._replace(rows=[[] for _ in whole.members.configs])
+    return point if point.start else point._replace(rows=[[] for _ in population.members.configs])
 
 
 def _continuation(
-    folder: Path, whole: PopulationSetup, interactions: Interactions, found: CheckpointInventory
+    folder: Path, population: PopulationSetup, interactions: Interactions, found: CheckpointInventory
 ) -> ResumePoint:
     """The place at the newest whole checkpoint, loaded."""
-    checkpoints, config, steps = folder / "checkpoints", whole.members.base, whole.setup.steps_per_epoch
-    meta, changed = resume.continuable(checkpoints, config, interactions, found)
+    checkpoints, config, steps = folder / "checkpoints", population.members.base, population.setup.steps_per_epoch
+    meta, changed = resume.require_continuable(checkpoints, config, interactions, found)
     place = Progress(**meta["progress"])
     saved = [_member(values) for values in meta["members"]]
-    configs = whole.members.configs
+    configs = population.members.configs
     members = [_going_on(own, member) for own, member in zip(configs, saved, strict=True)]
     _require_together(members, place)
     if not found.bad:  # after a damaged one, members that had ended may be ahead of the one before it
         _require_untouched(folder, saved, steps)
-    notes = resume.removals(found) + resume.told_changes(changed)
+    notes = resume.removal_notes(found) + resume.change_notes(changed)
     running = sum(member.status == RUNNING for member in members)
-    notes += [resume.continues(place, steps)] if running else []
-    arrays = checkpoint.load_arrays(checkpoints, found.newest, _abstract(whole))
-    chunks = tuple(_chunk(whole, arrays[f"chunk_{number}"]) for number in range(whole.chunks))
+    notes += [resume.describe_continuation(place, steps)] if running else []
+    arrays = checkpoint.load_arrays(checkpoints, found.newest, _abstract(population))
+    chunks = tuple(_chunk(population, arrays[f"chunk_{number}"]) for number in range(population.num_chunks))
     rows = [
         [row for row in values["log"] if row != before.progress.final or member.progress.final]
         for values, before, member in zip(meta["members"], saved, members, strict=True)
@@ -133,34 +133,36 @@ def _require_untouched(folder: Path, members: list[MemberProgress], steps_per_ep
     """Raises an InputError where a member's run has gone on alone: what it did since would be lost."""
     for number, member in enumerate(members):
         alone = member_folder(folder, number)
-        if max(integrity.steps(alone / "checkpoints"), default=0) > integrity.step_of(member.progress, steps_per_epoch):
+        if max(integrity.checkpoint_steps(alone / "checkpoints"), default=0) > integrity.step_of(
+            member.progress, steps_per_epoch
+        ):
             expected = "members as the population has left them; copy that one elsewhere"
             raise InputError(alone, "a run that has gone on without its population", expected)
 
 
-def _abstract(whole: PopulationSetup) -> dict[str, Any]:
+def _abstract(population: PopulationSetup) -> dict[str, Any]:
     """The shapes and dtypes of what `_arrays` gives of each chunk."""
-    alone = whole.setup.abstract_state()
+    alone = population.setup.abstract_state()
 
     def widened(leaf: jax.ShapeDtypeStruct, axis: int = 0) -> jax.ShapeDtypeStruct:
-        shape = (*leaf.shape[:axis], whole.width, *leaf.shape[axis:])
+        shape = (*leaf.shape[:axis], population.width, *leaf.shape[axis:])
         return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=leaf.sharding)
 
-    state = _named(jax.tree.map(widened, alone.state, whole.axes))
-    best = {} if whole.setup.task is None else {"best": state}
+    state = _named(jax.tree.map(widened, alone.state, population.member_axes))
+    best = {} if population.setup.task is None else {"best": state}
     chunk = {"state": state, "totals": jax.tree.map(widened, alone.totals)} | best
-    return {f"chunk_{number}": chunk for number in range(whole.chunks)}
+    return {f"chunk_{number}": chunk for number in range(population.num_chunks)}
 
 
-def _chunk(whole: PopulationSetup, arrays: dict[str, Any]) -> Chunk:
+def _chunk(population: PopulationSetup, arrays: dict[str, Any]) -> MemberChunk:
     """A chunk of these arrays, in the order of the rows and in memory of its own."""
-    moved = jax.vmap(whole.setup.to_row_order, (whole.axes,), whole.axes)
-    best = moved(_state(whole, arrays["best"])) if "best" in arrays else ()
+    moved = jax.vmap(population.setup.to_row_order, (population.member_axes,), population.member_axes)
+    best = moved(_state(population, arrays["best"])) if "best" in arrays else ()
     totals = jax.device_put(jax.tree.map(np.array, arrays["totals"]))
-    return Chunk(moved(_state(whole, arrays["state"])), totals, best)
+    return MemberChunk(moved(_state(population, arrays["state"])), totals, best)
 
 
-def _state(whole: PopulationSetup, arrays: dict[str, Any]) -> TrainState:
-    params = jax.tree.map(lambda leaf: leaf, whole.setup.abstract_state().state.params)
+def _state(population: PopulationSetup, arrays: dict[str, Any]) -> TrainState:
+    params = jax.tree.map(lambda leaf: leaf, population.setup.abstract_state().state.params)
     nnx.replace_by_pure_dict(params, arrays["params"])
     return TrainState(params, arrays["optimizer"], arrays.get("statistics", {}))

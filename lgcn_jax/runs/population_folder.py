@@ -20,8 +20,8 @@ from lgcn_jax.training.population_setup import PopulationSetup
 from lgcn_jax.training.population_state import (
     FAILED,
     PopulationSnapshot,
-    best_of_member,
-    of_member,
+    best_member_snapshot,
+    member_snapshot,
 )
 from lgcn_jax.training.progress import save_due
 from lgcn_jax.training.state import Snapshot
@@ -53,9 +53,9 @@ class StoredPopulation(NamedTuple):
         return cls(Config.of_json(values["config"]), [dict(own) for own in values["members"]], int(values["width"]))
 
 
-def member_folder(folder: Path, number: int) -> Path:
+def member_folder(folder: Path, member_index: int) -> Path:
     """The run folder of a member."""
-    return folder / MEMBERS / f"{number:03d}"
+    return folder / MEMBERS / f"{member_index:03d}"
 
 
 def stored_population(folder: Path) -> StoredPopulation | None:
@@ -65,7 +65,7 @@ def stored_population(folder: Path) -> StoredPopulation | None:
       InputError: there is a run, or a population that cannot be read.
     """
     written, checkpoints = _written(folder), folder / "checkpoints"
-    for number in reversed(integrity.steps(checkpoints)):
+    for number in reversed(integrity.checkpoint_steps(checkpoints)):
         with contextlib.suppress(DamagedError):
             meta = checkpoint.read_metadata(checkpoints, number)
             if KEY not in meta:
@@ -99,7 +99,7 @@ class PopulationFolder(contextlib.ExitStack):
 
     Args:
       path: of the population; made when missing.
-      whole: who the members are.
+      population: who the members are.
       interactions: the data set.
       rows: what each member has told before, when the population is continued.
 
@@ -108,43 +108,43 @@ class PopulationFolder(contextlib.ExitStack):
     """
 
     def __init__(
-        self, path: Path, whole: PopulationSetup, interactions: Interactions, rows: list[list[dict[str, Any]]]
+        self, path: Path, population: PopulationSetup, interactions: Interactions, rows: list[list[dict[str, Any]]]
     ):
         super().__init__()
-        self._path, self._whole = path, whole
-        self.environment = workdir.environment(whole.members.base, interactions)
-        self.stored = StoredPopulation(whole.members.base, list(whole.members.settings), whole.width)
+        self._path, self._population = path, population
+        self.environment = workdir.describe_environment(population.members.base, interactions)
+        self.stored = StoredPopulation(population.members.base, list(population.members.settings), population.width)
         with self._writing():
             (path / MEMBERS).mkdir(parents=True, exist_ok=True)
             (path / "result.json").unlink(missing_ok=True)  # its presence says that the population has ended
             workdir.write_json(path / POPULATION, self.stored.to_json())
         with contextlib.ExitStack() as opened:
-            how = self.environment, raw_ids.of(interactions)
+            how = self.environment, raw_ids.collect_raw_ids(interactions)
             self.runs = [
                 opened.enter_context(RunFolder(member_folder(path, number), config, how[0], rows[number], how[1]))
-                for number, config in enumerate(whole.members.configs)
+                for number, config in enumerate(population.members.configs)
             ]
             self.push(opened.pop_all())
 
-    def log(self, number: int, row: dict[str, Any]) -> None:
+    def log(self, member_index: int, row: dict[str, Any]) -> None:
         """A line of a member's metrics.jsonl."""
-        self.runs[number].log(row)
+        self.runs[member_index].log(row)
 
-    def save_member(self, snapshot: PopulationSnapshot, number: int) -> None:
+    def save_member(self, snapshot: PopulationSnapshot, member_index: int) -> None:
         """Writes the checkpoints of a member that has ended, its best and its last, as its run would have."""
-        member, run = snapshot.members[number], self.runs[number]
-        last = None if member.status == FAILED else of_member(self._whole, snapshot, number)
-        best = best_of_member(self._whole, snapshot, number)
+        member, run = snapshot.members[member_index], self.runs[member_index]
+        last = None if member.status == FAILED else member_snapshot(self._population, snapshot, member_index)
+        best = best_member_snapshot(self._population, snapshot, member_index)
         if best is not None and last is not None and best.progress.epoch == last.progress.epoch:
             best = None
         with self._writing():
             shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
-        with Checkpoints(run.path / "checkpoints", run.config.evaluation.watched) as checkpoints:
+        with Checkpoints(run.path / "checkpoints", run.config.evaluation.watched_metric) as checkpoints:
             for place in filter(None, (best, last)):
                 self._save(checkpoints, run, place)
 
     def _save(self, checkpoints: Checkpoints, run: RunFolder, place: Snapshot) -> None:
-        setup, progress = self._whole.setup, place.progress
+        setup, progress = self._population.setup, place.progress
         place = Snapshot(*setup.to_node_order((place.state, place.totals)), progress)
         facts = {
             "config": run.config.to_json(),

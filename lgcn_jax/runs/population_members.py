@@ -14,12 +14,12 @@ EXPECTED = "seeds:0-9, seeds:1,5,9, or a JSON file of a list of members or of an
 MOST = 100_000  # members that are listed; more are a slip, and would take all memory
 
 
-def stated_members(stated: Any) -> list[dict[str, Any]]:
+def parse_members(stated: Any) -> list[dict[str, Any]]:
     """The members' own settings.
 
-    >>> stated_members("seeds:1,5-6")
+    >>> parse_members("seeds:1,5-6")
     [{'seed': 1}, {'seed': 5}, {'seed': 6}]
-    >>> stated_members({"margin": [0.0, 0.1], "seed": [1, 2]})[1]
+    >>> parse_members({"margin": [0.0, 0.1], "seed": [1, 2]})[1]
     {'margin': 0.0, 'seed': 2}
 
     Args:

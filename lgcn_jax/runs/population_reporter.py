@@ -23,14 +23,14 @@ class PopulationReporter(PopulationListener):
         self._ended: set[int] = set()
         self.rows = rows
 
-    def log(self, number: int, row: dict[str, Any]) -> None:
-        self.rows[number].append(row)
+    def log(self, member_index: int, row: dict[str, Any]) -> None:
+        self.rows[member_index].append(row)
         self._told.append(row)
-        answers = [callback({"member": number} | row) for callback in self._callbacks]
+        answers = [callback({"member": member_index} | row) for callback in self._callbacks]
         if any(answer is True for answer in answers):
-            self._ended.add(number)
+            self._ended.add(member_index)
 
-    def logged(self) -> None:
+    def all_logged(self) -> None:
         told, self._told = self._told, []
         if told and told[0]["split"] != "train":
             numbers = [name for name in told[0] if name not in ("epoch", "split")]
@@ -45,8 +45,8 @@ class PopulationReporter(PopulationListener):
     def progress(self, epoch: int, step: int, steps: int, loss: float) -> None:
         self._shown.progress(epoch, step, steps, loss)
 
-    def ends(self, number: int) -> bool:
-        return number in self._ended
+    def should_end_member(self, member_index: int) -> bool:
+        return member_index in self._ended
 
     def should_stop(self) -> bool:
         return self._request.signal != 0

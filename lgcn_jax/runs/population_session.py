@@ -38,7 +38,7 @@ OwnSettings = list[dict[str, Any]]
 class PreparedPopulation(NamedTuple):
     """A population that is ready to be compiled, and where it goes on."""
 
-    whole: PopulationSetup
+    population: PopulationSetup
     interactions: Interactions
     point: ResumePoint
 
@@ -58,25 +58,25 @@ class PopulationRecorder(PopulationReporter):
         self,
         folder: PopulationFolder,
         checkpoints: Checkpoints,
-        whole: PopulationSetup,
+        population: PopulationSetup,
         shown: Display,
         request: StopRequest,
         callbacks: tuple[Callback, ...],
         rows: list[list[dict[str, Any]]],
     ):
         super().__init__(shown, request, callbacks, rows)
-        self._folder, self._checkpoints, self._whole = folder, checkpoints, whole
+        self._folder, self._checkpoints, self._population = folder, checkpoints, population
 
-    def log(self, number: int, row: dict[str, Any]) -> None:
+    def log(self, member_index: int, row: dict[str, Any]) -> None:
         self._checkpoints.check()  # a save that failed in the background is told now, not at the next one
-        self._folder.log(number, row)
-        super().log(number, row)
+        self._folder.log(member_index, row)
+        super().log(member_index, row)
 
-    def save(self, snapshot: PopulationSnapshot, scheduled: bool) -> None:
-        population_checkpoint.save(self._checkpoints, self._folder, self._whole, snapshot, self.rows, scheduled)
+    def save(self, snapshot: PopulationSnapshot, is_scheduled: bool) -> None:
+        population_checkpoint.save(self._checkpoints, self._folder, self._population, snapshot, self.rows, is_scheduled)
 
 
-def members_of(
+def resolve_members(
     folder: Path,
     stored: StoredPopulation | None,
     own: OwnSettings,
@@ -141,13 +141,13 @@ def prepare(
     width = stored.width if stored else None
     population_estimate.require_memory(members, interactions, width)
     _require_open_files(len(members))
-    whole = build_population(members, interactions, width)
+    population = build_population(members, interactions, width)
     request.check()
     if overwrite:
-        workdir.clear(folder)
-    point = population_checkpoint.restore(folder, whole, interactions)
+        workdir.clear_run(folder)
+    point = population_checkpoint.restore(folder, population, interactions)
     request.check()
-    return PreparedPopulation(whole, interactions, point)
+    return PreparedPopulation(population, interactions, point)
 
 
 def _require_open_files(members: int) -> None:
@@ -170,16 +170,16 @@ def train(
     Raises:
       WriteError: a file could not be written; the last checkpoint is untouched.
     """
-    whole, interactions, point = prepared
-    ready = compile_population(whole, point.start)  # type: ignore[arg-type]
+    population, interactions, point = prepared
+    ready = compile_population(population, point.start)  # type: ignore[arg-type]
     request.begin_training()
-    with Display(whole.members.base, quiet) as shown:
-        return _train(folder, whole, interactions, ready, point, shown, request, callbacks)
+    with Display(population.members.base, quiet) as shown:
+        return _train(folder, population, interactions, ready, point, shown, request, callbacks)
 
 
 def _train(
     folder: Path,
-    whole: PopulationSetup,
+    population: PopulationSetup,
     interactions: Interactions,
     ready: ReadyPopulation,
     point: ResumePoint,
@@ -188,28 +188,30 @@ def _train(
     callbacks: tuple[Callback, ...],
 ) -> TrainedPopulation:
     started, begins = time.perf_counter(), point.start is None
-    with PopulationFolder(folder, whole, interactions, point.rows) as written:  # type: ignore[arg-type]
+    with PopulationFolder(folder, population, interactions, point.rows) as written:  # type: ignore[arg-type]
         with Checkpoints(folder / "checkpoints", None) as checkpoints:
             how = shown, request, callbacks, list(map(list, point.rows))
-            recorder = PopulationRecorder(written, checkpoints, whole, *how)  # type: ignore[arg-type]
-            result = train_population(whole, ready, recorder)
-        results = member_results(whole, result, recorder.rows, interactions)
-        used = usage.measured(request.begun, started, begins)
+            recorder = PopulationRecorder(written, checkpoints, population, *how)  # type: ignore[arg-type]
+            result = train_population(population, ready, recorder)
+        results = member_results(population, result, recorder.rows, interactions)
+        used = usage.measure_usage(request.begun, started, begins)
         if all(member.status != RUNNING for member in result.snapshot.members):
             for number in range(len(results)):
                 written.save_member(result.snapshot, number)
         alone = used | {"wall_seconds": None, "startup_seconds": None}  # nobody can say what a member's are
         results = [each | {"usage": alone} for each in results]
-        written.finish(summary(whole, result, results) | {"usage": used}, results)
+        written.finish(summarize_population(population, result, results) | {"usage": used}, results)
     return TrainedPopulation(result, recorder.rows, results)
 
 
-def summary(whole: PopulationSetup, result: PopulationResult, results: list[dict[str, Any]]) -> dict[str, Any]:
+def summarize_population(
+    population: PopulationSetup, result: PopulationResult, results: list[dict[str, Any]]
+) -> dict[str, Any]:
     """What result.json says of a population."""
     names = "status", "error", "epochs", "best", "last", "test", "parameters_sha256"
     members = [
         {"settings": own} | {name: each[name] for name in names if name in each}
-        for own, each in zip(whole.members.settings, results, strict=True)
+        for own, each in zip(population.members.settings, results, strict=True)
     ]
     seconds = sum(member.progress.seconds for member in result.snapshot.members)
     return {
@@ -219,5 +221,5 @@ def summary(whole: PopulationSetup, result: PopulationResult, results: list[dict
         "seconds": round(seconds, 3),
         "compile_seconds": round(result.compile_seconds, 3),
         "members": members,
-        "config": whole.members.base.to_json(),
+        "config": population.members.base.to_json(),
     }

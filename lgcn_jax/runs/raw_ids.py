@@ -26,13 +26,13 @@ class RawIds(NamedTuple):
     titles: np.ndarray | None = None
 
 
-def of(interactions: Interactions) -> tuple[RawIds, RawIds]:
+def collect_raw_ids(interactions: Interactions) -> tuple[RawIds, RawIds]:
     """Those of the users and of the items of a data set."""
     users = RawIds(interactions.user_ids, interactions.user_titles)
     return users, RawIds(interactions.item_ids, interactions.item_titles)
 
 
-def write(folder: Path, users: RawIds, items: RawIds) -> None:
+def write_raw_ids(folder: Path, users: RawIds, items: RawIds) -> None:
     """Writes both files into a folder, which is made where it is missing, each whole or not at all.
 
     Raises:
@@ -43,8 +43,8 @@ def write(folder: Path, users: RawIds, items: RawIds) -> None:
         files.write(folder / name, _serialized(ids))
 
 
-def read(folder: Path) -> tuple[RawIds, RawIds]:
-    """What `write` wrote: users, then items.
+def read_raw_ids(folder: Path) -> tuple[RawIds, RawIds]:
+    """What `write_raw_ids` wrote: users, then items.
 
     Raises:
       InputError: a file is missing, or none of ours.
@@ -55,7 +55,7 @@ def read(folder: Path) -> tuple[RawIds, RawIds]:
 def with_kept_titles(interactions: Interactions, folder: Path) -> Interactions:
     """The data set with the titles that a run in `folder` has kept, where it brings none of its own."""
     try:
-        users, items = read(folder / FOLDER)
+        users, items = read_raw_ids(folder / FOLDER)
     except InputError:  # none is kept, or what was kept is damaged: they are but titles
         return interactions
     found = {}
@@ -68,7 +68,7 @@ def with_kept_titles(interactions: Interactions, folder: Path) -> Interactions:
     return dataclasses.replace(interactions, **found)
 
 
-def column(values: np.ndarray) -> Any:
+def arrow_column(values: np.ndarray) -> Any:
     """A pyarrow.Array of raw ids or titles, of which None is null."""
     import pyarrow
 
@@ -78,8 +78,8 @@ def column(values: np.ndarray) -> Any:
 def _serialized(ids: RawIds) -> bytes:
     import pyarrow
 
-    titles = {} if ids.titles is None else {"title": column(ids.titles)}
-    table = pyarrow.table({"id": column(ids.ids)} | titles)
+    titles = {} if ids.titles is None else {"title": arrow_column(ids.titles)}
+    table = pyarrow.table({"id": arrow_column(ids.ids)} | titles)
     sink = pyarrow.BufferOutputStream()
     with pyarrow.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)

@@ -43,7 +43,7 @@ class MemoryReporter(Reporter):
         self.best = None
         super().__init__(shown, request, (*callbacks, self.history.append))
 
-    def save(self, snapshot: Snapshot, scheduled: bool) -> None:
+    def save(self, snapshot: Snapshot, is_scheduled: bool) -> None:
         chosen = snapshot.progress.chosen
         if chosen is not None and chosen["epoch"] == snapshot.progress.epoch and not snapshot.progress.step:
             self.best = jax.tree.map(jnp.copy, snapshot.state.params)

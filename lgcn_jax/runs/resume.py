@@ -13,7 +13,7 @@ from lgcn_jax.errors import InputError
 from lgcn_jax.runs import checkpoint, integrity, workdir
 from lgcn_jax.runs.integrity import DamagedError
 from lgcn_jax.runs.workdir import flatten
-from lgcn_jax.settings import text
+from lgcn_jax.settings import format_value
 from lgcn_jax.system import paths
 from lgcn_jax.training import loop
 from lgcn_jax.training.setup import Setup
@@ -53,8 +53,8 @@ def resolve_config(folder: Path, stored: Config, stated: dict[str, Any]) -> Conf
     kept = stored.to_dict()
     changed = [name for name in stated if name not in CHANGEABLE and name in kept and stated[name] != kept[name]]
     if changed:
-        found = ", ".join(f"--{name}={text(stated[name])}" for name in changed)
-        expected = ", ".join(f"--{name}={text(kept[name])}" for name in changed)
+        found = ", ".join(f"--{name}={format_value(stated[name])}" for name in changed)
+        expected = ", ".join(f"--{name}={format_value(kept[name])}" for name in changed)
         raise InputError(f"--workdir={folder}", f"{found} for a run with {expected}", "the same, or --overwrite")
     return stored.replace(**stated)  # which refuses settings that the parts of the run do not have
 
@@ -74,9 +74,9 @@ def stored_settings(folder: Path) -> Config | None:
         written = Config.from_json(folder / "config.json")
     except InputError:
         written = None
-        if not integrity.steps(folder / "checkpoints") and (folder / "config.json").exists():
+        if not integrity.checkpoint_steps(folder / "checkpoints") and (folder / "config.json").exists():
             raise
-    for number in reversed(integrity.steps(folder / "checkpoints")):
+    for number in reversed(integrity.checkpoint_steps(folder / "checkpoints")):
         try:
             with_checksum = _settings(folder / "checkpoints", number)
         except DamagedError:
@@ -143,7 +143,7 @@ def restore_or_init(folder: Path, setup: Setup, interactions: Interactions) -> R
       InputError: the run was made on other data or with other random numbers, has gone beyond `epochs`, has no whole
         checkpoint left, or one that cannot be read; nothing is removed then.
     """
-    watched = setup.config.evaluation.watched
+    watched = setup.config.evaluation.watched_metric
     return restore_by(lambda found: _continuation(folder, setup, interactions, found), folder, interactions, watched)
 
 
@@ -170,20 +170,20 @@ def restore_by(
 def _continuation(folder: Path, setup: Setup, interactions: Interactions, found: CheckpointInventory) -> ResumePoint:
     """The place at the newest whole checkpoint, loaded."""
     config, checkpoints = setup.config, folder / "checkpoints"
-    meta, changed = continuable(checkpoints, config, interactions, found)
+    meta, changed = require_continuable(checkpoints, config, interactions, found)
     whole = Progress(**meta["progress"])
     progress = loop.progress_for_resume(config, whole)
     warm_start = meta["environment"].get("warm_start")
-    notes = removals(found) + _notes(progress, setup.steps_per_epoch, found.whole, changed)
-    notes += [] if loop.is_finished(config, progress) else [continues(progress, setup.steps_per_epoch)]
-    with processes.waiting("at the reading of the checkpoint"):
+    notes = removal_notes(found) + _notes(progress, setup.steps_per_epoch, found.whole, changed)
+    notes += [] if loop.is_finished(config, progress) else [describe_continuation(progress, setup.steps_per_epoch)]
+    with processes.time_limit("at the reading of the checkpoint"):
         state, totals, _ = checkpoint.load(checkpoints, found.newest, meta, setup.abstract_state()).snapshot
         start = Snapshot(setup.to_row_order(state), totals, progress)
     rows = [row for row in meta["log"] if row != whole.final or progress.final]
     return ResumePoint(start, rows, notes, warm_start)
 
 
-def continuable(
+def require_continuable(
     checkpoints: Path, config: Config, interactions: Interactions, found: CheckpointInventory
 ) -> tuple[dict[str, Any], list[str]]:
     """What the newest checkpoint says of itself, and what has changed since it was saved.
@@ -195,7 +195,7 @@ def continuable(
     begun = meta["progress"]["epoch"] + (meta["progress"]["step"] > 0)
     if begun > config.training.epochs:
         raise InputError("--epochs", config.training.epochs, f"at least {begun}, which are begun")
-    now = workdir.environment(config, interactions, meta["environment"].get("warm_start"))
+    now = workdir.describe_environment(config, interactions, meta["environment"].get("warm_start"))
     require_same_prng(checkpoints / str(found.newest), meta["environment"], now)
     return meta, describe_changes(meta["environment"], now)
 
@@ -212,7 +212,7 @@ def _seen_alike(checkpoints: Path, found: CheckpointInventory) -> dict[str, Any]
     return meta
 
 
-def removals(found: CheckpointInventory) -> list[str]:
+def removal_notes(found: CheckpointInventory) -> list[str]:
     """What a user should know of damaged checkpoints."""
     return [f"removed the damaged checkpoint {number} ({reason})" for number, reason in found.bad]
 
@@ -222,15 +222,15 @@ def _notes(progress: Progress, steps_per_epoch: int, good: Collection[int], chan
     notes, best = [], progress.chosen
     if best and best["epoch"] * steps_per_epoch not in good:
         notes.append(f"the checkpoint of the best epoch, {best['epoch']}, is gone: the best left stands for it")
-    return notes + told_changes(changed)
+    return notes + change_notes(changed)
 
 
-def told_changes(changed: list[str]) -> list[str]:
+def change_notes(changed: list[str]) -> list[str]:
     """What a user should know of what has changed since a checkpoint was saved."""
     return [f"from here on, bits may differ from those of a run on one machine: {', '.join(changed)}"][: len(changed)]
 
 
-def continues(progress: Progress, steps_per_epoch: int) -> str:
+def describe_continuation(progress: Progress, steps_per_epoch: int) -> str:
     within = f", step {progress.step} of {steps_per_epoch}" if progress.step else ""
     return f"continues after epoch {progress.epoch}{within}"
 
@@ -265,7 +265,7 @@ def require_same_prng(where: Path, before: dict[str, Any], now: dict[str, Any]) 
 def require_same_dataset(checkpoints: Path, interactions: Interactions) -> None:
     """Raises an InputError where a checkpoint was made on other data."""
     content = interactions.content_hash()
-    for number in integrity.steps(checkpoints):
+    for number in integrity.checkpoint_steps(checkpoints):
         try:
             trained_on = checkpoint.read_metadata(checkpoints, number)["content_sha256"]
         except DamagedError:

@@ -18,7 +18,7 @@ from lgcn_jax.runs.scoring import score_checkpoint
 from lgcn_jax.system.signals import StopRequest
 from lgcn_jax.training import loop
 from lgcn_jax.training.health import failed_result
-from lgcn_jax.training.inference import with_choice
+from lgcn_jax.training.inference import with_inference_settings
 from lgcn_jax.training.loop import Callback, NonFiniteError
 from lgcn_jax.training.setup import Setup
 from lgcn_jax.training.state import Snapshot
@@ -52,7 +52,7 @@ class Recorder(Reporter):
         self._profile.end_block()
         super().progress(epoch, step, steps, loss)
 
-    def save(self, snapshot: Snapshot, scheduled: bool) -> None:
+    def save(self, snapshot: Snapshot, is_scheduled: bool) -> None:
         facts = {
             "config": self._folder.config.to_json(),
             "content_sha256": self._folder.environment["dataset"]["content_sha256"],
@@ -60,9 +60,9 @@ class Recorder(Reporter):
             "log": list(self._folder.rows),
         }
         # Copies, since the next step is given the memory of the originals.
-        with processes.waiting("at the copy of a checkpoint"):
+        with processes.time_limit("at the copy of a checkpoint"):
             copies = Snapshot(*self._setup.to_node_order((snapshot.state, snapshot.totals)), snapshot.progress)
-        self._checkpoints.save(copies, self._setup.steps_per_epoch, facts, scheduled)
+        self._checkpoints.save(copies, self._setup.steps_per_epoch, facts, is_scheduled)
 
     def should_stop(self) -> bool:
         told = processes.max_over_processes("at a signal", self._request.signal)  # one process's signal ends all
@@ -100,15 +100,15 @@ def run_training(
     config, started, begun = setup.config, time.perf_counter(), ready.snapshot.progress
     whole = begun.epoch == begun.step == 0
     width = setup.vector_width(ready.snapshot.state.params)
-    environment = workdir.environment(config, interactions, warm_start)
+    environment = workdir.describe_environment(config, interactions, warm_start)
     kind = workdir.RunFolder if is_primary() else workdir.NullRunFolder
-    with kind(folder, config, environment, rows, raw_ids.of(interactions)) as run_folder:
+    with kind(folder, config, environment, rows, raw_ids.collect_raw_ids(interactions)) as run_folder:
         try:
-            with Checkpoints(folder / "checkpoints", config.evaluation.watched) as checkpoints:
+            with Checkpoints(folder / "checkpoints", config.evaluation.watched_metric) as checkpoints:
                 recorder = Recorder(run_folder, checkpoints, shown, profile, request, setup, callbacks)
                 result = loop.train(setup, ready, recorder).to_json()
         except NonFiniteError as error:
-            result = failed_result(run_folder.rows, config.evaluation.watched, str(error))
+            result = failed_result(run_folder.rows, config.evaluation.watched_metric, str(error))
         if result["status"] == "completed" and config.inference.chosen_on_validation:
             config, chosen = _inference(config, interactions, folder)
             result |= chosen
@@ -118,16 +118,16 @@ def run_training(
         elif result["status"] == "completed" and is_primary():
             best = result["best"] or {"epoch": result["epochs"]}  # without evaluations, the last
             result |= _lost_best(folder / "checkpoints", best["epoch"] * setup.steps_per_epoch, config)
-        result |= {"vector_width": width, "usage": usage.measured(request.begun, started, whole)}
+        result |= {"vector_width": width, "usage": usage.measure_usage(request.begun, started, whole)}
         run_folder.finish(result)
     return result
 
 
 def _lost_best(checkpoints: Path, best: int, config: Config) -> dict[str, Any]:
     """What result.json says where the best checkpoint, of step `best`, is gone."""
-    if best in integrity.steps(checkpoints):
+    if best in integrity.checkpoint_steps(checkpoints):
         return {}
-    return {"missing": selection.select_checkpoint(checkpoints, "best", config.evaluation.watched).missing}
+    return {"missing": selection.select_checkpoint(checkpoints, "best", config.evaluation.watched_metric).missing}
 
 
 def _inference(config: Config, interactions: Interactions, folder: Path) -> tuple[Config, dict[str, Any]]:
@@ -136,12 +136,12 @@ def _inference(config: Config, interactions: Interactions, folder: Path) -> tupl
     Where no checkpoint can be read the choice is left for another time, and the next step says what is missing.
     """
     try:
-        found = inference.choose(config, interactions, folder)
+        found = inference.choose_inference_settings(config, interactions, folder)
     except InputError:
         return config.replace(
             **{name: inference.AS_TRAINED[name] for name in config.inference.chosen_on_validation}
         ), {}
-    return with_choice(config, found), {inference.KEY: found}
+    return with_inference_settings(config, found), {inference.KEY: found}
 
 
 def _test_part(config: Config, interactions: Interactions, folder: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
 
-class Scalars:
+class TensorBoardLog:
     """An event file in `folder`.
 
     tensorboardX's SummaryWriter writes from a thread, which a full disk would kill and whose queue would then wait
@@ -27,7 +27,7 @@ class Scalars:
         start = SessionLog(status=SessionLog.START)
         self._writer.write_event(Event(wall_time=time.time(), step=first_epoch, session_log=start))
 
-    def add(self, row: dict[str, Any]) -> None:
+    def append(self, row: dict[str, Any]) -> None:
         """The numbers of a line of metrics.jsonl, as `SPLIT/NAME`."""
         names = [name for name in row if name not in ("epoch", "split")]
         values = [Summary.Value(tag=f"{row['split']}/{name}", simple_value=row[name]) for name in names]

@@ -29,7 +29,7 @@ def score_checkpoint(
     checkpoint that is, with what was lost where it is not the very one that was asked for."""
     setup = build_setup(config.replace(eval_split=split), interactions, trains=False)
     sums, epoch, choice = _measured(setup, interactions, folder, which, ranking.chunk_sums)
-    scores = ranking.mean(sums, setup.task, config.evaluation.top_k)
+    scores = ranking.mean_metrics(sums, setup.task, config.evaluation.top_k)
     return {"epoch": epoch, "split": split} | scores, choice
 
 
@@ -44,43 +44,43 @@ def score_in_detail(
 ) -> tuple[EvaluationResult, int, selection.CheckpointSelection]:
     """As `score_checkpoint`, with all that `results.evaluate` finds, which explains its arguments; and the epoch."""
     results.require_metrics(wanted, "metrics")
-    results.require_users(interactions, split, users, "users")
+    results.require_evaluated_users(interactions, split, users, "users")
     setup = build_setup(config.replace(eval_split=split), interactions, trains=False, users=users)
     found, epoch, choice = _measured(setup, interactions, folder, which, details.chunk_details)
     ks = config.evaluation.top_k
-    return results.result_of(found, interactions, split, ks, users, wanted), epoch, choice
+    return results.result_from_details(found, interactions, split, ks, users, wanted), epoch, choice
 
 
 def _measured(
     setup: Setup, interactions: Interactions, folder: Path, which: str, measure: Callable
 ) -> tuple[Any, int, selection.CheckpointSelection]:
     """On the host, what `measure` finds of a run's 'best' or 'latest' checkpoint; its epoch, and which that is."""
-    choice, found = load(folder, which, setup, interactions)
+    choice, found = load_selected_checkpoint(folder, which, setup, interactions)
     epoch = found.snapshot.progress.epoch
-    with processes.waiting("at the scoring of a checkpoint"):
+    with processes.time_limit("at the scoring of a checkpoint"):
         params = setup.to_row_order(found.snapshot.state.params)
         del found  # the optimizer's state
         measured = jax.jit(make_evaluate(setup, setup.graphdef(), measure))(params, setup.adjacency, setup.task)
         return jax.device_get(measured), epoch, choice
 
 
-def tables(
+def load_final_embeddings(
     setup: Setup, interactions: Interactions, folder: Path, which: str = "best"
 ) -> tuple[HostParameters, np.ndarray, selection.CheckpointSelection]:
     """Host: the parameters and the final embeddings [num_nodes, d] of a run's checkpoint, and which that is."""
-    choice, found = load(folder, which, setup, interactions)
+    choice, found = load_selected_checkpoint(folder, which, setup, interactions)
     params = setup.to_row_order(found.snapshot.state.params)
     return setup.parameters(params), setup.final_embeddings(params), choice
 
 
-def load(
+def load_selected_checkpoint(
     folder: Path, which: str, setup: Placement, interactions: Interactions | None
 ) -> tuple[selection.CheckpointSelection, checkpoint.Checkpoint]:
     """The checkpoint that the first process chooses, loaded; chosen anew where a run beside us has removed it since.
 
     One of other data than `interactions` is refused; None: of whatever data.
     """
-    checkpoints, watched = folder / "checkpoints", stored_settings(folder).evaluation.watched
+    checkpoints, watched = folder / "checkpoints", stored_settings(folder).evaluation.watched_metric
 
     def choose() -> selection.CheckpointSelection:
         if interactions is not None:
@@ -95,7 +95,9 @@ def load(
             loaded, trouble = _by_all("after a checkpoint's arrays", *load)
         if not trouble:
             return choice, loaded
-        there = processes.broadcast_from_first("after what cannot be loaded", lambda: integrity.steps(checkpoints))
+        there = processes.broadcast_from_first(
+            "after what cannot be loaded", lambda: integrity.checkpoint_steps(checkpoints)
+        )
         if choice.step in there:
             raise InputError(checkpoints, f"what cannot be loaded ({trouble})", "a whole checkpoint")
 
@@ -103,7 +105,7 @@ def load(
 def _by_all(barrier: str, read: Callable, *arguments) -> tuple[Any, str]:
     """What this process reads; and '', or why one of the processes could not read it."""
     try:
-        with processes.waiting(barrier):
+        with processes.time_limit(barrier):
             found, trouble = read(*arguments), ""
     except (DamagedError, InputError) as error:
         found, trouble = None, str(error)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lgcn_jax.errors import InputError
-from lgcn_jax.runs.integrity import DamagedError, step_of, steps, verify, verify_all
+from lgcn_jax.runs.integrity import DamagedError, checkpoint_steps, step_of, verify, verify_all
 from lgcn_jax.training.state import Progress
 
 CHOICES = ("best", "latest")
@@ -37,11 +37,11 @@ def select_checkpoint(folder: Path, which: str, watched: str) -> CheckpointSelec
       InputError: there is none.
     """
     while True:
-        found = steps(folder)
+        found = checkpoint_steps(folder)
         choice, everything_was_there = _choice(folder, found, which, watched)
         if choice and everything_was_there:
             return choice
-        if steps(folder) == found:
+        if checkpoint_steps(folder) == found:
             break
     if choice:
         return choice

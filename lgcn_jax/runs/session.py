@@ -17,10 +17,10 @@ from lgcn_jax.system.signals import StopRequest
 from lgcn_jax.training import estimate, loop
 from lgcn_jax.training.loop import Callback
 from lgcn_jax.training.setup import Setup, build_setup
-from lgcn_jax.training.warm_start import Beginning, WarmStart, begin
+from lgcn_jax.training.warm_start import WarmStart, WarmStartPoint, make_warm_start_point
 
 
-class Prepared(NamedTuple):
+class PreparedRun(NamedTuple):
     """A run that is ready to be compiled, and where it goes on."""
 
     config: Config
@@ -37,7 +37,7 @@ def prepare(
     overwrite: bool = False,
     steering: dict[str, Any] | None = None,
     warm: WarmStart | None = None,
-) -> Prepared:
+) -> PreparedRun:
     """What a run in `folder` is, and where it goes on. A signal is looked for after every stage.
 
     Args:
@@ -70,33 +70,35 @@ def prepare(
     request.check()
     beginning = _beginning(folder, setup, interactions, overwrite, warm)
     if overwrite and processes.is_primary():
-        workdir.clear(folder)
+        workdir.clear_run(folder)
     processes.all_gather("before checkpoints are looked at")  # nobody looks into the folder before it is cleared
     point = resume.restore_or_init(folder, setup, interactions)
     request.check()
-    return Prepared(config, interactions, setup, _warmed(point, beginning, warm))
+    return PreparedRun(config, interactions, setup, _warmed(point, beginning, warm))
 
 
-def beginning(setup: Setup, interactions: Interactions, warm: WarmStart | None = None) -> Beginning | None:
+def find_warm_start_point(
+    setup: Setup, interactions: Interactions, warm: WarmStart | None = None
+) -> WarmStartPoint | None:
     """Where a run begins that is to have `warm`'s table, or that of the run that --warm_start names; None: neither."""
     named = setup.config.training.warm_start
-    source = warm_start.of_run(Path(named), setup.config) if named and not warm else warm
-    return begin(setup, interactions, source) if source else None
+    source = warm_start.warm_start_from_run(Path(named), setup.config) if named and not warm else warm
+    return make_warm_start_point(setup, interactions, source) if source else None
 
 
 def _beginning(
     folder: Path, setup: Setup, interactions: Interactions, overwrite: bool, warm: WarmStart | None
-) -> Beginning | None:
-    """As `beginning`, where a run begins in the folder: one that goes on does not need its source."""
+) -> WarmStartPoint | None:
+    """As `find_warm_start_point`, where a run begins in the folder: one that goes on does not need its source."""
     if not (warm or setup.config.training.warm_start):
         return None
     begins = processes.broadcast_from_first(
-        "before a warm start", lambda: overwrite or not integrity.steps(folder / "checkpoints")
+        "before a warm start", lambda: overwrite or not integrity.checkpoint_steps(folder / "checkpoints")
     )
-    return beginning(setup, interactions, warm) if begins else None
+    return find_warm_start_point(setup, interactions, warm) if begins else None
 
 
-def _warmed(point: ResumePoint, beginning: Beginning | None, warm: WarmStart | None) -> ResumePoint:
+def _warmed(point: ResumePoint, beginning: WarmStartPoint | None, warm: WarmStart | None) -> ResumePoint:
     """The point where a run goes on, or the beginning in place of the usual one."""
     if beginning:
         notes = [*point.notes, beginning.note]
@@ -108,7 +110,7 @@ def _warmed(point: ResumePoint, beginning: Beginning | None, warm: WarmStart | N
 
 def train(
     folder: Path,
-    prepared: Prepared,
+    prepared: PreparedRun,
     request: StopRequest,
     quiet: bool = False,
     profile: Path | None = None,

@@ -8,18 +8,18 @@ import jax
 from lgcn_jax.system import memory
 
 
-def measured(begun: float, started: float, whole: bool = True) -> dict[str, Any]:
+def measure_usage(begun: float, started: float, did_all_work: bool = True) -> dict[str, Any]:
     """The use of this process until now.
 
-    >>> used = measured(begun=time.perf_counter(), started=time.perf_counter())
+    >>> used = measure_usage(begun=time.perf_counter(), started=time.perf_counter())
     >>> list(used), used["peak_bytes"] > 1_000_000
     (['wall_seconds', 'startup_seconds', 'peak_bytes', 'device_peak_bytes'], True)
 
     Args:
       begun: of `time.perf_counter`, when the command, or the call of `fit`, began.
       started: when its first step began, or the solving of a baseline.
-      whole: whether the command did all of the work; else it went on with what another one had begun, and the time
-        of that one is not known.
+      did_all_work: whether the command did all of the work; else it went on with what another one had begun, and the
+        time of that one is not known.
 
     Returns:
       wall_seconds: from the beginning until now, imports, reading, compilation and saves included; None where the
@@ -30,8 +30,8 @@ def measured(begun: float, started: float, whole: bool = True) -> dict[str, Any]
     """
     now = time.perf_counter()
     return {
-        "wall_seconds": round(now - begun, 3) if whole else None,
-        "startup_seconds": round(started - begun, 3) if whole else None,
+        "wall_seconds": round(now - begun, 3) if did_all_work else None,
+        "startup_seconds": round(started - begun, 3) if did_all_work else None,
         "peak_bytes": memory.peak_bytes(),
         "device_peak_bytes": (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use"),
     }

@@ -12,10 +12,10 @@ from lgcn_jax.graph.order import identity_order
 from lgcn_jax.runs import raw_ids, scoring
 from lgcn_jax.runs.resume import stored_settings
 from lgcn_jax.training.placement import Placement
-from lgcn_jax.training.warm_start import WarmStart, require_alike
+from lgcn_jax.training.warm_start import WarmStart, require_compatible_source
 
 
-def of_run(folder: Path, config: Config) -> WarmStart:
+def warm_start_from_run(folder: Path, config: Config) -> WarmStart:
     """What a run in `folder` hands on to one with these settings. Of its data only the raw ids are needed.
 
     Raises:
@@ -27,9 +27,9 @@ def of_run(folder: Path, config: Config) -> WarmStart:
         raise InputError(where, "no run", "the folder of a run")
     users, items = _raw_ids(folder, stored)
     count, mesh = len(users) + len(items), config.devices.mesh
-    require_alike(config, WarmStart(str(folder), stored, users, items, np.zeros((count, 0), np.float32)))
+    require_compatible_source(config, WarmStart(str(folder), stored, users, items, np.zeros((count, 0), np.float32)))
     placement = Placement(stored.replace(mesh=mesh), Mesh.of(mesh), identity_order(count))
-    _, found = scoring.load(folder, "best", placement, None)
+    _, found = scoring.load_selected_checkpoint(folder, "best", placement, None)
     trained = placement.parameters(found.snapshot.state.params)
     return WarmStart(str(folder), stored, users, items, trained.table, trained.replicated)
 
@@ -37,7 +37,7 @@ def of_run(folder: Path, config: Config) -> WarmStart:
 def _raw_ids(folder: Path, stored: Config) -> tuple[np.ndarray, np.ndarray]:
     """Those that the run kept; a run of an older version kept none, and its data are read again."""
     if (folder / raw_ids.FOLDER).is_dir():
-        users, items = raw_ids.read(folder / raw_ids.FOLDER)
+        users, items = raw_ids.read_raw_ids(folder / raw_ids.FOLDER)
         return users.ids, items.ids
     interactions = datasets.load(stored.data)
     scoring.require_same_dataset(folder / "checkpoints", interactions)

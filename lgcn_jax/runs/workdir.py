@@ -58,7 +58,7 @@ class RunFolder:
         rows: list[dict[str, Any]] = (),
         ids: tuple[RawIds, RawIds] | None = None,
     ):
-        from lgcn_jax.runs.scalars import Scalars  # whose library imports torch where it is installed
+        from lgcn_jax.runs.scalars import TensorBoardLog  # whose library imports torch where it is installed
 
         self.path, self.config, self.environment = path, config, environment
         self.rows = list(rows)
@@ -68,10 +68,12 @@ class RunFolder:
             write_json(path / "config.json", config.to_json())
             write_json(path / "environment.json", environment)
             if ids is not None:
-                raw_ids.write(path / raw_ids.FOLDER, *ids)
+                raw_ids.write_raw_ids(path / raw_ids.FOLDER, *ids)
             write(path / "metrics.jsonl", "".join(map(_line, self.rows)).encode())
             self._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
-            self._scalars = Scalars(path / "tensorboard", 1 + max((row["epoch"] for row in self.rows), default=0))
+            self._scalars = TensorBoardLog(
+                path / "tensorboard", 1 + max((row["epoch"] for row in self.rows), default=0)
+            )
 
     def log(self, row: dict[str, Any]) -> None:
         """Appends a line to metrics.jsonl and its numbers to TensorBoard's scalars."""
@@ -79,7 +81,7 @@ class RunFolder:
         with self._writing():
             self._metrics.write(_line(row))
             self._metrics.flush()
-            self._scalars.add(row)
+            self._scalars.append(row)
             if row["split"] != "train":
                 self._scalars.flush()
 
@@ -137,7 +139,7 @@ def check_is_run_folder(path: Path) -> None:
         raise InputError(f"--workdir={path}", found, "a run, or a free folder")
 
 
-def clear(path: Path) -> None:
+def clear_run(path: Path) -> None:
     """Removes what a run leaves behind, and nothing else that lies in the folder.
 
     Raises:
@@ -190,7 +192,7 @@ def _is_ours(path: Path) -> bool:
     with contextlib.suppress(OSError, ValueError, TypeError):
         if "lgcn_jax" in json.loads((path / "environment.json").read_text(encoding="utf-8")):
             return True
-    for number in integrity.steps(path / "checkpoints"):
+    for number in integrity.checkpoint_steps(path / "checkpoints"):
         with contextlib.suppress(integrity.DamagedError, InputError):
             checkpoint.read_metadata(path / "checkpoints", number)
             return True
@@ -206,17 +208,19 @@ def _line(row: dict[str, Any]) -> str:
     return json.dumps(row, allow_nan=False) + "\n"
 
 
-def environment(config: Config, interactions: Interactions, warm_start: dict[str, str] | None = None) -> dict[str, Any]:
+def describe_environment(
+    config: Config, interactions: Interactions, warm_start: dict[str, str] | None = None
+) -> dict[str, Any]:
     """What could change a run's numbers besides its settings: versions, device, data, commit, what it began with."""
     return {
-        **environment_of_any(interactions),
+        **describe_common_environment(interactions),
         "propagation": propagation.resolve_layout_name(config.graph.propagation),
         "node_order": order.resolve_order_name(config.graph.node_order),
         **({} if warm_start is None else {"warm_start": warm_start}),
     }
 
 
-def environment_of_any(interactions: Interactions) -> dict[str, Any]:
+def describe_common_environment(interactions: Interactions) -> dict[str, Any]:
     """What could change the numbers of any model: versions, device, data, commit."""
     device = jax.devices()[0]
     return {

@@ -51,4 +51,4 @@ class EdgeSamplerSettings(SamplerSettings):
     def build(self, shard: Shard) -> EdgeSampler:
         width = np.where(shard.drawable, csr.degrees(shard.train), 0)
         first = (np.cumsum(width) - width).astype(np.int32)
-        return EdgeSampler(shard.pairs, shard.rows(first, LAST), int(width.sum()))
+        return EdgeSampler(shard.pairs, shard.take_values(first, LAST), int(width.sum()))

@@ -34,6 +34,18 @@ class Negatives(Protocol):
         return None
 
 
+class LocalIndex(NamedTuple):
+    """Where users stand among the rows of a device.
+
+    Attributes:
+      row: int32[B], the row of each user; any row where the user is elsewhere.
+      here: bool[B], whether this device answers for the user.
+    """
+
+    row: jax.Array
+    here: jax.Array
+
+
 @pytree
 class LocalPairs:
     """Train pairs that one device answers for: those of some users, or, with no `axis`, all.
@@ -54,13 +66,13 @@ class LocalPairs:
     num_items: int = static()
     axis: str | None = static()
 
-    def to_local_index(self, user: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The row of each user, and whether the user is one of these."""
+    def to_local_index(self, user: jax.Array) -> LocalIndex:
+        """Where each of int32[B] users stands, and whether the user is one of these."""
         if self.user is None:
-            return user, jnp.ones(user.shape, bool)
+            return LocalIndex(user, jnp.ones(user.shape, bool))
         row = jnp.searchsorted(self.user, user, method="scan_unrolled").astype(jnp.int32)
         row = jnp.minimum(row, self.train.num_rows - 1)
-        return row, self.user[row] == user
+        return LocalIndex(row, self.user[row] == user)
 
     def degree(self, row: jax.Array) -> jax.Array:
         """The number of train items of each row."""
@@ -107,11 +119,11 @@ class Ownership(NamedTuple):
         if self.owners is None:
             return pairs
         users, padding = self._users(self.owners)
-        rows = csr.take(pairs, users)
+        rows = csr.take_rows(pairs, users)
         entries = int(np.bincount(self.owners, csr.degrees(pairs)).max()) - rows.nnz
         return CSR(np.pad(rows.indptr, (0, padding), mode="edge"), np.pad(rows.indices, (0, entries)))
 
-    def values(self, values: np.ndarray, fill: int) -> np.ndarray:
+    def take_values(self, values: np.ndarray, fill: int) -> np.ndarray:
         """The values (one for each user) of this device's rows; padding gets `fill`."""
         if self.owners is None:
             return values

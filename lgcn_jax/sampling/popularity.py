@@ -77,7 +77,7 @@ class PopularitySettings(NegativeSettings):
         return self.num_negatives
 
     def build(self, known: KnownPairs, owned: Ownership) -> PopularityNegatives:
-        mass = masses(np.bincount(known.train.indices, minlength=known.num_items), self.beta)
+        mass = item_masses(np.bincount(known.train.indices, minlength=known.num_items), self.beta)
         pairs = owned.take(known.train)
         start, before = _running_sum(mass), _running_sum(mass[pairs.indices])
         first, last = before[pairs.indptr[:-1]], before[pairs.indptr[1:]]
@@ -101,7 +101,7 @@ def integers_below(bits: jax.Array, span: jax.Array) -> jax.Array:
     return (high * second + (middle >> 16) + carried).astype(jnp.int32)
 
 
-def masses(popularity: np.ndarray, beta: float) -> np.ndarray:
+def item_masses(popularity: np.ndarray, beta: float) -> np.ndarray:
     """int64[num_items], proportional to popularity ** beta, at least 1 where that is not 0, MASS in all (about)."""
     weight = popularity.astype(np.float64) ** beta
     return np.where(weight > 0, np.maximum(1, np.round(weight * (MASS / weight.sum()))), 0).astype(np.int64)

@@ -34,9 +34,9 @@ class Shard(NamedTuple):
     pairs: LocalPairs
     owned: Ownership
 
-    def rows(self, values: np.ndarray, fill: int) -> np.ndarray:
+    def take_values(self, values: np.ndarray, fill: int) -> np.ndarray:
         """The values (one for each user) of this device's rows; padding gets `fill`."""
-        return self.owned.values(values, fill)
+        return self.owned.take_values(values, fill)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,6 +109,6 @@ def build_shard(
     owned = Ownership(owners, place)
     probability = settings.positive_probability(train, drawable, num_items)
     source = (negatives or UniformSettings()).build(KnownPairs(train, num_items, probability, disliked), owned)
-    user = None if owners is None else owned.values(np.arange(train.num_rows, dtype=np.int32), LAST)
+    user = None if owners is None else owned.take_values(np.arange(train.num_rows, dtype=np.int32), LAST)
     pairs = LocalPairs(owned.take(train), user, source, probability, num_items, axis)
     return settings.build(Shard(train, drawable, pairs, owned))

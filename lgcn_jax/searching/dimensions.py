@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from lgcn_jax.errors import InputError
-from lgcn_jax.settings import text
+from lgcn_jax.settings import format_value
 
 if typing.TYPE_CHECKING:
     import optuna
@@ -22,7 +22,7 @@ class Dimension:
     """Base of the two kinds: what a setting may be."""
 
     @property
-    def tried(self) -> tuple[Any, ...]:
+    def values_to_check(self) -> tuple[Any, ...]:
         """The values that are checked before the first trial: all choices, or both ends."""
         raise NotImplementedError
 
@@ -30,7 +30,7 @@ class Dimension:
         """The value of a trial, of the type of the setting."""
         raise NotImplementedError
 
-    def value(self, stored: Any) -> Any:
+    def from_stored(self, stored: Any) -> Any:
         """The value of the setting, as a storage has it."""
         return stored
 
@@ -46,13 +46,13 @@ class Choices(Dimension):
     values: tuple[Any, ...]
 
     @property
-    def tried(self) -> tuple[Any, ...]:
+    def values_to_check(self) -> tuple[Any, ...]:
         return self.values
 
     def suggest(self, trial: "optuna.Trial", name: str) -> Any:
-        return self.value(trial.suggest_categorical(name, [_stored(value) for value in self.values]))
+        return self.from_stored(trial.suggest_categorical(name, [_stored(value) for value in self.values]))
 
-    def value(self, stored: Any) -> Any:
+    def from_stored(self, stored: Any) -> Any:
         return next(value for value in self.values if _stored(value) == stored)
 
     def to_json(self) -> list[Any]:
@@ -74,7 +74,7 @@ class Range(Dimension):
     step: float | None = None
 
     @property
-    def tried(self) -> tuple[Any, ...]:
+    def values_to_check(self) -> tuple[Any, ...]:
         return (self.low, self.high) if self.low != self.high else (self.low,)
 
     def suggest(self, trial: "optuna.Trial", name: str) -> Any:
@@ -86,7 +86,7 @@ class Range(Dimension):
         return {name: value for name, value in dataclasses.asdict(self).items() if value != KEYS[name]}
 
 
-def read(where: str, stated: Any, kind: Any) -> Dimension:
+def parse_dimension(where: str, stated: Any, kind: Any) -> Dimension:
     """The dimension that a space states for a setting.
 
     Args:
@@ -107,10 +107,10 @@ def read(where: str, stated: Any, kind: Any) -> Dimension:
 def _choices(where: str, stated: list[Any] | tuple[Any, ...], kind: Any) -> Choices:
     if not stated:
         raise InputError(where, "an empty list", "at least one value")
-    values = tuple(typed(where, value, kind) for value in stated)
+    values = tuple(convert_value(where, value, kind) for value in stated)
     for value in values:
         if values.count(value) > 1:
-            raise InputError(where, f"{text(value)} more than once", "each value once")
+            raise InputError(where, f"{format_value(value)} more than once", "each value once")
     return Choices(values)
 
 
@@ -128,8 +128,8 @@ def _range(where: str, stated: dict[str, Any], kind: Any) -> Range:
     log, step = stated.get("log", False), stated.get("step")
     if not isinstance(log, bool):
         raise InputError(f"{where}, log", _shown(log), "true or false")
-    low, high = (typed(f"{where}, {key}", stated[key], number) for key in ("low", "high"))
-    step = None if step is None else typed(f"{where}, step", step, number)
+    low, high = (convert_value(f"{where}, {key}", stated[key], number) for key in ("low", "high"))
+    step = None if step is None else convert_value(f"{where}, step", step, number)
     _require_range(where, low, high, log, step)
     return Range(low, high, log, step)
 
@@ -151,7 +151,7 @@ def _require_range(where: str, low: float, high: float, log: bool, step: float |
         raise InputError(where, f"high {high}, which steps of {step} from {low} do not meet", "whole steps")
 
 
-def typed(where: str, value: Any, kind: Any) -> Any:
+def convert_value(where: str, value: Any, kind: Any) -> Any:
     """The value as the setting of this type has it: lists are tuples, and integers may stand for numbers.
 
     Raises:
@@ -159,7 +159,7 @@ def typed(where: str, value: Any, kind: Any) -> Any:
     """
     for member in _members(kind):
         if typing.get_origin(member) is tuple and isinstance(value, list | tuple):
-            return tuple(typed(where, each, typing.get_args(member)[0]) for each in value)
+            return tuple(convert_value(where, each, typing.get_args(member)[0]) for each in value)
         if member is float and type(value) is int and abs(value) < 2**53:
             return float(value)
         if type(value) is member and not (member is float and not math.isfinite(value)):
@@ -180,7 +180,7 @@ def _called(kind: Any) -> str:
 
 def _stored(value: Any) -> Any:
     """A choice as Optuna's storages take it."""
-    return text(value) if isinstance(value, tuple) else value
+    return format_value(value) if isinstance(value, tuple) else value
 
 
 def _shown(value: Any) -> str:

@@ -8,13 +8,13 @@ from lgcn_jax.system import extras
 DARK, LIGHT = "0.2", "0.65"
 
 
-def draw(
+def draw_search(
     file: BinaryIO,
     kind: str,
     importance: Mapping[str, float],
     values: Mapping[int, float],
     completed: set[int],
-    of: str,
+    metric: str,
 ) -> None:
     """Draws both panels into a file.
 
@@ -23,15 +23,15 @@ def draw(
       importance: of each setting, the largest first.
       values: of each trial, by number.
       completed: the numbers of trials that were not ended early, which are drawn dark.
-      of: what the values are of.
+      metric: what the values are of.
     """
-    matplotlib = extras.load("matplotlib")
+    matplotlib = extras.import_extra("matplotlib")
     rows = max(len(importance), 3)
     with matplotlib.rc_context({"svg.hashsalt": "search", "svg.fonttype": "none", "font.size": 9}):
-        figure = extras.load("matplotlib.figure").Figure(figsize=(9, 1.6 + 0.3 * rows), layout="constrained")
+        figure = extras.import_extra("matplotlib.figure").Figure(figsize=(9, 1.6 + 0.3 * rows), layout="constrained")
         left, right = figure.subplots(1, 2)
         _bars(left, importance)
-        _points(right, values, completed, of)
+        _points(right, values, completed, metric)
         figure.savefig(file, format=kind, metadata={"Date": None} if kind == "svg" else None)
 
 

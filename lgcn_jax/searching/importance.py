@@ -11,7 +11,7 @@ LEAST_TRIALS = 8  # completed ones, below which no importance is told
 BEST_SHARE, BEST_COUNT = 0.1, 5  # of the completed trials, how many count as the best: a share, but not fewer than this
 
 
-def of(optuna: Any, study: "optuna.Study") -> dict[str, float]:
+def setting_importance(optuna: Any, study: "optuna.Study") -> dict[str, float]:
     """The importance of each setting that had more than one value, largest first, in sum 1; {} below 8 trials.
 
     That of PED-ANOVA (IJCAI 2023, arXiv:2304.10255; for settings that not all trials have arXiv:2601.20800): how far
@@ -25,6 +25,6 @@ def of(optuna: Any, study: "optuna.Study") -> dict[str, float]:
         return {}
     share = min(0.5, max(BEST_SHARE, BEST_COUNT / len(trials)))
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=share)
-    with storages.quiet():
+    with storages.quiet_optuna():
         found = optuna.importance.get_param_importances(study, evaluator=evaluator, params=sorted(varied))
     return {name: float(value) for name, value in sorted(found.items(), key=lambda each: -each[1])}

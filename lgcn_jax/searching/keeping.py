@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.runs import workdir as run_folders
-from lgcn_jax.searching.study import Study, value_of
+from lgcn_jax.searching.study import Study, objective_value
 from lgcn_jax.searching.trials import Outcome
 from lgcn_jax.serving import loading, storage
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BEST, FOLDER, TEST = "best", "folder", "test"  # names of attributes
 
 
-class Keeper:
+class BestModelKeeper:
     """Where models of trials are: run folders, or that of the best trial beside the study's file, or in memory.
 
     Args:
@@ -41,17 +41,20 @@ class Keeper:
         """
         assert outcome.best is not None
         assert outcome.model is not None
-        number, value = outcome.asked.trial.number, outcome.best[self._metric]
-        with self._study.turn():
-            before = self._study.completed()[:1]
-            folder, is_best = outcome.folder, not before or (-value, number) < (-value_of(before[0]), before[0].number)
+        number, value = outcome.claimed.trial.number, outcome.best[self._metric]
+        with self._study.exclusive():
+            before = self._study.completed_trials()[:1]
+            folder, is_best = (
+                outcome.folder,
+                not before or (-value, number) < (-objective_value(before[0]), before[0].number),
+            )
             if folder is None and is_best and self._path is not None:
                 folder = self._beside(number)
                 outcome.model.save(folder)
             elif folder is None and is_best:
                 self._in_memory = {number: outcome.model}
             kept = {} if folder is None else {FOLDER: str(folder.absolute())}
-            self._study.complete(outcome.asked.trial, value, outcome.facts() | kept)
+            self._study.complete(outcome.claimed.trial, value, outcome.facts() | kept)
             if is_best:
                 self._forget(before)
 
@@ -66,21 +69,21 @@ class Keeper:
             if self._path is not None and storage.is_model(folder := self._beside(trial.number)):
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def folder(self, trial: "optuna.trial.FrozenTrial") -> str | None:
+    def model_folder(self, trial: "optuna.trial.FrozenTrial") -> str | None:
         """Where the model of a trial is, if it is in a folder."""
         folder = trial.user_attrs.get(FOLDER)
         return folder if folder and Path(folder).is_dir() else None
 
-    def model(self, interactions: Interactions) -> "Recommender | None":
+    def best_model(self, interactions: Interactions) -> "Recommender | None":
         """That of the best trial; None where there is none.
 
         Raises:
           InputError: it cannot be loaded.
         """
-        for trial in self._study.completed()[:1]:
+        for trial in self._study.completed_trials()[:1]:
             if trial.number in self._in_memory:
                 return self._in_memory[trial.number]
-            if folder := self.folder(trial):
+            if folder := self.model_folder(trial):
                 saved = storage.is_model(Path(folder))
                 return loading.load_model(folder) if saved else loading.load_model(folder, interactions)
         return None
@@ -91,25 +94,25 @@ class Keeper:
         Returns:
           Its number as 'trial', and its metrics; None where there is no best trial, no test part or no model of it.
         """
-        with self._study.turn():
-            found = self.tested()
-            best = next(iter(self._study.completed()), None)
+        with self._study.exclusive():
+            found = self.test_scores()
+            best = next(iter(self._study.completed_trials()), None)
             if found is not None or best is None or not interactions.test.nnz:
                 return found
-            model = self.model(interactions)
+            model = self.best_model(interactions)
             if model is None:
                 return None
             scores = model.evaluate(interactions, "test", ks)
             found = {"trial": best.number} | scores
-            self._study.note(TEST, [*self._study.noted(TEST, []), found])
-        if (folder := self.folder(best)) and not storage.is_model(Path(folder)):
+            self._study.set_note(TEST, [*self._study.get_note(TEST, []), found])
+        if (folder := self.model_folder(best)) and not storage.is_model(Path(folder)):
             _record(Path(folder), {"epoch": best.user_attrs[BEST]["epoch"], "split": "test"} | scores)
         return found
 
-    def tested(self) -> dict[str, Any] | None:
+    def test_scores(self) -> dict[str, Any] | None:
         """What `score_test` found of the trial that is the best now; None where it has not been scored."""
-        best = next(iter(self._study.completed()), None)
-        return next((each for each in self._study.noted(TEST, []) if best and each["trial"] == best.number), None)
+        best = next(iter(self._study.completed_trials()), None)
+        return next((each for each in self._study.get_note(TEST, []) if best and each["trial"] == best.number), None)
 
 
 def _record(folder: Path, scores: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from lgcn_jax.config import Config
 from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.searching import figure
-from lgcn_jax.settings import text
+from lgcn_jax.settings import format_value
 from lgcn_jax.system import files, paths
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class SearchResult:
         names = dict.fromkeys(name for row in self.trials for name in row.settings)
         found: dict[str, list[Any]] = {"trial": [row.number for row in rows], self.metric: [row.value for row in rows]}
         found["epoch"] = [row.epoch for row in rows]
-        return found | {name: [shown(row.settings.get(name)) for row in rows] for name in names}
+        return found | {name: [format_table_value(row.settings.get(name)) for row in rows] for name in names}
 
     def flags(self) -> list[str]:
         """The flags of `train` that train the best trial anew, but for --workdir; [] where there is none."""
@@ -159,7 +159,9 @@ class SearchResult:
         content = io.BytesIO()
         values = {trial.number: trial.value for trial in self.trials if trial.value is not None}
         completed = {trial.number for trial in self.ranking}
-        figure.draw(content, path.suffix[1:], self.importance, values, completed, f"{self.metric}, validation part")
+        figure.draw_search(
+            content, path.suffix[1:], self.importance, values, completed, f"{self.metric}, validation part"
+        )
         return content.getvalue()
 
     def _flagfile(self) -> str:
@@ -170,14 +172,14 @@ class SearchResult:
 
 
 def _flag(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else "" if value == "" else text(value)
+    return str(value).lower() if isinstance(value, bool) else "" if value == "" else format_value(value)
 
 
-def shown(value: Any) -> str:
+def format_table_value(value: Any) -> str:
     """A setting in a table: numbers to four digits."""
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float | np.floating) else text(value)
+    return f"{value:.4g}" if isinstance(value, float | np.floating) else format_value(value)
 
 
 def require_kind(path: str | Path, where: str, kinds: tuple[str, ...] = (".json", ".flags", *PICTURES)) -> Path:

@@ -17,15 +17,15 @@ from lgcn_jax.errors import InputError, named_as_in_python
 from lgcn_jax.runs import workdir as run_folders
 from lgcn_jax.searching import space as spaces
 from lgcn_jax.searching import storages
-from lgcn_jax.searching.keeping import BEST, Keeper
-from lgcn_jax.searching.results import SearchResult, SearchTrial, shown
+from lgcn_jax.searching.keeping import BEST, BestModelKeeper
+from lgcn_jax.searching.results import SearchResult, SearchTrial, format_table_value
 from lgcn_jax.searching.space import COMMON, Space
-from lgcn_jax.searching.study import Asked, Study, open_study
-from lgcn_jax.searching.trials import COMPLETED, INTERRUPTED, Outcome, Trainer
+from lgcn_jax.searching.study import ClaimedTrial, Study, open_study
+from lgcn_jax.searching.trials import COMPLETED, INTERRUPTED, Outcome, TrialTrainer
 from lgcn_jax.serving.recommender import require_interactions
-from lgcn_jax.settings import fields, text
+from lgcn_jax.settings import fields, format_value
 from lgcn_jax.system import paths
-from lgcn_jax.system.interruption import interruptible
+from lgcn_jax.system.interruption import run_interruptibly
 from lgcn_jax.system.signals import StopRequest
 from lgcn_jax.training import estimate
 from lgcn_jax.training.setup import check_config
@@ -37,7 +37,7 @@ TRIALS = 50
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """A search before its first trial.
 
     Attributes:
@@ -125,13 +125,13 @@ def search(
     require_devices()
     fixed = ({} if model is None else {"model": model}) | settings
     for name in settings.keys() & fields(DataSettings).keys():
-        raise InputError(name, text(settings[name]), "nothing here: it is stated where data are read")
-    drawn = spaces.read(space, fixed_settings(interactions, fixed))
-    kept = None if study is None else storages.checked(study)
+        raise InputError(name, format_value(settings[name]), "nothing here: it is stated where data are read")
+    drawn = spaces.read_space(space, fixed_settings(interactions, fixed))
+    kept = None if study is None else storages.check_study_path(study)
     folder = None if workdir is None else paths.as_path(workdir, "workdir")
-    plan = Plan(drawn, kept, trials, timeout, batch, prune, folder)
+    plan = SearchPlan(drawn, kept, trials, timeout, batch, prune, folder)
     say = (lambda line: None) if quiet else _print
-    return interruptible(lambda request: run(plan, interactions, request, say))
+    return run_interruptibly(lambda request: run_search(plan, interactions, request, say))
 
 
 def fixed_settings(interactions: Interactions, stated: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,21 +155,23 @@ def fixed_settings(interactions: Interactions, stated: Mapping[str, Any]) -> dic
     return data | dict(stated) | {"eval_split": "valid"}
 
 
-def run(plan: Plan, interactions: Interactions, request: StopRequest, say: Callable[[str], None]) -> SearchResult:
+def run_search(
+    plan: SearchPlan, interactions: Interactions, request: StopRequest, say: Callable[[str], None]
+) -> SearchResult:
     """The search, until its trials are over, time is, or a signal comes; `say` is given a line for each trial.
 
     Raises:
       InputError, WriteError: as `search`.
     """
     configs = _checked(plan.space, interactions)
-    metric, seed = configs[0].evaluation.watched, configs[0].training.seed
+    metric, seed = configs[0].evaluation.watched_metric, configs[0].training.seed
     facts = plan.space.facts() | {"metric": metric, "content_sha256": interactions.content_hash()}
     epochs = max(config.training.epochs for config in configs)
     end = None if plan.timeout is None else time.monotonic() + plan.timeout
     request.check()
     with open_study(plan.study, plan.space, facts, seed, epochs, plan.prune) as study:
-        keeper = Keeper(study, plan.study, metric)
-        trainer = Trainer(interactions, study, metric, plan.workdir)
+        keeper = BestModelKeeper(study, plan.study, metric)
+        trainer = TrialTrainer(interactions, study, metric, plan.workdir)
         request.begin_training()
         while not request.signal and (end is None or time.monotonic() < end):
             asked = study.claim(plan.batch, plan.trials)
@@ -180,7 +182,7 @@ def run(plan: Plan, interactions: Interactions, request: StopRequest, say: Calla
                     _settle(outcome, study, keeper, request)
                     say(_line(outcome, study, metric, plan))
         status = _status(study, plan, request)
-        if status == "completed" or (status == "out of time" and not study.running()):
+        if status == "completed" or (status == "out of time" and not study.num_running()):
             keeper.score_test(interactions, configs[0].evaluation.top_k)
         return _result(plan, interactions, study, keeper, metric, status)
 
@@ -201,70 +203,71 @@ def _checked(space: Space, interactions: Interactions) -> list[Config]:
             flag, found, expected = error.parts
             if flag.strip("-") in COMMON:
                 raise
-            picked = ", ".join(f"{name}={text(value)}" for name, value in space.picked(settings).items())
+            picked = ", ".join(f"{name}={format_value(value)}" for name, value in space.pick_searched(settings).items())
             raise InputError(f"{space.where}, {picked}", f"{flag} {found}", expected) from None
     return configs
 
 
-def _trained(trainer: Trainer, study: Study, asked: list[Asked]) -> Generator[Outcome, None, None]:
+def _trained(trainer: TrialTrainer, study: Study, asked: list[ClaimedTrial]) -> Generator[Outcome, None, None]:
     """The outcomes of the trials; those that come to none, whyever, are left to do."""
     left = {each.trial.number: each for each in asked}
     try:
         for outcome in trainer.train(asked):
             yield outcome
-            del left[outcome.asked.trial.number]
+            del left[outcome.claimed.trial.number]
     finally:
         for each in left.values():
             with contextlib.suppress(Exception):  # another error is on its way, or the trial was told of already
                 study.fail(each.trial)
 
 
-def _settle(outcome: Outcome, study: Study, keeper: Keeper, request: StopRequest) -> None:
+def _settle(outcome: Outcome, study: Study, keeper: BestModelKeeper, request: StopRequest) -> None:
     """Tells the study what became of a trial."""
     if outcome.ended == INTERRUPTED:
         request.signal = request.signal or signal.SIGINT  # which `fit` has answered
-        study.fail(outcome.asked.trial)
+        study.fail(outcome.claimed.trial)
     elif outcome.ended == COMPLETED:
         keeper.complete(outcome)
     else:
-        study.prune(outcome.asked.trial, outcome.facts())
+        study.prune(outcome.claimed.trial, outcome.facts())
 
 
-def _line(outcome: Outcome, study: Study, metric: str, plan: Plan) -> str:
+def _line(outcome: Outcome, study: Study, metric: str, plan: SearchPlan) -> str:
     """What is shown of a trial."""
-    head = f"trial {outcome.asked.trial.number} {outcome.ended} ({len(study.over())} of {plan.trials})"
+    head = f"trial {outcome.claimed.trial.number} {outcome.ended} ({len(study.finished_trials())} of {plan.trials})"
     reached = f"{metric} {outcome.best[metric]:.4f} at epoch {outcome.best['epoch']}, " if outcome.best else ""
-    picked = plan.space.picked(outcome.asked.settings)
-    drawn = " ".join(f"{name}={shown(value)}" for name, value in picked.items())
+    picked = plan.space.pick_searched(outcome.claimed.settings)
+    drawn = " ".join(f"{name}={format_table_value(value)}" for name, value in picked.items())
     return f"{head}: {reached}{outcome.seconds:.1f} s; {drawn}" + (f"; {outcome.reason}" if outcome.reason else "")
 
 
-def _status(study: Study, plan: Plan, request: StopRequest) -> str:
+def _status(study: Study, plan: SearchPlan, request: StopRequest) -> str:
     if request.signal:
         return "interrupted"
-    if len(study.over()) >= plan.trials:
+    if len(study.finished_trials()) >= plan.trials:
         return "completed"
-    return "shared" if study.running() else "out of time"
+    return "shared" if study.num_running() else "out of time"
 
 
 def _result(
-    plan: Plan, interactions: Interactions, study: Study, keeper: Keeper, metric: str, status: str
+    plan: SearchPlan, interactions: Interactions, study: Study, keeper: BestModelKeeper, metric: str, status: str
 ) -> SearchResult:
     return SearchResult(
         dataset=interactions.name,
         metric=metric,
         status=status,
         wanted=plan.trials,
-        trials=tuple(_record(trial, plan.space, keeper, metric) for trial in study.over()),
+        trials=tuple(_record(trial, plan.space, keeper, metric) for trial in study.finished_trials()),
         importance=study.importance(),
-        test=keeper.tested(),
+        test=keeper.test_scores(),
         settings=plan.space.fixed,
-        environment=run_folders.environment_of_any(interactions) | {"optuna": storages.load().__version__},
-        model=keeper.model(interactions) if plan.study is None else None,
+        environment=run_folders.describe_common_environment(interactions)
+        | {"optuna": storages.import_optuna().__version__},
+        model=keeper.best_model(interactions) if plan.study is None else None,
     )
 
 
-def _record(trial: "optuna.trial.FrozenTrial", space: Space, keeper: Keeper, metric: str) -> SearchTrial:
+def _record(trial: "optuna.trial.FrozenTrial", space: Space, keeper: BestModelKeeper, metric: str) -> SearchTrial:
     known = trial.user_attrs
     best = known.get(BEST, {})
     return SearchTrial(
@@ -272,11 +275,11 @@ def _record(trial: "optuna.trial.FrozenTrial", space: Space, keeper: Keeper, met
         ended=known["ended"],
         value=best.get(metric),
         epoch=best.get("epoch"),
-        settings={name: space.dimensions[name].value(value) for name, value in trial.params.items()},
+        settings={name: space.dimensions[name].from_stored(value) for name, value in trial.params.items()},
         metrics={name: value for name, value in best.items() if "@" in name},
         seconds=known["seconds"],
         reason=known.get("reason", ""),
-        folder=keeper.folder(trial),
+        folder=keeper.model_folder(trial),
     )
 
 

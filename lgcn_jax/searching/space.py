@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lgcn_jax.config import PARTS, Config, chosen_names, parts_with
+from lgcn_jax.config import PARTS, Config, chosen_names, parts_with_setting
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError
 from lgcn_jax.searching import dimensions
 from lgcn_jax.searching.dimensions import Dimension
-from lgcn_jax.settings import Registry, Settings, fields, require_accepted, text
+from lgcn_jax.settings import Registry, Settings, fields, format_value, require_accepted
 
 # What trials have in common, since else their metrics could not be compared, or since no metric depends on it.
 COMMON = {
@@ -58,7 +58,7 @@ class Space:
         for name in stated:
             _require_searchable(where, name, fixed)
         found = {
-            name: dimensions.read(f"{where}: {name}", stated[name], _type_of(name))
+            name: dimensions.parse_dimension(f"{where}: {name}", stated[name], _type_of(name))
             for name in sorted(stated, key=lambda name: (name not in PARTS, list(_types()).index(name)))
         }
         space = cls(where, found, dict(fixed))
@@ -74,7 +74,7 @@ class Space:
                 chosen[name] = pick(name, dimension)
         return chosen | {name: value for name, value in self.fixed.items() if self._has(chosen, name)}
 
-    def picked(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def pick_searched(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Those settings of a trial that the space has."""
         return {name: settings[name] for name in self.dimensions if name in settings}
 
@@ -82,11 +82,11 @@ class Space:
         """For all combinations of parts, the settings with the first value of each dimension, and with each of the
         others in turn."""
         for parts in self._combinations():
-            first = self.settings(lambda name, dimension: {**parts}.get(name, dimension.tried[0]))  # noqa: B023
+            first = self.settings(lambda name, dimension: {**parts}.get(name, dimension.values_to_check[0]))  # noqa: B023
             yield first
             for name, dimension in self.dimensions.items():
                 if name in first and name not in PARTS:
-                    yield from (first | {name: value} for value in dimension.tried[1:])
+                    yield from (first | {name: value} for value in dimension.values_to_check[1:])
 
     def facts(self) -> dict[str, Any]:
         """What a study remembers: JSON values that are the same for the same search, wherever its data lie."""
@@ -98,7 +98,7 @@ class Space:
 
     def _combinations(self) -> Iterator[dict[str, str]]:
         """All that the dimensions that choose parts may choose."""
-        named = {name: dimension.tried for name, dimension in self.dimensions.items() if name in PARTS}
+        named = {name: dimension.values_to_check for name, dimension in self.dimensions.items() if name in PARTS}
         for values in itertools.product(*named.values()):
             yield dict(zip(named, values, strict=True))
 
@@ -110,29 +110,29 @@ class Space:
         """Raises an InputError where no trial would have a setting, or a value is out of its range."""
         for name, dimension in self.dimensions.items():
             if isinstance(kind := PARTS.get(name), Registry):
-                for value in dimension.tried:
+                for value in dimension.values_to_check:
                     _named_here(f"{self.where}: {name}", lambda: kind[value])  # noqa: B023
         combinations = [self.fixed | parts for parts in self._combinations()]
         for name in (*self.dimensions, *self.fixed):
             if not any(self._has(chosen, name) for chosen in combinations):
-                for part, having in parts_with(name).items():
+                for part, having in parts_with_setting(name).items():
                     where = f"{self.where}: {name}" if name in self.dimensions else f"--{name}"
                     expected = f"nothing, or {part} = {' or '.join(having)}, which has it"
                     raise InputError(where, "a setting that no part of the search has", expected)
         for name in self.dimensions.keys() - PARTS.keys():
             for cls in dict.fromkeys(cls for chosen in combinations for cls in _classes(chosen)):
                 if name in fields(cls):
-                    for value in self.dimensions[name].tried:
+                    for value in self.dimensions[name].values_to_check:
                         require_accepted(fields(cls)[name], value, f"{self.where}: {name}")
 
     def _require_that_all_go_together(self) -> None:
         """Raises an InputError where settings that a trial may have do not go together."""
         for settings in self.examples():
-            found = ", ".join(f"{name}={text(value)}" for name, value in self.picked(settings).items())
+            found = ", ".join(f"{name}={format_value(value)}" for name, value in self.pick_searched(settings).items())
             _named_here(f"{self.where}, {found}", lambda: Config.of(**settings))  # noqa: B023
 
 
-def read(space: Any, fixed: Mapping[str, Any], where: str = "") -> Space:
+def read_space(space: Any, fixed: Mapping[str, Any], where: str = "") -> Space:
     """The space of a JSON file, or of a mapping.
 
     Raises:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 
 from lgcn_jax.errors import InputError
-from lgcn_jax.searching.workers import not_writable, workers_folder
+from lgcn_jax.searching.workers import not_writable_error, workers_folder
 from lgcn_jax.system import extras, paths
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ STUDIES = "studies"  # a table that Optuna makes
 BUSY_SECONDS = 60  # for which SQLite waits until another worker has written
 
 
-def load() -> Any:
+def import_optuna() -> Any:
     """The module optuna.
 
     Raises:
@@ -34,11 +34,11 @@ def load() -> Any:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return extras.load("optuna", EXTRA)
+        return extras.import_extra("optuna", EXTRA)
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def quiet_optuna() -> Iterator[None]:
     """While entered, Optuna logs errors alone, and neither it nor what it is made of warns."""
     logger = logging.getLogger("optuna")
     before = logger.level
@@ -51,7 +51,7 @@ def quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def checked(study: Any) -> Path:
+def check_study_path(study: Any) -> Path:
     """The path of a study's file, if its name says what it is, and what is there can be one.
 
     Raises:
@@ -97,7 +97,7 @@ def _is_record(line: bytes) -> bool:
 
 
 def open_storage(optuna: Any, path: Path) -> "optuna.storages.BaseStorage":
-    """The storage in a file that `checked` has passed, made where there is none.
+    """The storage in a file that `check_study_path` has passed, made where there is none.
 
     Raises:
       InputError: the file is damaged, of another version, or cannot be written.
@@ -111,12 +111,12 @@ def open_storage(optuna: Any, path: Path) -> "optuna.storages.BaseStorage":
         _cut_torn_line(path, lock)
         return optuna.storages.JournalStorage(journal.JournalFileBackend(str(path), lock))
     except OSError as error:
-        raise not_writable(path, error) from None
+        raise not_writable_error(path, error) from None
     except Exception as error:  # of JSON, of SQLAlchemy or of Optuna itself, whose kinds say nothing to a user
-        raise unusable(path, error) from None
+        raise unusable_study_error(path, error) from None
 
 
-def unusable(path: Path, error: Exception) -> InputError:
+def unusable_study_error(path: Path, error: Exception) -> InputError:
     """What is told where a library cannot do with a study's file."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return InputError(f"--study={path}", f"a study that cannot be read ({reason})", "that of a search")

@@ -27,14 +27,14 @@ WARMUP_SHARE = 0.25  # of the epochs, in which no trial is pruned
 FACTS, WORKER, DRAW, SETTINGS = "lgcn_jax", "worker", "draw", "settings"  # names of attributes
 
 
-class Asked(NamedTuple):
+class ClaimedTrial(NamedTuple):
     """A trial that this process is to train: Optuna's, and the settings for `Config.of`."""
 
     trial: "optuna.Trial"
     settings: dict[str, Any]
 
 
-def value_of(trial: "optuna.trial.FrozenTrial") -> float:
+def objective_value(trial: "optuna.trial.FrozenTrial") -> float:
     """The result of a completed trial."""
     assert trial.value is not None
     return trial.value
@@ -47,35 +47,35 @@ class Study:
         self._optuna, self._study, self._workers, self._space, self._seed = optuna, found, workers, space, seed
         self._states = optuna.trial.TrialState
 
-    def claim(self, wanted: int, trials: int) -> list[Asked]:
+    def claim(self, wanted: int, trials: int) -> list[ClaimedTrial]:
         """At most `wanted` trials for this worker; fewer where fewer are left of the `trials` in all, none at the end.
 
         Those of workers that have died are marked as failed before, and so are left to do.
         """
-        with self._workers.turn(), storages.quiet():
+        with self._workers.exclusive(), storages.quiet_optuna():
             self._fail_lost()
-            left = trials - sum(trial.state != self._states.FAIL for trial in self.all())
+            left = trials - sum(trial.state != self._states.FAIL for trial in self.all_trials())
             return [self._ask() for _ in range(min(wanted, left))]
 
     def _fail_lost(self) -> None:
-        for trial in self.all():
+        for trial in self.all_trials():
             if trial.state == self._states.RUNNING and not self._workers.is_alive(trial.user_attrs.get(WORKER)):
                 self._study.tell(trial.number, state=self._states.FAIL)
 
-    def _ask(self) -> Asked:
+    def _ask(self) -> ClaimedTrial:
         """A new trial: the first draw that no trial has that has not failed."""
-        drawn = {trial.user_attrs.get(DRAW) for trial in self.all() if trial.state != self._states.FAIL}
+        drawn = {trial.user_attrs.get(DRAW) for trial in self.all_trials() if trial.state != self._states.FAIL}
         draw = next(number for number in range(len(drawn) + 1) if number not in drawn)
         seed = int(np.random.SeedSequence([self._seed, draw]).generate_state(1)[0])
         self._study.sampler = self._optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, seed=seed)
         trial = self._study.ask()
         trial.set_user_attr(WORKER, self._workers.name)
         trial.set_user_attr(DRAW, draw)
-        return Asked(trial, self._space.settings(lambda name, dimension: dimension.suggest(trial, name)))
+        return ClaimedTrial(trial, self._space.settings(lambda name, dimension: dimension.suggest(trial, name)))
 
     def report(self, trial: "optuna.Trial", value: float, epoch: int) -> bool:
         """Notes the metric of an evaluation; whether the trial is to be pruned."""
-        with storages.quiet():
+        with storages.quiet_optuna():
             trial.report(value, epoch)
             return bool(trial.should_prune())  # of a number of NumPy, which is not True itself
 
@@ -94,47 +94,47 @@ class Study:
     def _tell(
         self, trial: "optuna.Trial", facts: dict[str, Any], value: float | None = None, state: Any = None
     ) -> None:
-        with storages.quiet():
+        with storages.quiet_optuna():
             for name, fact in facts.items():
                 trial.set_user_attr(name, fact)
             self._study.tell(trial, value, state)
 
-    def all(self) -> "list[optuna.trial.FrozenTrial]":
+    def all_trials(self) -> "list[optuna.trial.FrozenTrial]":
         """All trials so far, by number."""
         return self._study.get_trials(deepcopy=False)
 
-    def over(self) -> "list[optuna.trial.FrozenTrial]":
+    def finished_trials(self) -> "list[optuna.trial.FrozenTrial]":
         """Those that count: completed, or ended early for a reason of their own."""
-        return [trial for trial in self.all() if trial.state in (self._states.COMPLETE, self._states.PRUNED)]
+        return [trial for trial in self.all_trials() if trial.state in (self._states.COMPLETE, self._states.PRUNED)]
 
-    def completed(self) -> "list[optuna.trial.FrozenTrial]":
+    def completed_trials(self) -> "list[optuna.trial.FrozenTrial]":
         """Those that came to their end, the best first, of equals the earliest."""
-        whole = [trial for trial in self.all() if trial.state == self._states.COMPLETE]
-        return sorted(whole, key=lambda trial: (-value_of(trial), trial.number))
+        whole = [trial for trial in self.all_trials() if trial.state == self._states.COMPLETE]
+        return sorted(whole, key=lambda trial: (-objective_value(trial), trial.number))
 
-    def running(self) -> int:
+    def num_running(self) -> int:
         """How many trials other workers have in hand."""
-        with self._workers.turn():
+        with self._workers.exclusive():
             self._fail_lost()
-            return sum(trial.state == self._states.RUNNING for trial in self.all())
+            return sum(trial.state == self._states.RUNNING for trial in self.all_trials())
 
-    def turn(self) -> contextlib.AbstractContextManager[None]:
+    def exclusive(self) -> contextlib.AbstractContextManager[None]:
         """While entered, no other worker is."""
-        return self._workers.turn()
+        return self._workers.exclusive()
 
-    def noted(self, name: str, default: Any) -> Any:
+    def get_note(self, name: str, default: Any) -> Any:
         """What the study has under a name of ours."""
         return self._study.user_attrs.get(name, default)
 
-    def note(self, name: str, value: Any) -> None:
+    def set_note(self, name: str, value: Any) -> None:
         """Keeps JSON values under a name of ours."""
         self._study.set_user_attr(name, value)
 
     def importance(self) -> dict[str, float]:
-        """The importance of each setting, largest first; see `importance.of`."""
+        """The importance of each setting, largest first; see `importance.setting_importance`."""
         from lgcn_jax.searching import importance
 
-        return importance.of(self._optuna, self._study)
+        return importance.setting_importance(self._optuna, self._study)
 
 
 @contextlib.contextmanager
@@ -144,7 +144,7 @@ def open_study(
     """The study in a file, made where there is none, or one in memory.
 
     Args:
-      path: as `storages.checked` gives it, or None.
+      path: as `storages.check_study_path` gives it, or None.
       space: what trials are drawn from.
       facts: JSON values that a search with the same study has to have, too.
       seed: of the draws.
@@ -154,13 +154,13 @@ def open_study(
     Raises:
       InputError: the file holds something else, another search, or cannot be written.
     """
-    optuna = storages.load()
-    with Workers(path) as workers, storages.quiet():
+    optuna = storages.import_optuna()
+    with Workers(path) as workers, storages.quiet_optuna():
         pruner = optuna.pruners.NopPruner()
         if prunes:
             warmup = int(WARMUP_SHARE * epochs)
             pruner = optuna.pruners.MedianPruner(PRUNING_STARTUP_TRIALS, n_warmup_steps=warmup)
-        with workers.turn():
+        with workers.exclusive():
             found = _found(optuna, path, pruner)
             _require_same(path, found, {"format": FORMAT} | facts)
         yield Study(optuna, found, workers, space, seed)
@@ -180,7 +180,7 @@ def _found(optuna: Any, path: Path | None, pruner: Any) -> "optuna.Study":
     except InputError:
         raise
     except Exception as error:
-        raise storages.unusable(path, error) from None
+        raise storages.unusable_study_error(path, error) from None
 
 
 def _require_same(path: Path | None, kept: "optuna.Study", facts: dict[str, Any]) -> None:

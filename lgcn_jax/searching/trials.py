@@ -10,12 +10,12 @@ from lgcn_jax.data import csr
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError
-from lgcn_jax.searching.study import Asked, Study
+from lgcn_jax.searching.study import ClaimedTrial, Study
 from lgcn_jax.serving.models import Model
 from lgcn_jax.serving.population import fit_population
 from lgcn_jax.settings import fields
 from lgcn_jax.system import paths
-from lgcn_jax.training.members import may_differ
+from lgcn_jax.training.members import settings_that_may_differ
 from lgcn_jax.training.population_state import FAILED
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Outcome:
     """What became of a trial.
 
     Attributes:
-      asked: the trial.
+      claimed: the trial.
       ended: one of the words above.
       best: the evaluation with the highest watched metric, None where there was none.
       seconds: of the whole trial, compilation included.
@@ -39,7 +39,7 @@ class Outcome:
       model: fitted, where the trial is completed.
     """
 
-    asked: Asked
+    claimed: ClaimedTrial
     ended: str
     best: dict[str, Any] | None
     seconds: float
@@ -53,7 +53,7 @@ class Outcome:
         return {name: value for name, value in kept.items() if value not in (None, "")}
 
 
-class Watch:
+class TrialCallback:
     """A callback of `fit` that tells the study each evaluation, and ends the run where the study says so.
 
     Attributes:
@@ -75,7 +75,7 @@ class Watch:
         return self.pruned
 
 
-class Trainer:
+class TrialTrainer:
     """Trains the trials of a search.
 
     Args:
@@ -91,7 +91,7 @@ class Trainer:
         nothing = csr.empty(interactions.num_users)  # in memory, a trial does not even have the test part
         self._interactions = interactions if workdir else dataclasses.replace(interactions, test=nothing)
 
-    def train(self, asked: Sequence[Asked]) -> Iterator[Outcome]:
+    def train(self, asked: Sequence[ClaimedTrial]) -> Iterator[Outcome]:
         """What becomes of the trials, one after the other; those that a signal ended are the last of them.
 
         Raises:
@@ -108,11 +108,11 @@ class Trainer:
             if any(outcome.ended == INTERRUPTED for outcome in outcomes):
                 return
 
-    def _groups(self, asked: Sequence[Asked]) -> list[list[Asked]]:
+    def _groups(self, asked: Sequence[ClaimedTrial]) -> list[list[ClaimedTrial]]:
         """The trials that may be trained as one population, in the order of their first ones."""
-        found: dict[str, list[Asked]] = {}
+        found: dict[str, list[ClaimedTrial]] = {}
         for each in asked:
-            shared = {name: value for name, value in each.settings.items() if name not in may_differ()}
+            shared = {name: value for name, value in each.settings.items() if name not in settings_that_may_differ()}
             alike = str(each.trial.number if self._workdir else sorted(shared.items()))
             found.setdefault(alike, []).append(each)
         return list(found.values())
@@ -126,8 +126,8 @@ class Trainer:
             raise InputError(f"--workdir={self._workdir}", f"{folder.name} of another search", "another folder")
         return folder
 
-    def _alone(self, asked: Asked) -> Outcome:
-        folder, watch = self._folder(asked.trial.number), Watch(self._study, asked.trial, self._metric)
+    def _alone(self, asked: ClaimedTrial) -> Outcome:
+        folder, watch = self._folder(asked.trial.number), TrialCallback(self._study, asked.trial, self._metric)
         begun, model, reason = time.perf_counter(), None, ""
         try:
             model = Model(**model_settings(asked.settings))
@@ -142,7 +142,7 @@ class Trainer:
         seconds = time.perf_counter() - begun
         return Outcome(asked, ended, watch.best, seconds, reason, folder, model if ended == COMPLETED else None)
 
-    def _together(self, group: Sequence[Asked]) -> list[Outcome]:
+    def _together(self, group: Sequence[ClaimedTrial]) -> list[Outcome]:
         """The outcomes of trials that were trained as one population; [] where they cannot be, and nothing was done.
 
         Populations don't have all that runs have, and may need more memory than there is; then trials are trained
@@ -150,8 +150,11 @@ class Trainer:
         """
         if len(group) == 1:
             return []
-        watches, begun = [Watch(self._study, each.trial, self._metric) for each in group], time.perf_counter()
-        own = [{name: value for name, value in each.settings.items() if name in may_differ()} for each in group]
+        watches, begun = [TrialCallback(self._study, each.trial, self._metric) for each in group], time.perf_counter()
+        own = [
+            {name: value for name, value in each.settings.items() if name in settings_that_may_differ()}
+            for each in group
+        ]
         shared = {name: value for name, value in group[0].settings.items() if name not in own[0]}
 
         def watch(row: dict[str, Any]) -> bool:
@@ -176,7 +179,7 @@ class Trainer:
         return outcomes
 
 
-def _ended(status: str, watch: Watch) -> str:
+def _ended(status: str, watch: TrialCallback) -> str:
     """How a trial ended whose training came back with this status."""
     if status == FAILED:
         return DIVERGED

@@ -43,11 +43,11 @@ class Workers:
         self._folder = workers_folder(study)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with self.turn():
+            with self.exclusive():
                 self._own = _lock(self._folder / self.name)
                 self._own.acquire()
         except OSError as error:
-            raise not_writable(study, error) from None
+            raise not_writable_error(study, error) from None
         self._exits.callback(self._sign_out)
         self._exits.enter_context(ending.cleanup(self._sign_out))
 
@@ -59,7 +59,7 @@ class Workers:
         self._own.release()
 
     @contextlib.contextmanager
-    def turn(self) -> Iterator[None]:
+    def exclusive(self) -> Iterator[None]:
         """While entered, no other worker is."""
         if self._study is None:
             yield
@@ -76,7 +76,7 @@ class Workers:
             lock.release()
 
     def is_alive(self, name: str | None) -> bool:
-        """Whether the worker of this name has neither ended nor died; to be called in `turn`."""
+        """Whether the worker of this name has neither ended nor died; to be called in `exclusive`."""
         if name is None or self._study is None:
             return name == self.name
         path = self._folder / name
@@ -97,7 +97,7 @@ def workers_folder(study: Path) -> Path:
     return study.with_name(f".{study.name}.workers")
 
 
-def not_writable(study: Path, error: OSError) -> InputError:
+def not_writable_error(study: Path, error: OSError) -> InputError:
     """What is told where the study's file or its folder cannot be written."""
     found = f"a file that cannot be written ({error.strerror or error})"
     return InputError(f"--study={study}", found, "a file in a folder that can be written")

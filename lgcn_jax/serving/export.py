@@ -22,7 +22,7 @@ LISTED, RECALL, SAMPLED = 100, 0.995, 1 << 26  # of a search that is not exact: 
 
 
 @dataclasses.dataclass(frozen=True)
-class Vectors:
+class ExportedVectors:
     """What is exported: raw ids and final vectors, in the same order, and what each user has seen.
 
     Attributes:
@@ -38,12 +38,12 @@ class Vectors:
     seen: CSR
 
 
-def require(format: str) -> None:
+def require_format(format: str) -> None:
     """Raises an InputError where there is no such format, or where its package is not installed."""
     if format not in FORMATS:
         raise InputError("format", repr(format), f"one of {', '.join(FORMATS)}")
     if FORMATS[format].package:
-        extras.load(FORMATS[format].package, "export")
+        extras.import_extra(FORMATS[format].package, "export")
 
 
 def require_free(path: Path, where: str = "") -> None:
@@ -58,15 +58,15 @@ def require_free(path: Path, where: str = "") -> None:
         raise InputError(f"{where}{path}", "something that is no export", "a new folder, or that of an export")
 
 
-def write(vectors: Vectors, path: Path, format: str) -> None:
+def write(vectors: ExportedVectors, path: Path, format: str) -> None:
     """Writes beside the folder, then renames.
 
     Raises:
-      InputError: as `require` and `require_free`.
+      InputError: as `require_format` and `require_free`.
       WriteError: the disk does not take it.
     """
     path = path.expanduser()
-    require(format)
+    require_format(format)
     require_free(path)
     facts: dict[str, Any] = {
         "format": format,
@@ -78,10 +78,10 @@ def write(vectors: Vectors, path: Path, format: str) -> None:
 
     def fill(made: Path) -> None:
         facts.update(FORMATS[format].write(vectors, made))
-        raw_ids.write(_made(made / raw_ids.FOLDER), vectors.users, vectors.items)
+        raw_ids.write_raw_ids(_made(made / raw_ids.FOLDER), vectors.users, vectors.items)
         np.savez(made / SEEN, indptr=vectors.seen.indptr, items=vectors.seen.indices)
         (made / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-        (made / README).write_text(export_readme.text(format, facts), encoding="utf-8")
+        (made / README).write_text(export_readme.readme_text(format, facts), encoding="utf-8")
 
     try:
         files.write_folder(path, fill)
@@ -100,7 +100,7 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _npz(vectors: Vectors, folder: Path) -> dict[str, Any]:
+def _npz(vectors: ExportedVectors, folder: Path) -> dict[str, Any]:
     arrays = {"user_embeddings": vectors.user_embeddings, "item_embeddings": vectors.item_embeddings}
     ids = {"user_ids": _plain(vectors.users.ids, folder), "item_ids": _plain(vectors.items.ids, folder)}
     np.savez(folder / "vectors.npz", allow_pickle=False, **ids, **arrays)
@@ -115,7 +115,7 @@ def _plain(ids: np.ndarray, folder: Path) -> np.ndarray:
     return plain
 
 
-def _safetensors(vectors: Vectors, folder: Path) -> dict[str, Any]:
+def _safetensors(vectors: ExportedVectors, folder: Path) -> dict[str, Any]:
     from safetensors.numpy import save
 
     arrays = {"user_embeddings": vectors.user_embeddings, "item_embeddings": vectors.item_embeddings}
@@ -124,20 +124,20 @@ def _safetensors(vectors: Vectors, folder: Path) -> dict[str, Any]:
     return {}
 
 
-def _parquet(vectors: Vectors, folder: Path) -> dict[str, Any]:
+def _parquet(vectors: ExportedVectors, folder: Path) -> dict[str, Any]:
     import pyarrow
     from pyarrow import parquet
 
     both = ("users", vectors.users, vectors.user_embeddings), ("items", vectors.items, vectors.item_embeddings)
     for name, ids, array in both:
         rows = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(array.ravel()), array.shape[1])
-        titles = {} if ids.titles is None else {"title": raw_ids.column(ids.titles)}
-        table = pyarrow.table({"id": raw_ids.column(ids.ids)} | titles | {"vector": rows})
+        titles = {} if ids.titles is None else {"title": raw_ids.arrow_column(ids.titles)}
+        table = pyarrow.table({"id": raw_ids.arrow_column(ids.ids)} | titles | {"vector": rows})
         parquet.write_table(table, folder / f"{name}.parquet")
     return {}
 
 
-def _usearch(vectors: Vectors, folder: Path) -> dict[str, Any]:
+def _usearch(vectors: ExportedVectors, folder: Path) -> dict[str, Any]:
     """An HNSW graph of items, all made equally long by one more number, which is 0 in a query (Bachrach et al. 2014).
 
     Dot products are the same; but among vectors of many lengths some short ones are reached from nowhere, however long
@@ -176,7 +176,7 @@ def _with_column(array: np.ndarray, column: np.ndarray) -> np.ndarray:
     return np.column_stack([array, column]).astype(np.float32)
 
 
-def _faiss(vectors: Vectors, folder: Path) -> dict[str, Any]:
+def _faiss(vectors: ExportedVectors, folder: Path) -> dict[str, Any]:
     import faiss
 
     index = faiss.IndexFlatIP(vectors.item_embeddings.shape[1])
@@ -190,7 +190,7 @@ def _faiss(vectors: Vectors, folder: Path) -> dict[str, Any]:
 class Format:
     """A kind of export: what writes its files into a folder and tells more facts, their names, and a package or ''."""
 
-    write: Callable[[Vectors, Path], dict[str, Any]]
+    write: Callable[[ExportedVectors, Path], dict[str, Any]]
     files: tuple[str, ...]
     package: str = ""
 

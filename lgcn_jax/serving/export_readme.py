@@ -70,7 +70,7 @@ The index searches by dot product (`ip`), not exactly: of the {k} best items of 
 }
 
 
-def text(format: str, facts: dict[str, Any]) -> str:
+def readme_text(format: str, facts: dict[str, Any]) -> str:
     """The README.md of an export in a format of which `facts` tells sizes and recall."""
     load, note = (texts.get(format, "").format(**facts) for texts in (_LOAD, _NOTES))
     return _HEAD.format(note=note, load=load, search=_SEARCH.get(format, _EXACT), **facts)

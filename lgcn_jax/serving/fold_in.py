@@ -59,9 +59,9 @@ class TrainedGraph:
         return weighted_degrees(self.train, self.num_items, self.weights)
 
     @functools.cached_property
-    def how(self) -> FoldIn:
+    def fold_in_rule(self) -> FoldIn:
         """How the encoder folds nodes in; an InputError where it does not."""
-        weights = self.config.inference.stated().weights
+        weights = self.config.inference.stated_inference().weights
         if (found := self.config.model.fold_in(weights, self.replicated)) is None:  # type: ignore[arg-type]
             model, expected = self.config.to_dict()["model"], "one whose layers 1 to K have weights, such as lightgcn"
             raise InputError("fold_in", f"the model {model}, which embeds no new node", expected)
@@ -73,9 +73,9 @@ class TrainedGraph:
         adjacency = normalized_adjacency(self.train, self.num_items, self.weights)
         degree = self.degrees if self.config.model.NEEDS_DEGREES else None
         layout = propagation.make_layout(adjacency, dtype=self.config.graph.propagation_dtype, degree=degree)
-        return jax.jit(self.how.messages)(layout, jnp.asarray(self.table))
+        return jax.jit(self.fold_in_rule.messages)(layout, jnp.asarray(self.table))
 
-    def part(self, kind: str) -> slice:
+    def node_slice(self, kind: str) -> slice:
         """The 'users' or the 'items' among the nodes."""
         count = self.train.num_rows
         return slice(0, count) if kind == "users" else slice(count, len(self.table))
@@ -89,7 +89,7 @@ class TrainedGraph:
         turned = scipy.sparse.csr_matrix((data, self.train.indices, self.train.indptr), shape).T.tocsr()
         return CSR(turned.indptr, turned.indices), None if self.weights is None else turned.data
 
-    def arrays(self, seen: CSR) -> dict[str, np.ndarray]:
+    def to_arrays(self, seen: CSR) -> dict[str, np.ndarray]:
         """What is saved of it; the pairs only where they are not `seen`, those that the model saves anyway."""
         found = {"table": self.table} | ({} if self.weights is None else {"weights": self.weights})
         found |= {f"{PARAMETER}{name}": value for name, value in self.replicated.items()}
@@ -98,8 +98,8 @@ class TrainedGraph:
         return found
 
     @classmethod
-    def of_arrays(cls, config: Config, arrays: dict[str, np.ndarray], seen: CSR) -> "TrainedGraph | None":
-        """The inverse of `arrays`; None where they are of a version that did not keep them."""
+    def from_arrays(cls, config: Config, arrays: dict[str, np.ndarray], seen: CSR) -> "TrainedGraph | None":
+        """The inverse of `to_arrays`; None where they are of a version that did not keep them."""
         if "table" not in arrays:
             return None
         whole = "train_indptr" not in arrays
@@ -132,7 +132,7 @@ class FoldedUsers(Folded):
     recommendations: Recommendations
 
 
-def users(
+def fold_in_users(
     model: Any,
     source: Any,
     k: int,
@@ -148,18 +148,21 @@ def users(
     masked = _seen(model._seen, found, edges, len(model.items)) if exclude_seen else None
     scorer = DotProduct(folded.vectors, model.item_embeddings)  # type: ignore[arg-type]
     ranker = topk.Ranker(scorer, len(model.items), mesh_of(ONE_DEVICE))
-    best, scores = ranker.best(np.arange(len(found.ids)), masked, allowed, k)
+    best, scores = ranker.top_items(np.arange(len(found.ids)), masked, allowed, k)
     titles = None if model.item_titles is None else model.item_titles[best]
     ranked = Recommendations(found.ids, model.items[best], scores, titles)
     return FoldedUsers(folded.ids, folded.vectors, folded.known, ranked)
 
 
-def items(model: Any, source: Any, on_unknown: str) -> Folded:
+def fold_in_items(model: Any, source: Any, on_unknown: str) -> Folded:
     """What `Model.fold_in_items` says."""
     _, edges, folded = _folded(model, source, "items", on_unknown)
     pairs = np.bincount(csr.row_of_entry(edges.rows), edges.weight, edges.rows.num_rows)
-    inference, popularity = _require_graph(model).config.inference.stated(), np.log1p(pairs).astype(np.float32)
-    scaled = inference.scaled(jnp.asarray(folded.vectors), jnp.asarray(popularity))
+    inference, popularity = (
+        _require_graph(model).config.inference.stated_inference(),
+        np.log1p(pairs).astype(np.float32),
+    )
+    scaled = inference.scale_items(jnp.asarray(folded.vectors), jnp.asarray(popularity))
     return dataclasses.replace(folded, vectors=np.asarray(scaled))
 
 
@@ -168,13 +171,13 @@ def _folded(model: Any, source: Any, side: str, on_unknown: str) -> tuple[Histor
     if on_unknown not in ON_UNKNOWN:
         raise InputError("on_unknown", repr(on_unknown), f"one of {', '.join(ON_UNKNOWN)}")
     graph = _require_graph(model)
-    how = graph.how
+    how = graph.fold_in_rule
     kinds = ("users", "items") if side == "users" else ("items", "users")
     ids = {"users": model.users, "items": model.items}
-    found = histories.parse(source, ids[kinds[0]], ids[kinds[1]], kinds, on_unknown == "skip")
-    edges = histories.merged(found, *graph.pairs(side), len(ids[kinds[1]]))
-    own, neighbors = map(graph.part, kinds)
-    matrix = fold_in.rows_of_matrix(*edges, graph.degrees[neighbors], exponents=how.exponents)
+    found = histories.parse_histories(source, ids[kinds[0]], ids[kinds[1]], kinds, on_unknown == "skip")
+    edges = histories.merge_with_known(found, *graph.pairs(side), len(ids[kinds[1]]))
+    own, neighbors = map(graph.node_slice, kinds)
+    matrix = fold_in.adjacency_rows(*edges, graph.degrees[neighbors], exponents=how.exponents)
     vectors = fold_in.multiply(matrix, graph.messages[neighbors])
     if how.finish is not None:
         vectors = np.array(jax.jit(how.finish)(vectors))
@@ -184,7 +187,7 @@ def _folded(model: Any, source: Any, side: str, on_unknown: str) -> tuple[Histor
     return found, edges, Folded(found.ids, vectors, known)
 
 
-def warm_start(model: Any) -> WarmStart:
+def warm_start_from_model(model: Any) -> WarmStart:
     """What a fitted model hands on to a fit that begins with it."""
     graph = _require_graph(model)
     return WarmStart("a model", model.config, model.users, model.items, graph.table, graph.replicated)
@@ -200,7 +203,7 @@ def _require_graph(model: Any) -> TrainedGraph:
 def _seen(seen: CSR, found: Histories, edges: Edges, num_items: int) -> CSR:
     """A row for each folded user: the history, and what the model had seen of the user."""
     known = np.flatnonzero(found.number >= 0)
-    before = csr.take(seen, found.number[known])
+    before = csr.take_rows(seen, found.number[known])
     rows = np.concatenate([csr.row_of_entry(edges.rows), known[csr.row_of_entry(before)]])
     columns = np.concatenate([edges.rows.indices, before.indices])
     return csr.from_pairs(rows, columns, (len(found.ids), num_items))

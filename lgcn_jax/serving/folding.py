@@ -27,11 +27,11 @@ class FoldsIn:
 
     def _graph_arrays(self, seen: CSR) -> dict[str, np.ndarray]:
         """What is saved of them."""
-        return {} if self._trained is None else self._trained.arrays(seen)
+        return {} if self._trained is None else self._trained.to_arrays(seen)
 
     def _restore_graph(self, config: Config, arrays: dict[str, np.ndarray], seen: CSR) -> None:
         """The inverse of `_graph_arrays`."""
-        self._trained = TrainedGraph.of_arrays(config, arrays, seen)
+        self._trained = TrainedGraph.from_arrays(config, arrays, seen)
 
     def fold_in(
         self,
@@ -71,7 +71,7 @@ class FoldsIn:
             0, `k` out of range, or a model that cannot fold in.
         """
         _require_fitted(self)
-        return fold_in.users(self, histories, k, exclude_seen, candidates, exclude, on_unknown)
+        return fold_in.fold_in_users(self, histories, k, exclude_seen, candidates, exclude, on_unknown)
 
     def fold_in_items(self, histories: Any, *, on_unknown: str = "raise") -> Folded:
         """Vectors of new items, and of known ones with new events, from the users who have them; as `fold_in`.
@@ -84,7 +84,7 @@ class FoldsIn:
           InputError: as for `fold_in`.
         """
         _require_fitted(self)
-        return fold_in.items(self, histories, on_unknown)
+        return fold_in.fold_in_items(self, histories, on_unknown)
 
 
 def warm_start_setting(source: Any) -> dict[str, str]:
@@ -92,14 +92,14 @@ def warm_start_setting(source: Any) -> dict[str, str]:
     return {"warm_start": str(Path(source).expanduser().absolute())} if isinstance(source, str | Path) else {}
 
 
-def warm_start_source(given: Any) -> WarmStart | None:
+def warm_start_from_fitted(source: Any) -> WarmStart | None:
     """What a fitted model that is a fit's `warm_start` hands on; None where it is the folder of a run, or nothing."""
-    if given is None or isinstance(given, str | Path):
+    if source is None or isinstance(source, str | Path):
         return None
-    if not isinstance(given, FoldsIn):
-        raise InputError("warm_start", f"a {type(given).__name__}", "a fitted model, or the folder of a run")
-    _require_fitted(given)
-    return fold_in.warm_start(given)
+    if not isinstance(source, FoldsIn):
+        raise InputError("warm_start", f"a {type(source).__name__}", "a fitted model, or the folder of a run")
+    _require_fitted(source)
+    return fold_in.warm_start_from_model(source)
 
 
 def _require_fitted(model: Any) -> None:

@@ -40,7 +40,7 @@ class Edges(NamedTuple):
     new_weights: np.ndarray
 
 
-def parse(
+def parse_histories(
     source: Any, nodes: np.ndarray, neighbors: np.ndarray, kinds: tuple[str, str], skip_unknown: bool
 ) -> Histories:
     """Histories from what a user has.
@@ -113,25 +113,25 @@ def _of_interactions(source: Interactions, kinds: tuple[str, str]) -> tuple[np.n
     return columns[kinds[0]], columns[kinds[1]], source.weights
 
 
-def merged(found: Histories, known: CSR, known_weight: np.ndarray | None, num_neighbors: int) -> Edges:
+def merge_with_known(histories: Histories, known: CSR, known_weight: np.ndarray | None, num_neighbors: int) -> Edges:
     """The edges of the histories together with those that the model was trained on.
 
     Where the model's graph is weighted, or weights are given, an event adds its weight (1 where none is given) to that
     of the pair; else each pair counts once.
 
     Args:
-      found: of `parse`.
+      histories: of `parse_histories`.
       known: CSR over all nodes that the model knows, its train pairs.
       known_weight: float[known.nnz], None: all weigh 1.
       num_neighbors: columns of `known`.
     """
-    adds = known_weight is not None or found.weight is not None
-    old, entry = _entries(known, found.number, num_neighbors)
+    adds = known_weight is not None or histories.weight is not None
+    old, entry = _entries(known, histories.number, num_neighbors)
     weight = np.ones(len(old)) if known_weight is None else known_weight[entry].astype(np.float64)
-    new, event = np.unique(found.row * num_neighbors + found.neighbor, return_inverse=True)
-    amount = np.bincount(event, found.weight, len(new)) if adds else (~np.isin(new, old)).astype(np.float64)
+    new, event = np.unique(histories.row * num_neighbors + histories.neighbor, return_inverse=True)
+    amount = np.bincount(event, histories.weight, len(new)) if adds else (~np.isin(new, old)).astype(np.float64)
     keys, place = np.unique(np.concatenate([old, new]), return_inverse=True)
-    rows = csr.from_pairs(*np.divmod(keys, num_neighbors), (len(found.ids), num_neighbors))
+    rows = csr.from_pairs(*np.divmod(keys, num_neighbors), (len(histories.ids), num_neighbors))
     total = np.bincount(place, np.concatenate([weight, amount]), len(keys))
     return Edges(rows, total, np.bincount(place[len(old) :], amount, len(keys)))
 

@@ -33,17 +33,17 @@ def recommend(
     asked, numbers, known = _known(users, model.users, on_unknown)
     found, scores = np.zeros((len(asked), k), np.int32), np.full((len(asked), k), -np.inf, np.float32)
     masked = model._seen if exclude_seen else None
-    found[known], scores[known] = model._ranker(mesh).best(numbers, masked, allowed, k)
+    found[known], scores[known] = model._ranker(mesh).top_items(numbers, masked, allowed, k)
     if not known.all():
         found[~known], scores[~known] = most_popular(model._counts, allowed, k)
     titles = None if model.item_titles is None else model.item_titles[found]
     return Recommendations(asked, model.items[found], scores, titles, known)
 
 
-def require_k(k: Any, most: int, of: str = "items") -> None:
+def require_k(k: Any, most: int, what: str = "items") -> None:
     """Raises an InputError where `k` is no length of a list."""
     if not isinstance(k, int | np.integer) or isinstance(k, bool) or not 1 <= k <= most:
-        raise InputError("k", repr(k), f"an integer from 1 to {most}, the number of {of}")
+        raise InputError("k", repr(k), f"an integer from 1 to {most}, the number of {what}")
 
 
 def require_ks(k: Any, most: int) -> tuple[int, ...]:

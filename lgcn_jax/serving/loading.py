@@ -62,7 +62,7 @@ def load_model(
 
 def _saved(folder: Path) -> Recommender:
     try:
-        return restored(*storage.load(folder), folder)
+        return restore_model(*storage.load(folder), folder)
     except KeyError as error:
         raise InputError(folder, f"a model without {error}", "the folder of a saved model") from None
     except InputError:
@@ -71,7 +71,7 @@ def _saved(folder: Path) -> Recommender:
         raise InputError(folder, f"a model that cannot be read ({error})", "the folder of a saved model") from None
 
 
-def restored(
+def restore_model(
     facts: dict[str, Any], arrays: dict[str, np.ndarray], ids: tuple[RawIds, RawIds], where: object = "model"
 ) -> Recommender:
     """The model whose facts, arrays and raw ids these are, as `Recommender._state` gives them."""
@@ -89,9 +89,9 @@ def _of_run(folder: Path, stated: dict[str, Any], checkpoint: str) -> Model:
         raise InputError(folder, "neither a run nor a saved model", "a folder that train has filled, or save")
     how = {name: stated.pop(name) for name in inference.AS_TRAINED if name in stated}
     config, interactions = _settled(stored, {"mesh": ONE_DEVICE} | stated)
-    config, notes = inference.settle(config, how, interactions, folder, checkpoint)
+    config, notes = inference.resolve_inference_settings(config, how, interactions, folder, checkpoint)
     setup = build_setup(config, interactions, trains=False)
-    trained, final, choice = scoring.tables(setup, interactions, folder, checkpoint)
+    trained, final, choice = scoring.load_final_embeddings(setup, interactions, folder, checkpoint)
     for note in filter(None, [*notes, *choice.notes, choice.missing]):
         print(f"{folder}: {note}", file=sys.stderr)
     made = Model._of_config(stored.replace(**{name: getattr(config.inference, name) for name in inference.AS_TRAINED}))
@@ -119,7 +119,7 @@ def _settled(stored: Config, stated: dict[str, Any]) -> tuple[Config, Interactio
 
 def _absolute(name: str, value: Any) -> Any:
     """Paths as they are from everywhere, and other settings as they are."""
-    if name == "dataset" and not datasets.is_name(str(value)):
+    if name == "dataset" and not datasets.is_dataset_name(str(value)):
         found = datasets.paths_of(str(Path(value).expanduser()))
         return ",".join(str(path.expanduser().absolute()) for path in found)
     if name in ("data_dir", "item_table", "user_table") and value:

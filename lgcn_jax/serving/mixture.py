@@ -89,7 +89,7 @@ class Mixture(VectorModel):
         first, second = (_model(name, given, interactions) for name, given in self._given.items())
         weight, self.tried = self._stated, []
         if weight == AUTO:
-            self.tried = sweep(first, second, interactions, "valid", WEIGHTS, ks)
+            self.tried = evaluate_weights(first, second, interactions, "valid", WEIGHTS, ks)
             weight = max(self.tried, key=lambda row: row[f"recall@{self.top_k}"])["weight"]
         self._take(first, second, float(weight))
         self._remember(interactions)
@@ -99,7 +99,7 @@ class Mixture(VectorModel):
         self.first, self.second, self.weight = first, second, weight
         one, two = (each._host_scorer() for each in (first, second))
         if isinstance(one, DotProduct) and isinstance(two, DotProduct):
-            self._scorer: Scorer = mixture.concatenated(one, two, weight)
+            self._scorer: Scorer = mixture.concatenate_vectors(one, two, weight)
         else:
             self._scorer = MixtureScorer(one, two, np.float32(weight))  # type: ignore[arg-type]
 
@@ -109,16 +109,16 @@ class Mixture(VectorModel):
     @property
     def user_embeddings(self) -> np.ndarray:  # type: ignore[override]
         """float32[num_users, d1 + d2], where both models have vectors."""
-        return self._vectors().users  # type: ignore[return-value]
+        return self._vectors().user_vectors  # type: ignore[return-value]
 
     @property
     def item_embeddings(self) -> np.ndarray:  # type: ignore[override]
         """float32[num_items, d1 + d2], where both models have vectors."""
-        return self._vectors().items  # type: ignore[return-value]
+        return self._vectors().item_vectors  # type: ignore[return-value]
 
     @property
     def vector_width(self) -> int | None:
-        return self._scorer.items.shape[1] if isinstance(self._scorer, DotProduct) else None
+        return self._scorer.item_vectors.shape[1] if isinstance(self._scorer, DotProduct) else None
 
     def _vectors(self) -> DotProduct:
         self._require_fitted()
@@ -143,7 +143,7 @@ class Mixture(VectorModel):
 
         def part(name: str) -> Recommender:
             own = {key.removeprefix(f"{name}."): value for key, value in arrays.items() if key.startswith(f"{name}.")}
-            return loading.restored(facts[name], common | own, ids)
+            return loading.restore_model(facts[name], common | own, ids)
 
         first, second = part("first"), part("second")
         made = cls(first, second, facts["weight"], facts["top_k"])
@@ -153,7 +153,7 @@ class Mixture(VectorModel):
         return made
 
 
-def sweep(
+def evaluate_weights(
     first: Recommender,
     second: Recommender,
     interactions: Interactions,
@@ -163,7 +163,7 @@ def sweep(
 ) -> list[dict[str, float]]:
     """For each weight of the first model itself, and the metrics of the mixture on a part of the data."""
     task = EvaluationTask.of(interactions, split)
-    found = mixture.sweep(first.scorer, second.scorer, task, np.asarray(weights), ks)
+    found = mixture.evaluate_weights(first.scorer, second.scorer, task, np.asarray(weights), ks)
     return [{"weight": weight} | row for weight, row in zip(weights, found, strict=True)]
 
 
@@ -197,7 +197,7 @@ def _made(name: str, given: Any, interactions: Interactions) -> Any:
     if isinstance(given, Model | SolvedModel | Mixture):
         return given
     if isinstance(given, str) and given in BASELINES:
-        return solved.of_name(given)
+        return solved.make_solved_model(given)
     if isinstance(given, str | Path) and (path := Path(given).expanduser()).is_dir():
         is_run = not storage.is_model(path)
         return loading.load_model(path, interactions if is_run else None)

@@ -17,16 +17,16 @@ from lgcn_jax.evaluation.scorers import HeadScorer, Scorer
 from lgcn_jax.models.inference import AUTO
 from lgcn_jax.runs import agreement, resume, scoring, session
 from lgcn_jax.runs.display import Display
-from lgcn_jax.runs.inference import recorded
+from lgcn_jax.runs.inference import with_recorded_inference
 from lgcn_jax.runs.raw_ids import RawIds
 from lgcn_jax.runs.reporter import MemoryReporter
 from lgcn_jax.serving import folding
 from lgcn_jax.serving.folding import FoldsIn
 from lgcn_jax.serving.recommender import require_interactions
 from lgcn_jax.serving.vectors import VectorModel
-from lgcn_jax.settings import fields, text
+from lgcn_jax.settings import fields, format_value
 from lgcn_jax.system import paths
-from lgcn_jax.system.interruption import interruptible
+from lgcn_jax.system.interruption import run_interruptibly
 from lgcn_jax.system.signals import StopRequest
 from lgcn_jax.training import estimate, inference, loop
 from lgcn_jax.training.loop import Callback
@@ -68,7 +68,7 @@ class Model(FoldsIn, VectorModel):
     @named_as_in_python()
     def __init__(self, model: str = "lightgcn", **settings: Any):
         for name in settings.keys() & fields(DataSettings).keys():
-            raise InputError(name, text(settings[name]), "nothing here: it is stated where data are read")
+            raise InputError(name, format_value(settings[name]), "nothing here: it is stated where data are read")
         self._stated = {"model": model} | settings
         self.config = Config.of(**self._stated)
         self.history: list[dict[str, Any]] = []
@@ -118,9 +118,9 @@ class Model(FoldsIn, VectorModel):
         """
         require_interactions(interactions)
         where = None if workdir is None else paths.as_path(workdir, "workdir")
-        require_functions(callbacks)
+        require_callables(callbacks)
         require_devices()
-        what = self._stated_for(interactions, warm_start), folding.warm_start_source(warm_start)
+        what = self._stated_for(interactions, warm_start), folding.warm_start_from_fitted(warm_start)
 
         def fit(request: StopRequest) -> Fitted:
             how = request, tuple(callbacks), quiet, *what
@@ -128,7 +128,7 @@ class Model(FoldsIn, VectorModel):
                 return self._fit_in_memory(interactions, *how)
             return self._fit_in_folder(interactions, *how, where, overwrite, score_test)
 
-        trained, final, self.config, self.history, self.status = interruptible(fit)
+        trained, final, self.config, self.history, self.status = run_interruptibly(fit)
         self.user_embeddings, self.item_embeddings = np.split(final, [interactions.num_users])
         self._remember_graph(self.config, trained, interactions)
         self._remember(interactions)
@@ -151,7 +151,7 @@ class Model(FoldsIn, VectorModel):
         config = Config.of(**stated)
         estimate.require_memory(config, interactions)
         setup = build_setup(config, interactions)
-        begun = session.beginning(setup, interactions, warm)
+        begun = session.find_warm_start_point(setup, interactions, warm)
         if begun and not quiet:
             print(begun.note, file=sys.stderr)
         ready = loop.compile_run(setup, begun and begun.start)
@@ -160,8 +160,8 @@ class Model(FoldsIn, VectorModel):
             result = loop.train(setup, ready, listener)
         best = listener.best if listener.best is not None else result.params
         if config.inference.chosen_on_validation:
-            found = inference.choose(setup, best)
-            config = inference.with_choice(config, found)
+            found = inference.choose_inference_settings(setup, best)
+            config = inference.with_inference_settings(config, found)
             setup = dataclasses.replace(setup, config=config)
         return setup.parameters(best), setup.final_embeddings(best), config, listener.history, result.status
 
@@ -191,11 +191,13 @@ class Model(FoldsIn, VectorModel):
             result, _ = session.train(folder, prepared, request, quiet, callbacks=told, score_test=score_test)
             if result["status"] == "failed":
                 raise FloatingPointError(result["error"])
-            config, notes = recorded(prepared.config, folder, prepared.config.inference.chosen_on_validation)
+            config, notes = with_recorded_inference(
+                prepared.config, folder, prepared.config.inference.chosen_on_validation
+            )
             for note in () if quiet else notes:
                 print(f"{folder}: {note}", file=sys.stderr)
             setup = dataclasses.replace(prepared.setup, config=config)
-            trained, final, _ = scoring.tables(setup, interactions, folder)
+            trained, final, _ = scoring.load_final_embeddings(setup, interactions, folder)
         return trained, final, config, history, result["status"]
 
     @property
@@ -211,7 +213,7 @@ class Model(FoldsIn, VectorModel):
 
     def _scorer_by_head(self, source: tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]) -> HeadScorer:
         *vectors, parameters = source
-        return HeadScorer.of(self.config.model.head(parameters), *vectors)  # type: ignore[arg-type]
+        return HeadScorer.from_embeddings(self.config.model.head(parameters), *vectors)  # type: ignore[arg-type]
 
     def _require_vectors(self, asked: str) -> None:
         super()._require_vectors(asked)
@@ -250,7 +252,7 @@ class LightGCN(Model):
         super().__init__("lightgcn", **settings)
 
 
-def require_functions(callbacks: Any) -> None:
+def require_callables(callbacks: Any) -> None:
     if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
         raise InputError("callbacks", f"a {type(callbacks).__name__}", "a sequence of functions")
     for each in callbacks:

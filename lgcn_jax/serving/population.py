@@ -16,13 +16,13 @@ from lgcn_jax.errors import InputError, named_as_in_python
 from lgcn_jax.runs import agreement, population_session
 from lgcn_jax.runs.display import Display
 from lgcn_jax.runs.population_folder import StoredPopulation
-from lgcn_jax.runs.population_members import stated_members
+from lgcn_jax.runs.population_members import parse_members
 from lgcn_jax.runs.population_reporter import PopulationReporter
-from lgcn_jax.serving.models import Model, require_functions
+from lgcn_jax.serving.models import Model, require_callables
 from lgcn_jax.serving.recommender import require_interactions
-from lgcn_jax.settings import fields, text
+from lgcn_jax.settings import fields, format_value
 from lgcn_jax.system import paths
-from lgcn_jax.system.interruption import interruptible
+from lgcn_jax.system.interruption import run_interruptibly
 from lgcn_jax.system.signals import StopRequest
 from lgcn_jax.training import population_estimate
 from lgcn_jax.training.loop import Callback
@@ -35,7 +35,7 @@ from lgcn_jax.training.population import (
 )
 from lgcn_jax.training.population_results import member_results
 from lgcn_jax.training.population_setup import PopulationSetup
-from lgcn_jax.training.population_state import chosen_of_member
+from lgcn_jax.training.population_state import chosen_member_snapshot
 
 
 class Population(Sequence[Model]):
@@ -113,10 +113,10 @@ def fit_population(
     """
     require_interactions(interactions)
     for name in settings.keys() & fields(DataSettings).keys():
-        raise InputError(name, text(settings[name]), "nothing here: it is stated where data are read")
+        raise InputError(name, format_value(settings[name]), "nothing here: it is stated where data are read")
     where = None if workdir is None else paths.as_path(workdir, "workdir")
-    require_functions(callbacks)
-    own = stated_members(members)
+    require_callables(callbacks)
+    own = parse_members(members)
     require_devices()
     stated = dataclasses.asdict(interactions.source or DataSettings(dataset=interactions.name))
     stated |= {"model": model} | settings
@@ -127,7 +127,7 @@ def fit_population(
             return _fit_in_memory(interactions, *how)
         return _fit_in_folder(interactions, *how, where, overwrite)
 
-    return interruptible(fit)
+    return run_interruptibly(fit)
 
 
 def _fit_in_memory(
@@ -140,13 +140,13 @@ def _fit_in_memory(
 ) -> Population:
     members = Members.of(lambda each: Config.of(**stated | each), own)
     population_estimate.require_memory(members, interactions)
-    whole = build_population(members, interactions)
-    ready = compile_population(whole)
-    with Display(whole.members.base, quiet) as shown:
+    population = build_population(members, interactions)
+    ready = compile_population(population)
+    with Display(population.members.base, quiet) as shown:
         listener = PopulationReporter(shown, request, callbacks, [[] for _ in own])
-        result = train_population(whole, ready, listener)
-    results = member_results(whole, result, listener.rows, interactions)
-    return population_of(whole, result, results, listener.rows, interactions)
+        result = train_population(population, ready, listener)
+    results = member_results(population, result, listener.rows, interactions)
+    return population_from_result(population, result, results, listener.rows, interactions)
 
 
 def _fit_in_folder(
@@ -160,18 +160,18 @@ def _fit_in_folder(
     overwrite: bool,
 ) -> Population:
     def resolve_members(stored: StoredPopulation | None) -> Members:
-        return population_session.members_of(folder, stored, own, stated, lambda each: Config.of(**each))
+        return population_session.resolve_members(folder, stored, own, stated, lambda each: Config.of(**each))
 
     with agreement.lock_across_processes(folder):
         prepared = population_session.prepare(folder, resolve_members, lambda config: interactions, request, overwrite)
         for note in () if quiet else prepared.point.notes:
             print(f"{folder}: {note}", file=sys.stderr)
         result, rows, results = population_session.train(folder, prepared, request, quiet, callbacks)
-    return population_of(prepared.whole, result, results, rows, interactions)
+    return population_from_result(prepared.population, result, results, rows, interactions)
 
 
-def population_of(
-    whole: PopulationSetup,
+def population_from_result(
+    population: PopulationSetup,
     result: PopulationResult,
     results: list[dict[str, Any]],
     rows: list[list[dict[str, Any]]],
@@ -185,13 +185,13 @@ def population_of(
     if result.status == "failed":
         raise FloatingPointError(f"all members failed, the first one since {results[0]['error']}")
     models = []
-    for number, config in enumerate(whole.members.configs):
+    for number, config in enumerate(population.members.configs):
         made = Model._of_config(config)
         made.status, made.history = results[number]["status"], rows[number]
-        if (here := chosen_of_member(whole, result.snapshot, number)) is not None:
-            final = whole.setup.final_embeddings(here.state.params)
+        if (here := chosen_member_snapshot(population, result.snapshot, number)) is not None:
+            final = population.setup.final_embeddings(here.state.params)
             made.user_embeddings, made.item_embeddings = np.split(final, [interactions.num_users])
-            made._remember_graph(config, whole.setup.parameters(here.state.params), interactions)
+            made._remember_graph(config, population.setup.parameters(here.state.params), interactions)
             made._remember(interactions)
         models.append(made)
-    return Population(models, whole.members.settings, results, result.status)
+    return Population(models, population.members.settings, results, result.status)

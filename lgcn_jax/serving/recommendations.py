@@ -44,16 +44,16 @@ class RankedLists:
         """A pyarrow.Table of `columns`."""
         import pyarrow
 
-        return pyarrow.table({name: raw_ids.column(column) for name, column in self.columns().items()})
+        return pyarrow.table({name: raw_ids.arrow_column(column) for name, column in self.columns().items()})
 
     def to_pandas(self) -> Any:
         """A pandas.DataFrame of `columns`; an InputError where pandas is not installed."""
-        extras.load("pandas", "frames")
+        extras.import_extra("pandas", "frames")
         return self.to_arrow().to_pandas()
 
     def to_polars(self) -> Any:
         """A polars.DataFrame of `columns`; an InputError where polars is not installed."""
-        return extras.load("polars", "frames").from_arrow(self.to_arrow())
+        return extras.import_extra("polars", "frames").from_arrow(self.to_arrow())
 
     def write(self, path: str | Path) -> None:
         """Writes `columns` into a file .csv, .jsonl or .parquet, whole or not at all.
@@ -62,7 +62,7 @@ class RankedLists:
           InputError: another ending, or a place where no file can be written.
           WriteError: the disk does not take it.
         """
-        tables.write(self.to_arrow(), Path(path))
+        tables.write_table(self.to_arrow(), Path(path))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -170,7 +170,7 @@ class Recommender:
         numbers = None if users is None else positions(users, self.users, "users")
         if per_user:
             return results.evaluate(self.scorer, interactions, split, ks, numbers, metrics)
-        return results.means(self.scorer, interactions, split, ks, numbers, metrics)
+        return results.evaluate_means(self.scorer, interactions, split, ks, numbers, metrics)
 
     def require_same(self, interactions: Interactions) -> None:
         """Raises an InputError where a data set has other users or items than the one that the model was fitted on."""

@@ -11,11 +11,11 @@ from lgcn_jax.serving.vectors import VectorModel
 from lgcn_jax.system import paths
 
 
-def of_solved(
+def solved_run_record(
     model: Recommender,
     interactions: Interactions,
     settings: dict[str, Any],
-    scores: dict[str, dict[str, float]],
+    metrics_by_split: dict[str, dict[str, float]],
     fit_seconds: float,
     usage: dict[str, Any],
 ) -> dict[str, Any]:
@@ -24,7 +24,8 @@ def of_solved(
     >>> import lgcn_jax as lg
     >>> data = lg.read(([1, 2, 3, 3], [7, 7, 7, 8]), test=([1], [8]))
     >>> model = lg.Popularity().fit(data)
-    >>> made = of_solved(model, data, {"model": "popularity"}, {"test": {"recall@1": 1.0, "seconds": 0.1}}, 0.2, {})
+    >>> metrics = {"test": {"recall@1": 1.0, "seconds": 0.1}}
+    >>> made = solved_run_record(model, data, {"model": "popularity"}, metrics, 0.2, {})
     >>> made["best"], round(made["seconds"], 1), made["vector_width"]
     ({'epoch': 0, 'split': 'test', 'recall@1': 1.0, 'seconds': 0.1}, 0.3, None)
 
@@ -32,7 +33,7 @@ def of_solved(
       model: the model.
       interactions: the data set.
       settings: those of the data set, of the evaluation and of the model, by name.
-      scores: for each part that was evaluated its metrics, and the `seconds` that the evaluation took.
+      metrics_by_split: for each part that was evaluated its metrics, and the `seconds` that the evaluation took.
       fit_seconds: what the solving took.
       usage: of `lgcn_jax.runs.usage`.
 
@@ -41,7 +42,7 @@ def of_solved(
       part, as in a run; `seconds` of solving and evaluating. Compilation is part of these, so `compile_seconds` is
       None. There are no epochs: 0 of them were made, and `best` names epoch 0.
     """
-    rows = {split: {"epoch": 0, "split": split} | means for split, means in scores.items()}
+    rows = {split: {"epoch": 0, "split": split} | means for split, means in metrics_by_split.items()}
     first = next(iter(rows.values()), None)
     return {
         "status": "completed",
@@ -50,16 +51,16 @@ def of_solved(
         "last": first,
         **({"test": rows["test"]} if len(rows) > 1 else {}),
         "fit_seconds": round(fit_seconds, 3),
-        "seconds": round(fit_seconds + sum(means["seconds"] for means in scores.values()), 3),
+        "seconds": round(fit_seconds + sum(means["seconds"] for means in metrics_by_split.values()), 3),
         "compile_seconds": None,
         "vector_width": model.vector_width if isinstance(model, VectorModel) else None,
         "usage": usage,
         "config": settings,
-        "environment": workdir.environment_of_any(interactions),
+        "environment": workdir.describe_common_environment(interactions),
     }
 
 
-def save(model: Recommender, folder: str | Path, record: dict[str, Any]) -> None:
+def save_with_record(model: Recommender, folder: str | Path, record: dict[str, Any]) -> None:
     """As the model's own `save`, with its record beside it.
 
     Raises:

@@ -12,7 +12,7 @@ from lgcn_jax.evaluation.scorers import Scorer
 from lgcn_jax.runs.raw_ids import RawIds
 from lgcn_jax.serving.recommender import Recommender, require_interactions
 from lgcn_jax.serving.vectors import VectorModel
-from lgcn_jax.settings import fields, text
+from lgcn_jax.settings import fields, format_value
 
 
 class SolvedModel(Recommender):
@@ -45,7 +45,7 @@ class SolvedModel(Recommender):
         chosen = BASELINES[model]
         for name in settings.keys() - fields(chosen).keys():
             known = ", ".join(fields(chosen)) or "nothing"
-            raise InputError(f"--{name}", text(settings[name]), f"a setting of {model}: {known}")
+            raise InputError(f"--{name}", format_value(settings[name]), f"a setting of {model}: {known}")
         self.baseline = chosen(**settings)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -232,7 +232,7 @@ class SGFCF(_Named):
     NAME = "sgfcf"
 
 
-def of_name(model: str, **settings: Any) -> SolvedModel:
+def make_solved_model(model: str, **settings: Any) -> SolvedModel:
     """The baseline of this name and its settings, of its own class where it has one."""
     for cls in NAMED:
         if model == cls.NAME:

@@ -42,7 +42,7 @@ def save(
     def fill(made: Path) -> None:
         (made / FACTS).write_text(json.dumps({"format": FORMAT} | facts, indent=2), encoding="utf-8")
         np.savez(made / ARRAYS, allow_pickle=False, **arrays)
-        raw_ids.write(made / raw_ids.FOLDER, *ids)
+        raw_ids.write_raw_ids(made / raw_ids.FOLDER, *ids)
         if record is not None:
             (made / RECORD).write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -82,7 +82,7 @@ def load(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], tuple[Raw
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         _require_format(facts, folder / FACTS)
         with np.load(folder / ARRAYS, allow_pickle=False) as file:
-            return facts, {name: file[name] for name in file.files}, raw_ids.read(folder / raw_ids.FOLDER)
+            return facts, {name: file[name] for name in file.files}, raw_ids.read_raw_ids(folder / raw_ids.FOLDER)
     except InputError:
         raise
     except FileNotFoundError as error:

@@ -11,7 +11,7 @@ from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.system import files, paths
 
 
-def write(table: Any, path: Path) -> None:
+def write_table(table: Any, path: Path) -> None:
     """Writes a pyarrow.Table whole or not at all.
 
     Raises:

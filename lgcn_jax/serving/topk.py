@@ -37,9 +37,9 @@ class Ranker:
         self.num_items, self._mesh = num_items, mesh
         self._share = -(-num_items // mesh.nodes)  # items of each place on the axis `nodes`
         self._ranked = self._share
-        if hasattr(scorer, "of_items"):
+        if hasattr(scorer, "select_items"):
             self._ranked = -(-self._share // BLOCK) * BLOCK
-            self._scorer = mesh.make_sharded(lambda data, nodes: scorer.of_items(self._items(nodes)))
+            self._scorer = mesh.make_sharded(lambda data, nodes: scorer.select_items(self._items(nodes)))
         elif mesh.nodes == 1:
             self._scorer = mesh.make_sharded(lambda data, nodes: scorer)
         else:
@@ -50,7 +50,9 @@ class Ranker:
         items = np.arange(nodes * self._share, min((nodes + 1) * self._share, self.num_items), dtype=np.int32)
         return np.pad(items, (0, self._ranked - len(items)))
 
-    def best(self, users: np.ndarray, masked: CSR | None, allowed: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def top_items(
+        self, users: np.ndarray, masked: CSR | None, allowed: np.ndarray, k: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Host: the items of highest score of each user, int32[n, k], and the scores, float32[n, k].
 
         Ties go to the lowest item. Where nothing is left the score is -inf and the item 0.
@@ -80,7 +82,7 @@ class Ranker:
 
     def _chunks(self, users: np.ndarray, masked: CSR | None) -> Iterator[Callable[[int, int], Any]]:
         """For each chunk the function that gives a place on the mesh its share: users, and the pairs to be masked."""
-        rows = csr.empty(len(users)) if masked is None else csr.take(masked, users)
+        rows = csr.empty(len(users)) if masked is None else csr.take_rows(masked, users)
         each = 1 << max(-(-len(users) // self._mesh.data) - 1, 0).bit_length()  # few sizes: each is compiled
         size = int(np.clip(CHUNK_ELEMENTS // self._ranked, 1, each))
         starts = np.arange(0, len(users), size)

@@ -79,12 +79,12 @@ class VectorModel(Recommender):
         numbers, place = positions(ids, known, f"{kind}s"), mesh_of(mesh)
 
         def make(source: np.ndarray) -> topk.Ranker:
-            compared = normalized(source) if metric == "cosine" else source
+            compared = unit_vectors(source) if metric == "cosine" else source
             return topk.Ranker(DotProduct(compared, compared), len(compared), place)  # type: ignore[arg-type]
 
         ranker = self._uploads.get((kind, metric, place), vectors, make)
         itself = CSR(np.arange(len(known) + 1, dtype=np.int32), np.arange(len(known), dtype=np.int32))
-        found, scores = ranker.best(numbers, itself, np.ones(len(known), bool), k)
+        found, scores = ranker.top_items(numbers, itself, np.ones(len(known), bool), k)
         return Neighbors(kind, known[numbers], known[found], scores, None if titles is None else titles[found])
 
     def export(self, path: str | Path, format: str = "npz") -> None:
@@ -99,13 +99,13 @@ class VectorModel(Recommender):
             model is one whose scores are no dot products.
           WriteError: the disk does not take it.
         """
-        export.require(format)
+        export.require_format(format)
         self._require_vectors("export")
-        vectors = export.Vectors(*self._raw_ids(), self.user_embeddings, self.item_embeddings, self._seen)
+        vectors = export.ExportedVectors(*self._raw_ids(), self.user_embeddings, self.item_embeddings, self._seen)
         export.write(vectors, Path(path), format)
 
 
-def normalized(vectors: np.ndarray) -> np.ndarray:
+def unit_vectors(vectors: np.ndarray) -> np.ndarray:
     """float32[n, d]: the vectors with length 1; a vector of length 0 stays."""
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)

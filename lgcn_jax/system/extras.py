@@ -6,7 +6,7 @@ from typing import Any
 from lgcn_jax.errors import InputError
 
 
-def load(name: str, extra: str = "") -> Any:
+def import_extra(name: str, extra: str = "") -> Any:
     """The module of this name.
 
     Args:

@@ -11,7 +11,7 @@ from lgcn_jax.system.signals import Stopped, StopRequest
 Found = TypeVar("Found")
 
 
-def interruptible(work: Callable[[StopRequest], Found]) -> Found:
+def run_interruptibly(work: Callable[[StopRequest], Found]) -> Found:
     """What `work` returns, which looks at the request it is given, and returns early where there was a signal.
 
     SIGTERM and SIGHUP are raised again when it has returned, since they are the program's to answer.

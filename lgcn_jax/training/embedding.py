@@ -14,7 +14,7 @@ from lgcn_jax.graph.propagation import Adjacency, at_rows
 from lgcn_jax.losses import EmbeddedBatch, Embeddings, Tables, View, Views
 from lgcn_jax.models import Encoder, EncoderSettings, Head
 from lgcn_jax.sampling import Batch
-from lgcn_jax.training.state import replicated
+from lgcn_jax.training.state import replicated_parameters
 
 
 def embed_batch(
@@ -120,7 +120,7 @@ def _view(model: Encoder, adjacency: Adjacency, embedded: EmbeddedBatch, num_use
 
 def head_at_rows(settings: EncoderSettings, params: nnx.State, layout: Layout, axis: str | None) -> Head:
     """What makes the scores of a batch, of a model without vectors; its gradient is as that of `at_rows`."""
-    named = {name: at_rows(layout, value[...], axis) for name, value in replicated(params).items()}
+    named = {name: at_rows(layout, value[...], axis) for name, value in replicated_parameters(params).items()}
     head = settings.head(named)
     assert head is not None
     return head
@@ -129,5 +129,5 @@ def head_at_rows(settings: EncoderSettings, params: nnx.State, layout: Layout, a
 def with_head(embedded: EmbeddedBatch, head: Head) -> EmbeddedBatch:
     """A batch whose `final` is what the head makes scores of."""
     user, positive, negative = embedded.final
-    items = head.of_items(positive), None if negative is None else head.of_items(negative)
-    return embedded._replace(final=Embeddings(head.of_users(user), *items), head=head)
+    items = head.project_items(positive), None if negative is None else head.project_items(negative)
+    return embedded._replace(final=Embeddings(head.project_users(user), *items), head=head)

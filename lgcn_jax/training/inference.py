@@ -1,7 +1,7 @@
 """The choice of layer weights and prior on the validation part, after training: a few evaluations of one table.
 
 The table stays as it is, so nothing is trained anew; the K products of a trial cost next to nothing beside the ranking
-of all items. Layer weights are searched along one line, `tilted`, and the prior along another.
+of all items. Layer weights are searched along one line, `tilt_weights`, and the prior along another.
 """
 
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from flax import nnx
 from lgcn_jax.config import Config
 from lgcn_jax.devices import processes
 from lgcn_jax.evaluation import ranking
-from lgcn_jax.models.inference import STEEPEST, Inference, tilted
-from lgcn_jax.training.programs import make_trial
+from lgcn_jax.models.inference import STEEPEST, Inference, tilt_weights
+from lgcn_jax.training.programs import make_inference_trial
 from lgcn_jax.training.setup import Setup
 
 STEPS = {"inference_weights": 0.5, "popularity_prior": 0.1}  # the first ones of the search, of smoothing and of p
@@ -24,7 +24,7 @@ HALVINGS = 2  # of these
 Point = tuple[float, ...]
 
 
-def choose(setup: Setup, params: nnx.State) -> dict[str, Any]:
+def choose_inference_settings(setup: Setup, params: nnx.State) -> dict[str, Any]:
     """What is best on the part that the setup evaluates, the validation part, of what its settings leave open.
 
     Returns:
@@ -32,26 +32,26 @@ def choose(setup: Setup, params: nnx.State) -> dict[str, Any]:
       the one of them with the highest watched metric, the first of equals.
     """
     config, graphdef, names = setup.config, setup.graphdef(), setup.config.inference.chosen_on_validation
-    trial, stated = jax.jit(make_trial(setup, graphdef)), config.inference.stated()
+    trial, stated = jax.jit(make_inference_trial(setup, graphdef)), config.inference.stated_inference()
     trained = np.asarray(nnx.merge(graphdef, params).weights, np.float64) if "inference_weights" in names else None
     tried: dict[Point, dict[str, Any]] = {}
 
     def measure(point: Point) -> float:
         if point not in tried:
             inference = _inference(dict(zip(names, point, strict=True)), stated, trained)
-            with processes.waiting("at the choice of layer weights"):
+            with processes.time_limit("at the choice of layer weights"):
                 sums = trial(_on_devices(setup, inference), params, setup.adjacency, setup.task)
-                means = ranking.mean(sums, setup.task, config.evaluation.top_k)
+                means = ranking.mean_metrics(sums, setup.task, config.evaluation.top_k)
             tried[point] = _settings(inference, names) | means
-        return tried[point][config.evaluation.watched]
+        return tried[point][config.evaluation.watched_metric]
 
     best = compass_search(measure, (0.0,) * len(names), tuple(STEPS[name] for name in names))
     return {"split": config.evaluation.eval_split, "chosen": tried[best], "tried": list(tried.values())}
 
 
-def with_choice(config: Config, found: dict[str, Any]) -> Config:
-    """The settings with the numbers that `choose` found in place of auto."""
-    return config.replace(**{name: found["chosen"][name] for name in config.inference.chosen_on_validation})
+def with_inference_settings(config: Config, chosen: dict[str, Any]) -> Config:
+    """The settings with the numbers that `choose_inference_settings` found in place of auto."""
+    return config.replace(**{name: chosen["chosen"][name] for name in config.inference.chosen_on_validation})
 
 
 def compass_search(measure: Callable[[Point], float], start: Point, steps: Point) -> Point:
@@ -76,7 +76,7 @@ def _moved(point: Point, axis: int, by: float) -> Point:
 
 
 def _inference(point: dict[str, float], stated: Inference, trained: np.ndarray | None) -> Inference:
-    weights = stated.weights if trained is None else tilted(trained, point["inference_weights"])
+    weights = stated.weights if trained is None else tilt_weights(trained, point["inference_weights"])
     return Inference(weights, point.get("popularity_prior", stated.prior))
 
 

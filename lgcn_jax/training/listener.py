@@ -18,8 +18,8 @@ class Listener:
     def progress(self, epoch: int, step: int, steps: int, loss: float) -> None:
         """A block of steps is done: `step` of `steps` of `epoch` (from 1), with the mean loss so far."""
 
-    def save(self, snapshot: Snapshot, scheduled: bool) -> None:
-        """A place worth keeping; copy its arrays before returning. One that is not `scheduled` is saved only because
+    def save(self, snapshot: Snapshot, is_scheduled: bool) -> None:
+        """A place worth keeping; copy its arrays before returning. One that is not `is_scheduled` is saved only because
         the run is stopped or over here."""
 
     def should_stop(self) -> bool:

@@ -24,17 +24,17 @@ from lgcn_jax.training.health import NonFiniteError, require_finite, require_fin
 from lgcn_jax.training.listener import Listener
 from lgcn_jax.training.programs import Programs
 from lgcn_jax.training.progress import (
-    evaluated,
+    after_evaluation,
+    after_work,
+    epoch_record,
     evaluation_due,
     evaluation_record,
     is_finished,
     progress_for_resume,
-    record_of_epoch,
     save_due,
-    worked,
 )
 from lgcn_jax.training.setup import Setup
-from lgcn_jax.training.state import Snapshot, replicated_on_host, table_sha256
+from lgcn_jax.training.state import Snapshot, replicated_parameters_on_host, table_sha256
 from lgcn_jax.training.step import epoch_key
 
 BLOCK_SECONDS = 1.0  # how long the host waits for the device at a time
@@ -54,7 +54,7 @@ class BlockTimer:
     def __init__(self):
         self.steps = FIRST_BLOCK
 
-    def took(self, steps: int, seconds: float) -> None:
+    def record_block(self, steps: int, seconds: float) -> None:
         """A block of `steps` took so long."""
         self.steps = max(1, min(int(steps * BLOCK_SECONDS / seconds), GROWTH * steps))
 
@@ -94,7 +94,7 @@ class Result:
             "last": progress.latest,
             "seconds": round(progress.seconds, 3),
             "compile_seconds": round(self.compile_seconds, 3),
-            "parameters_sha256": table_sha256(self.table, replicated_on_host(self.params)),
+            "parameters_sha256": table_sha256(self.table, replicated_parameters_on_host(self.params)),
         }
 
 
@@ -148,29 +148,29 @@ def train(setup: Setup, ready: CompiledRun, listener: Listener) -> Result:
     config, (snapshot, programs, compile_seconds), pace = setup.config, ready, BlockTimer()
     if evaluation_due(config, snapshot.progress):  # settings were changed so that the run ends where it stands
         snapshot = evaluate_epoch(setup, programs, snapshot, listener)
-        save(snapshot, listener, save_due(config, snapshot.progress))
+        save_snapshot(snapshot, listener, save_due(config, snapshot.progress))
     while not is_finished(config, snapshot.progress):
         snapshot = train_epoch(setup, programs, snapshot, listener, pace)
         if evaluation_due(config, snapshot.progress):
             snapshot = evaluate_epoch(setup, programs, snapshot, listener)
-        stopped, scheduled = listener.should_stop(), save_due(config, snapshot.progress)
-        if stopped or scheduled or is_finished(config, snapshot.progress):
-            save(snapshot, listener, scheduled)
+        stopped, is_scheduled = listener.should_stop(), save_due(config, snapshot.progress)
+        if stopped or is_scheduled or is_finished(config, snapshot.progress):
+            save_snapshot(snapshot, listener, is_scheduled)
         if stopped:
             break
     status = "completed" if is_finished(config, snapshot.progress) else "interrupted"
-    with processes.waiting("for the trained table"):
+    with processes.time_limit("for the trained table"):
         return Result(status, snapshot, compile_seconds, setup.table(snapshot.state.params))
 
 
-def save(snapshot: Snapshot, listener: Listener, scheduled: bool) -> None:
+def save_snapshot(snapshot: Snapshot, listener: Listener, is_scheduled: bool) -> None:
     """Hands a place to the listener, but never one whose parameters are ruined."""
     epoch, step = snapshot.progress.epoch, snapshot.progress.step
-    with processes.waiting(f"before the save after epoch {epoch}, step {step}"):
+    with processes.time_limit(f"before the save after epoch {epoch}, step {step}"):
         finite = all(jax.device_get([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(snapshot.state.params)]))
     if not finite:
         raise NonFiniteError("a parameter", math.nan, epoch, step)
-    listener.save(snapshot, scheduled)
+    listener.save(snapshot, is_scheduled)
 
 
 _epoch_key = jax.jit(epoch_key, static_argnums=0)
@@ -189,16 +189,16 @@ def train_epoch(
         last = processes.min_over_processes(f"at epoch {epoch}, step {first}", last)
         begun = time.perf_counter()
         indices = setup.mesh.replicate((np.int32(first), np.int32(last)))
-        with processes.waiting(f"at epoch {epoch}, step {last}"):
+        with processes.time_limit(f"at epoch {epoch}, step {last}"):
             state, totals = programs.block(
                 snapshot.state, snapshot.totals, setup.adjacency, setup.sampler, key, *indices
             )
             told = jax.device_get(totals)  # waits for the device
         require_finite(told, setup.config.loss, epoch, last)
         seconds = time.perf_counter() - begun
-        snapshot = Snapshot(state, totals, worked(snapshot.progress, seconds, step=last))
+        snapshot = Snapshot(state, totals, after_work(snapshot.progress, seconds, step=last))
         listener.progress(epoch, last, steps, float(told.sums["loss"]) / last)
-        pace.took(last - first, seconds)
+        pace.record_block(last - first, seconds)
         if last < steps and listener.should_stop():
             return snapshot
     listener.log(train_record(setup, snapshot))
@@ -213,19 +213,21 @@ def begin_epoch(setup: Setup, programs: Programs, snapshot: Snapshot) -> Snapsho
     state = state._replace(optimizer=setup.config.build_optimizer().begin_epoch(state.optimizer, epoch))
     if programs.renew is None or progress.step or not setup.config.loss.renewal_due(epoch):
         return snapshot._replace(state=state)
-    with processes.waiting(f"before epoch {epoch}"):
+    with processes.time_limit(f"before epoch {epoch}"):
         numbered = setup.mesh.replicate(np.int32(epoch))
         statistics = programs.renew(state.params, setup.adjacency, setup.counts, numbered)
         jax.block_until_ready(statistics)
     seconds = time.perf_counter() - begun
-    return snapshot._replace(state=state._replace(statistics=statistics), progress=worked(progress, seconds, step=0))
+    return snapshot._replace(
+        state=state._replace(statistics=statistics), progress=after_work(progress, seconds, step=0)
+    )
 
 
 def train_record(setup: Setup, snapshot: Snapshot) -> dict[str, Any]:
     """The line of metrics.jsonl about the epoch that `snapshot` is at the end of."""
     sums = jax.device_get(snapshot.totals.sums)
     rate = setup.config.build_optimizer().current_learning_rate(snapshot.state.optimizer)
-    return record_of_epoch(setup.config, snapshot.progress, setup.steps_per_epoch, sums, rate)
+    return epoch_record(setup.config, snapshot.progress, setup.steps_per_epoch, sums, rate)
 
 
 def evaluate_epoch(setup: Setup, programs: Programs, snapshot: Snapshot, listener: Listener) -> Snapshot:
@@ -236,15 +238,15 @@ def evaluate_epoch(setup: Setup, programs: Programs, snapshot: Snapshot, listene
     """
     config, epoch = setup.config, snapshot.progress.epoch
     begun = time.perf_counter()
-    with processes.waiting(f"at the evaluation of epoch {epoch}"):
+    with processes.time_limit(f"at the evaluation of epoch {epoch}"):
         sums = programs.evaluate(snapshot.state.params, setup.adjacency, setup.task)
-        means = ranking.mean(sums, setup.task, config.evaluation.top_k)
+        means = ranking.mean_metrics(sums, setup.task, config.evaluation.top_k)
     processes.require_same(f"at the evaluation of epoch {epoch}", means)  # what follows is decided by them
     seconds = time.perf_counter() - begun
     require_finite_metrics(means, epoch, setup.steps_per_epoch)
     row = evaluation_record(config, epoch, means, seconds)
     listener.log(row)
-    progress = evaluated(config, snapshot.progress, row, seconds)
+    progress = after_evaluation(config, snapshot.progress, row, seconds)
     if epoch % config.evaluation.eval_every:
         return snapshot._replace(progress=progress)
     state = snapshot.state._replace(optimizer=observe_metric(config, snapshot.state.optimizer, row))

@@ -11,7 +11,7 @@ import numpy as np
 from lgcn_jax.config import PARTS, Config
 from lgcn_jax.errors import InputError
 from lgcn_jax.optimization import Adam, Optimizer, Schedule, make_optimizer
-from lgcn_jax.settings import Registry, Settings, fields, text, unknown
+from lgcn_jax.settings import Registry, Settings, expected_instead, fields, format_value
 
 FLAG = "--population"
 
@@ -66,16 +66,16 @@ class Members:
         """Settings of which those count that all members share."""
         return self.configs[0]
 
-    def values(self) -> dict[str, np.ndarray]:
+    def traced_settings(self) -> dict[str, np.ndarray]:
         """Host: the seeds, uint32[P], and every number that is not the same for all members, float32[P], by name."""
         differing = [name for name in self.settings[0] if len({own[name] for own in self.settings}) > 1]
         seeds = np.array([config.training.seed for config in self.configs], np.uint32)
         numbers = (name for name in differing if name != "seed")
         return {"seed": seeds} | {name: np.array([own[name] for own in self.settings], np.float32) for name in numbers}
 
-    def told(self, number: int) -> str:
+    def describe(self, member_index: int) -> str:
         """A member's own settings as text."""
-        return ", ".join(f"{name}={text(value)}" for name, value in self.settings[number].items())
+        return ", ".join(f"{name}={format_value(value)}" for name, value in self.settings[member_index].items())
 
 
 class TracedConfig(Config):
@@ -86,7 +86,7 @@ class TracedConfig(Config):
         return make_optimizer(self.optimizer, Schedule())
 
 
-def with_values(config: Config, values: Mapping[str, jax.Array]) -> Config:
+def with_traced_settings(config: Config, values: Mapping[str, jax.Array]) -> Config:
     """The settings with traced numbers in place of those of the same names, which no check is able to look at."""
     made = object.__new__(TracedConfig)
     vars(made).update(vars(config))
@@ -99,7 +99,7 @@ def with_values(config: Config, values: Mapping[str, jax.Array]) -> Config:
     return made
 
 
-def may_differ() -> tuple[str, ...]:
+def settings_that_may_differ() -> tuple[str, ...]:
     """The names of all settings in which members may differ, of all losses that are registered."""
     losses = PARTS["loss"]
     assert isinstance(losses, Registry)
@@ -111,9 +111,9 @@ def _numbers(cls: type[Settings]) -> list[str]:
     return [name for name, field in fields(cls).items() if field.type is float]
 
 
-def _config(make: Callable[[dict[str, Any]], Config], number: int, own: Mapping[str, Any]) -> Config:
+def _config(make: Callable[[dict[str, Any]], Config], member_index: int, own: Mapping[str, Any]) -> Config:
     """The settings of a member; an InputError that names it."""
-    where = f"{FLAG}, member {number}"
+    where = f"{FLAG}, member {member_index}"
     for name, value in own.items():
         _require_setting(where, name, value)
     try:
@@ -130,10 +130,10 @@ def _plain(value: Any) -> Any:
 
 def _require_setting(where: str, name: Any, value: Any) -> None:
     """Raises an InputError where members cannot differ in a setting, or its value is no number."""
-    if name not in may_differ():
+    if name not in settings_that_may_differ():
         known = _all_settings()
         if name not in known:
-            raise InputError(where, repr(name), unknown(str(name), may_differ()))
+            raise InputError(where, repr(name), expected_instead(str(name), settings_that_may_differ()))
         found = "a setting that decides the compiled program"
         raise InputError(f"{where}: --{name}", found, f"one in which members may differ, or --{name} for all of them")
     if isinstance(value, bool | str) or not hasattr(value, "__float__"):
@@ -154,7 +154,7 @@ def _require_distinct(settings: tuple[dict[str, Any], ...]) -> None:
     for number, own in enumerate(settings):
         before = first.setdefault(tuple(own.values()), number)
         if before != number:
-            alike = ", ".join(f"{name}={text(value)}" for name, value in own.items())
+            alike = ", ".join(f"{name}={format_value(value)}" for name, value in own.items())
             raise InputError(FLAG, f"members {before} and {number} alike ({alike or 'no settings'})", "each once")
 
 

@@ -17,7 +17,7 @@ from lgcn_jax.devices.mesh import NODES, ROWS, WHOLE, Mesh, ring_gather, state_s
 from lgcn_jax.devices.parameters import map_arrays
 from lgcn_jax.graph.order import Order
 from lgcn_jax.training import step
-from lgcn_jax.training.state import HostParameters, Progress, Snapshot, replicated_on_host, zero_totals
+from lgcn_jax.training.state import HostParameters, Progress, Snapshot, replicated_parameters_on_host, zero_totals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Placement:
 
     def parameters(self, params: nnx.State) -> HostParameters:
         """Host: all parameters, the table as `table` gives it."""
-        return HostParameters(self.table(params), replicated_on_host(params))
+        return HostParameters(self.table(params), replicated_parameters_on_host(params))
 
     def _on_host(self, rows: jax.Array) -> np.ndarray:
         found = self.to_node_order(rows)
@@ -89,7 +89,7 @@ class Placement:
 
     def _moved(self, tree: Any, index: np.ndarray) -> Any:
         """A copy of the tree with each table replaced by its rows `index`; -1: zeros."""
-        return self._move(tree, self.put_rows(index))
+        return self._move(tree, self.put_row_values(index))
 
     @functools.cached_property
     def _move(self) -> Callable:
@@ -102,12 +102,12 @@ class Placement:
 
         return jax.jit(moved)
 
-    def put_rows(self, values: np.ndarray) -> jax.Array:
+    def put_row_values(self, values: np.ndarray) -> jax.Array:
         """The host's values of the rows, [num_rows, ...], on the devices that have the rows."""
         if (sharding := self.mesh.sharding(ROWS)) is None:
             return jax.device_put(values)
         return jax.make_array_from_callback(values.shape, sharding, lambda rows: values[rows])
 
-    def of_nodes(self, values: np.ndarray) -> jax.Array:
+    def put_node_values(self, values: np.ndarray) -> jax.Array:
         """The host's values of the nodes, [num_nodes, ...], as rows on the devices; zeros for rows without a node."""
-        return self.put_rows(self.order.rows(values))
+        return self.put_row_values(self.order.to_rows(values))

@@ -29,15 +29,15 @@ from lgcn_jax.training.population_state import (
     FAILED,
     INTERRUPTED,
     RUNNING,
-    Chunk,
+    MemberChunk,
     MemberProgress,
     PopulationListener,
     PopulationSnapshot,
-    of_member,
-    of_members,
+    member_snapshot,
+    split_by_member,
 )
 from lgcn_jax.training.population_steps import begin_epoch, epoch_keys, train_block
-from lgcn_jax.training.progress import evaluation_due, is_finished, record_of_epoch
+from lgcn_jax.training.progress import epoch_record, evaluation_due, is_finished
 from lgcn_jax.training.setup import build_setup
 from lgcn_jax.training.state import Totals
 
@@ -67,61 +67,66 @@ def build_population(members: Members, interactions: Interactions, width: int | 
     """
     require_supported(members)
     require_suitable(members, interactions)
-    whole = PopulationSetup(build_setup(members.base, interactions), members, width or best_width(len(members)))
-    require_traceable(whole)
-    return whole
+    population = PopulationSetup(build_setup(members.base, interactions), members, width or best_width(len(members)))
+    require_traceable(population)
+    return population
 
 
-def compile_population(whole: PopulationSetup, start: PopulationSnapshot | None = None) -> ReadyPopulation:
+def compile_population(population: PopulationSetup, start: PopulationSnapshot | None = None) -> ReadyPopulation:
     """Compiles the programs of a population from `start`, or from its beginning."""
     begun = time.perf_counter()
-    snapshot = start or initial_snapshot(whole)
-    programs = PopulationPrograms.compile(whole, snapshot.chunks[0])
+    snapshot = start or initial_snapshot(population)
+    programs = PopulationPrograms.compile(population, snapshot.chunks[0])
     return ReadyPopulation(snapshot, programs, time.perf_counter() - begun)
 
 
-def initial_snapshot(whole: PopulationSetup) -> PopulationSnapshot:
+def initial_snapshot(population: PopulationSetup) -> PopulationSnapshot:
     """The place before the first step."""
-    node, initial = whole.setup.put_rows(whole.setup.order.node_of_row), jax.jit(make_initial(whole))
-    states = [initial(whole.values(number), node) for number in range(whole.chunks)]
-    evaluates = whole.setup.task is not None
-    chunks = [Chunk(s, zero_totals(whole), jax.tree.map(jnp.zeros_like, s) if evaluates else ()) for s in states]
-    return PopulationSnapshot(tuple(chunks), (MemberProgress(),) * len(whole.members))
+    node, initial = (
+        population.setup.put_row_values(population.setup.order.node_of_row),
+        jax.jit(make_initial(population)),
+    )
+    states = [initial(population.traced_settings(number), node) for number in range(population.num_chunks)]
+    evaluates = population.setup.task is not None
+    chunks = [
+        MemberChunk(s, zero_totals(population), jax.tree.map(jnp.zeros_like, s) if evaluates else ()) for s in states
+    ]
+    return PopulationSnapshot(tuple(chunks), (MemberProgress(),) * len(population.members))
 
 
-def zero_totals(whole: PopulationSetup) -> Totals:
+def zero_totals(population: PopulationSetup) -> Totals:
     """The totals of a chunk's members before the first step of an epoch."""
-    totals = jax.device_get(whole.setup.zero_totals())
-    return jax.device_put(jax.tree.map(lambda leaf: np.full(whole.width, leaf), totals))
+    totals = jax.device_get(population.setup.zero_totals())
+    return jax.device_put(jax.tree.map(lambda leaf: np.full(population.width, leaf), totals))
 
 
 def train_population(
-    whole: PopulationSetup, ready: ReadyPopulation, listener: PopulationListener | None = None
+    population: PopulationSetup, ready: ReadyPopulation, listener: PopulationListener | None = None
 ) -> PopulationResult:
     """Trains from where the population stands until every member has ended, or the listener wishes to stop.
 
     Args:
-      whole: made by `build_population`.
+      population: made by `build_population`.
       ready: of `compile_population`; its arrays are donated.
       listener: told of every line, block and place worth keeping; saves are due after every `save_every` epochs, where
         the population is stopped, and at the end.
     """
     (snapshot, programs, compile_seconds), pace = ready, BlockTimer()
-    listener, save_every = listener or PopulationListener(), whole.members.base.training.save_every
-    snapshot = _keep_ended(whole, snapshot)
+    listener, save_every = listener or PopulationListener(), population.members.base.training.save_every
+    snapshot = _keep_ended(population, snapshot)
     if snapshot.step == 0 and snapshot.epoch and snapshot.running:
-        snapshot = end_epoch(whole, programs, snapshot, listener)
+        snapshot = end_population_epoch(population, programs, snapshot, listener)
         if not snapshot.running:  # settings were changed so that it ends where it stands
-            snapshot = _put_back(whole, programs, snapshot)
+            snapshot = _put_back(population, programs, snapshot)
             listener.save(snapshot, snapshot.epoch % save_every == 0)
     while snapshot.running:
-        snapshot = train_epoch(whole, programs, snapshot, listener, pace)
+        snapshot = train_population_epoch(population, programs, snapshot, listener, pace)
         if snapshot.step == 0:
-            snapshot = end_epoch(whole, programs, snapshot, listener)
-        stopped, scheduled = listener.should_stop(), snapshot.step == 0 and snapshot.epoch % save_every == 0
-        if stopped or scheduled or not snapshot.running:
-            snapshot = _without_ruined(whole, programs, _put_back(whole, programs, snapshot))
-            listener.save(snapshot, scheduled)
+            snapshot = end_population_epoch(population, programs, snapshot, listener)
+        stopped, is_scheduled = listener.should_stop(), snapshot.step == 0 and snapshot.epoch % save_every == 0
+        if stopped or is_scheduled or not snapshot.running:
+            snapshot = _without_ruined(population, programs, _put_back(population, programs, snapshot))
+            listener.save(snapshot, is_scheduled)
         if stopped:
             break
     return PopulationResult(_status(snapshot), snapshot, compile_seconds)
@@ -135,42 +140,42 @@ def _status(snapshot: PopulationSnapshot) -> str:
     return COMPLETED
 
 
-def train_epoch(
-    whole: PopulationSetup,
+def train_population_epoch(
+    population: PopulationSetup,
     programs: PopulationPrograms,
     snapshot: PopulationSnapshot,
     listener: PopulationListener,
     pace: BlockTimer,
 ) -> PopulationSnapshot:
     """The rest of the epoch in hand, or the part of it until the listener stops the population. Donates `snapshot`."""
-    epoch, steps = snapshot.epoch + 1, whole.setup.steps_per_epoch
-    snapshot = begin_epoch(whole, programs, snapshot)
-    keys = epoch_keys(whole, programs, epoch)
+    epoch, steps = snapshot.epoch + 1, population.setup.steps_per_epoch
+    snapshot = begin_epoch(population, programs, snapshot)
+    keys = epoch_keys(population, programs, epoch)
     while snapshot.step < steps and snapshot.running:
         first, begun = snapshot.step, time.perf_counter()
         last = first + listener.limit_block(min(pace.steps, steps - first))
-        snapshot = train_block(whole, programs, snapshot, keys, jax.device_put((np.int32(first), np.int32(last))))
-        told = of_members(whole, [jax.device_get(chunk.totals) for chunk in snapshot.chunks])
+        snapshot = train_block(population, programs, snapshot, keys, jax.device_put((np.int32(first), np.int32(last))))
+        told = split_by_member(population, [jax.device_get(chunk.totals) for chunk in snapshot.chunks])
         seconds = time.perf_counter() - begun
-        snapshot = _stepped(whole, snapshot._replace(step=last), told, epoch, seconds)
-        pace.took(last - first, seconds)
+        snapshot = _stepped(population, snapshot._replace(step=last), told, epoch, seconds)
+        pace.record_block(last - first, seconds)
         if running := snapshot.running:
             mean = sum(float(told[number].sums["loss"]) for number in running) / len(running)
             listener.progress(epoch, last, steps, mean / last)
         if last < steps and listener.should_stop():
             return snapshot
-    return _finished_epoch(whole, snapshot, listener) if snapshot.running else snapshot
+    return _finished_epoch(population, snapshot, listener) if snapshot.running else snapshot
 
 
 def _stepped(
-    whole: PopulationSetup, snapshot: PopulationSnapshot, told: list[Totals], epoch: int, seconds: float
+    population: PopulationSetup, snapshot: PopulationSnapshot, told: list[Totals], epoch: int, seconds: float
 ) -> PopulationSnapshot:
     """After a block of steps: those of the members whose numbers went bad have failed."""
     share, changed = seconds / len(snapshot.running), {}
     for number in snapshot.running:
-        member = snapshot.members[number].worked(share, step=snapshot.step)
+        member = snapshot.members[number].after_work(share, step=snapshot.step)
         try:
-            require_finite(told[number], whole.members.base.loss, epoch, snapshot.step)
+            require_finite(told[number], population.members.base.loss, epoch, snapshot.step)
         except NonFiniteError as error:
             member = dataclasses.replace(member, status=FAILED, error=str(error))
         changed[number] = member
@@ -178,64 +183,71 @@ def _stepped(
 
 
 def _finished_epoch(
-    whole: PopulationSetup, snapshot: PopulationSnapshot, listener: PopulationListener
+    population: PopulationSetup, snapshot: PopulationSnapshot, listener: PopulationListener
 ) -> PopulationSnapshot:
     """After the last step of an epoch: the members' lines are told, and their totals are zero again."""
-    steps, changed = whole.setup.steps_per_epoch, {}
-    totals = of_members(whole, [jax.device_get(chunk.totals) for chunk in snapshot.chunks])
-    scales = of_members(whole, [jax.device_get(chunk.state.optimizer.plateau) for chunk in snapshot.chunks])
+    steps, changed = population.setup.steps_per_epoch, {}
+    totals = split_by_member(population, [jax.device_get(chunk.totals) for chunk in snapshot.chunks])
+    scales = split_by_member(population, [jax.device_get(chunk.state.optimizer.plateau) for chunk in snapshot.chunks])
     for number in snapshot.running:
-        member, config = snapshot.members[number], whole.members.configs[number]
+        member, config = snapshot.members[number], population.members.configs[number]
         rate = config.build_optimizer().current_learning_rate(OptimizerState((), scales[number]))
-        listener.log(number, record_of_epoch(config, member.progress, steps, totals[number].sums, rate))
+        listener.log(number, epoch_record(config, member.progress, steps, totals[number].sums, rate))
         progress = dataclasses.replace(member.progress, epoch=snapshot.epoch + 1, step=0, epoch_seconds=0.0)
         changed[number] = dataclasses.replace(member, progress=progress)
-    listener.logged()
-    chunks = tuple(chunk._replace(totals=zero_totals(whole)) for chunk in snapshot.chunks)
+    listener.all_logged()
+    chunks = tuple(chunk._replace(totals=zero_totals(population)) for chunk in snapshot.chunks)
     return snapshot.replace_members(changed)._replace(chunks=chunks, epoch=snapshot.epoch + 1, step=0)
 
 
-def end_epoch(
-    whole: PopulationSetup, programs: PopulationPrograms, snapshot: PopulationSnapshot, listener: PopulationListener
+def end_population_epoch(
+    population: PopulationSetup,
+    programs: PopulationPrograms,
+    snapshot: PopulationSnapshot,
+    listener: PopulationListener,
 ) -> PopulationSnapshot:
     """The place after what is due at the end of an epoch: an evaluation, and the end of some members."""
-    running, configs = snapshot.running, whole.members.configs
+    running, configs = snapshot.running, population.members.configs
     if any(evaluation_due(configs[number], snapshot.members[number].progress) for number in running):
-        snapshot = evaluate_members(whole, programs, snapshot, listener)
+        snapshot = evaluate_members(population, programs, snapshot, listener)
     changed = {}
     for number in snapshot.running:
         member = snapshot.members[number]
         if is_finished(configs[number], member.progress):
             changed[number] = dataclasses.replace(member, status=COMPLETED)
-        elif listener.ends(number):
+        elif listener.should_end_member(number):
             changed[number] = dataclasses.replace(member, status=INTERRUPTED)
-    return _keep_ended(whole, snapshot.replace_members(changed))
+    return _keep_ended(population, snapshot.replace_members(changed))
 
 
-def _keep_ended(whole: PopulationSetup, snapshot: PopulationSnapshot) -> PopulationSnapshot:
+def _keep_ended(population: PopulationSetup, snapshot: PopulationSnapshot) -> PopulationSnapshot:
     """With the states of those who have ended, where others go on; the steps of these take theirs along."""
     ended = [n for n, member in enumerate(snapshot.members) if member.status in (COMPLETED, INTERRUPTED)]
     if not snapshot.running:
         return snapshot
-    kept = {n: of_member(whole, snapshot, n).state for n in ended if n not in snapshot.ended}
-    return snapshot._replace(ended={**snapshot.ended, **kept})
+    kept = {n: member_snapshot(population, snapshot, n).state for n in ended if n not in snapshot.ended_states}
+    return snapshot._replace(ended_states={**snapshot.ended_states, **kept})
 
 
-def _put_back(whole: PopulationSetup, programs: PopulationPrograms, snapshot: PopulationSnapshot) -> PopulationSnapshot:
+def _put_back(
+    population: PopulationSetup, programs: PopulationPrograms, snapshot: PopulationSnapshot
+) -> PopulationSnapshot:
     """With those who have ended in their places again."""
     chunks = list(snapshot.chunks)
-    for number, state in snapshot.ended.items():
-        chunk, place = whole.place(number)
+    for number, state in snapshot.ended_states.items():
+        chunk, place = population.locate(number)
         put = programs.put(chunks[chunk].state, state, jax.device_put(np.int32(place)))
         chunks[chunk] = chunks[chunk]._replace(state=put)
     return snapshot._replace(chunks=tuple(chunks))
 
 
 def _without_ruined(
-    whole: PopulationSetup, programs: PopulationPrograms, snapshot: PopulationSnapshot
+    population: PopulationSetup, programs: PopulationPrograms, snapshot: PopulationSnapshot
 ) -> PopulationSnapshot:
     """Before a save: members with a parameter that is no finite number have failed."""
-    finite = of_members(whole, [jax.device_get(programs.finite(chunk.state.params)) for chunk in snapshot.chunks])
+    finite = split_by_member(
+        population, [jax.device_get(programs.finite(chunk.state.params)) for chunk in snapshot.chunks]
+    )
     error = str(NonFiniteError("a parameter", math.nan, snapshot.epoch, snapshot.step))
     failed = [n for n, member in enumerate(snapshot.members) if member.status != FAILED and not finite[n]]
     return snapshot.replace_members(
@@ -243,12 +255,12 @@ def _without_ruined(
     )
 
 
-def epoch_seconds(whole: PopulationSetup) -> float:
+def epoch_seconds(population: PopulationSetup) -> float:
     """Seconds of an epoch of all members, from some steps that are thrown away; compilation is left out."""
-    snapshot, programs, _ = compile_population(whole)
-    keys, times = epoch_keys(whole, programs, 1), []
+    snapshot, programs, _ = compile_population(population)
+    keys, times = epoch_keys(population, programs, 1), []
     for first, last in ((0, 1), (1, 1 + TIMED_STEPS)):
         place, begun = jax.device_put((np.int32(first), np.int32(last))), time.perf_counter()
-        snapshot = train_block(whole, programs, snapshot, keys, place)
+        snapshot = train_block(population, programs, snapshot, keys, place)
         times.append((time.perf_counter() - begun) / (last - first))
-    return times[-1] * whole.setup.steps_per_epoch
+    return times[-1] * population.setup.steps_per_epoch

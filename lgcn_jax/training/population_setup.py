@@ -32,44 +32,44 @@ class PopulationSetup:
     width: int
 
     @property
-    def chunks(self) -> int:
+    def num_chunks(self) -> int:
         return -(-len(self.members) // self.width)
 
-    def place(self, number: int) -> tuple[int, int]:
+    def locate(self, member_index: int) -> tuple[int, int]:
         """The chunk in which a member stands, and its place there."""
-        return divmod(number, self.width)
+        return divmod(member_index, self.width)
 
-    def of_chunk(self, values: np.ndarray, chunk: int) -> np.ndarray:
+    def take_chunk(self, member_values: np.ndarray, chunk: int) -> np.ndarray:
         """The values of a chunk's members, of the last one again where it is filled up."""
         numbers = np.arange(chunk * self.width, (chunk + 1) * self.width)
-        return values[np.minimum(numbers, len(self.members) - 1)]
+        return member_values[np.minimum(numbers, len(self.members) - 1)]
 
-    def values(self, chunk: int) -> dict[str, jax.Array]:
+    def traced_settings(self, chunk: int) -> dict[str, jax.Array]:
         """What differs among a chunk's members, on the device."""
         return self._values[chunk]
 
     @functools.cached_property
-    def axes(self) -> TrainState:
+    def member_axes(self) -> TrainState:
         """The axis of members in each array of a chunk's state: the second one of tables, which products take so."""
         alone = jax.eval_shape(lambda: step.state_of_one_node(self.setup.config)[1])
         return map_arrays(lambda table: 1, lambda other: 0, alone)
 
-    def one(self, state: TrainState, place: int | jax.Array) -> TrainState:
+    def member_state(self, state: TrainState, place: int | jax.Array) -> TrainState:
         """The state of the member at a place of a chunk."""
-        return jax.tree.map(lambda leaf, axis: take_member(leaf, place, axis), state, self.axes)
+        return jax.tree.map(lambda leaf, axis: take_member(leaf, place, axis), state, self.member_axes)
 
-    def with_one(self, state: TrainState, one: TrainState, place: jax.Array) -> TrainState:
+    def with_member_state(self, state: TrainState, member_state: TrainState, place: jax.Array) -> TrainState:
         """The state of a chunk with that of a member at its place."""
 
         def put(leaf: jax.Array, of_member: jax.Array, axis: int) -> jax.Array:
             return jax.lax.dynamic_update_index_in_dim(leaf, of_member, place, axis)
 
-        return jax.tree.map(put, state, one, self.axes)
+        return jax.tree.map(put, state, member_state, self.member_axes)
 
     @functools.cached_property
     def _values(self) -> list[dict[str, jax.Array]]:
-        values, chunks = self.members.values(), range(self.chunks)
-        return jax.device_put([{name: self.of_chunk(values[name], chunk) for name in values} for chunk in chunks])
+        values, chunks = self.members.traced_settings(), range(self.num_chunks)
+        return jax.device_put([{name: self.take_chunk(values[name], chunk) for name in values} for chunk in chunks])
 
 
 def take_member(leaf: jax.Array, place: int | jax.Array, axis: int) -> jax.Array:

@@ -17,9 +17,9 @@ from lgcn_jax.graph.propagation import Adjacency
 from lgcn_jax.models import Head, Inference
 from lgcn_jax.sampling import Batch
 from lgcn_jax.training.setup import Setup, require_divisible_batch
-from lgcn_jax.training.state import Snapshot, replicated
-from lgcn_jax.training.statistics import Counts, renewed, statistics_specs
-from lgcn_jax.training.step import make_gradient, make_update, needs_noise, noise_key
+from lgcn_jax.training.state import Snapshot, replicated_parameters
+from lgcn_jax.training.statistics import TrainPairCounts, renew_statistics, statistics_specs
+from lgcn_jax.training.step import make_gradient_and_metrics, make_update, needs_noise, noise_key
 
 
 class Programs(NamedTuple):
@@ -67,7 +67,7 @@ def _shardings(setup: Setup, like: Snapshot):
 
 def make_train_steps(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
     """The function of `Programs.block`, not compiled."""
-    gradient, update = make_step_gradient(setup, graphdef), make_update(setup.config)
+    gradient, update = make_step_gradient_and_metrics(setup, graphdef), make_update(setup.config)
 
     def block(state, totals, adjacency, sampler, key, first, last):
         def step(number, carry):
@@ -81,11 +81,11 @@ def make_train_steps(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
     return block
 
 
-def make_step_gradient(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
-    """(params, statistics, adjacency, sampler, key, number) -> what `make_gradient` finds of the epoch's batch."""
+def make_step_gradient_and_metrics(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
+    """(params, statistics, adjacency, sampler, key, number) -> gradient and metrics of the epoch's batch `number`."""
     config, mesh = setup.config, setup.mesh
     require_divisible_batch(config, mesh)
-    gradient_of = make_gradient(config, graphdef, setup.num_users, mesh.axis(DATA))
+    gradient_of = make_gradient_and_metrics(config, graphdef, setup.num_users, mesh.axis(DATA))
 
     def gradient(params, statistics, adjacency, sampler, key, number):
         batch = sampler.draw(key, number, config.training.batch_size)
@@ -101,9 +101,9 @@ def make_renewal(setup: Setup) -> Callable:
     mesh, graphdef, loss = setup.mesh, setup.graphdef(), setup.config.loss
     axes = tuple(filter(None, map(mesh.axis, (DATA, NODES))))
 
-    def renew(params, adjacency: Adjacency, counts: Counts, epoch: jax.Array):
+    def renew(params, adjacency: Adjacency, counts: TrainPairCounts, epoch: jax.Array):
         final = nnx.merge(graphdef, params)(adjacency.layout)
-        return renewed(loss, final, adjacency, counts, epoch, axes)
+        return renew_statistics(loss, final, adjacency, counts, epoch, axes)
 
     return mesh.shard_map(renew, (setup.param_specs(), PER_DEVICE, WHOLE, WHOLE), statistics_specs(loss))
 
@@ -119,11 +119,11 @@ def _local(batch: Batch, axis: str | None) -> Batch:
 
 def make_evaluate(setup: Setup, graphdef: nnx.GraphDef, measure: Callable = ranking.chunk_sums) -> Callable:
     """The function of `Programs.evaluate`, not compiled; `measure` is what is made of (scorer, task, list lengths)."""
-    evaluate = functools.partial(_evaluate, setup, graphdef, measure, setup.config.inference.stated())
+    evaluate = functools.partial(_evaluate, setup, graphdef, measure, setup.config.inference.stated_inference())
     return setup.mesh.shard_map(evaluate, (setup.param_specs(), PER_DEVICE, PER_DEVICE), WHOLE)
 
 
-def make_trial(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
+def make_inference_trial(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
     """(inference, params, adjacency, task) -> as `Programs.evaluate`, whatever a table is ranked by; not compiled."""
     trial = functools.partial(_evaluate, setup, graphdef, ranking.chunk_sums)
     return setup.mesh.shard_map(trial, (WHOLE, setup.param_specs(), PER_DEVICE, PER_DEVICE), WHOLE)
@@ -139,9 +139,9 @@ def _evaluate(
     task: EvaluationTask,
 ):
     """What `measure` finds, on one of the devices."""
-    head = setup.config.model.head({name: value[...] for name, value in replicated(params).items()})
+    head = setup.config.model.head({name: value[...] for name, value in replicated_parameters(params).items()})
     scorer = make_encoder_scorer(graphdef, params, adjacency, task, setup.num_users, inference, head)
-    finite = [jnp.isfinite(each).all() for each in jax.tree.leaves((scorer.final, head))]
+    finite = [jnp.isfinite(each).all() for each in jax.tree.leaves((scorer.final_embeddings, head))]
     wrong = psum((~functools.reduce(jnp.logical_and, finite)).astype(jnp.int32), setup.mesh.axis(NODES))
     return jax.tree.map(functools.partial(_nan_where, wrong != 0), measure(scorer, task, setup.config.evaluation.top_k))
 
@@ -161,10 +161,10 @@ def make_encoder_scorer(
     head: Head | None = None,
 ) -> EncoderScorer:
     """The model's final embeddings as a scorer of the task's items, with what makes scores of them."""
-    final = inference.embeddings(nnx.merge(graphdef, params), adjacency.layout)
+    final = inference.final_embeddings(nnx.merge(graphdef, params), adjacency.layout)
     items = jnp.arange(task.num_items, dtype=jnp.int32) if task.items is None else task.items
     items = jnp.minimum(items, task.num_items - 1)
     ranked = adjacency.layout.gather_local(final, adjacency.row_of_node[num_users + items])
     if task.popularity is not None:
-        ranked = inference.scaled(ranked, task.popularity[items])
-    return EncoderScorer(final, adjacency, ranked if head is None else head.of_items(ranked), head)
+        ranked = inference.scale_items(ranked, task.popularity[items])
+    return EncoderScorer(final, adjacency, ranked if head is None else head.project_items(ranked), head)

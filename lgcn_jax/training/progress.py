@@ -38,13 +38,13 @@ def save_due(config: Config, progress: Progress) -> bool:
     return progress.step == 0 and (progress.epoch % config.training.save_every == 0 or new_best)
 
 
-def worked(progress: Progress, seconds: float, **changes) -> Progress:
+def after_work(progress: Progress, seconds: float, **changes) -> Progress:
     """The progress after `seconds` of work; those of an evaluation don't count into any epoch."""
     epoch_seconds = progress.epoch_seconds + (seconds if "step" in changes else 0.0)
     return dataclasses.replace(progress, seconds=progress.seconds + seconds, epoch_seconds=epoch_seconds, **changes)
 
 
-def record_of_epoch(
+def epoch_record(
     config: Config, progress: Progress, steps: int, sums: Mapping[str, Any], rate: float
 ) -> dict[str, Any]:
     """The line of metrics.jsonl about the epoch whose last step is done.
@@ -65,15 +65,15 @@ def evaluation_record(config: Config, epoch: int, means: dict[str, float], secon
     return {"epoch": epoch, "split": config.evaluation.eval_split, **means, "seconds": round(seconds, 4)}
 
 
-def evaluated(config: Config, progress: Progress, row: dict[str, Any], seconds: float) -> Progress:
+def after_evaluation(config: Config, progress: Progress, row: dict[str, Any], seconds: float) -> Progress:
     """The progress after an evaluation, of which `row` is the line.
 
     One that is due only because the run ends here counts for nothing, and is remembered apart, so that a run continued
     with more epochs is the longer run.
     """
-    watched = config.evaluation.watched
+    watched = config.evaluation.watched_metric
     improved = progress.best is None or row[watched] > progress.best[watched]
     if progress.epoch % config.evaluation.eval_every:
-        return worked(progress, seconds, final=row, final_best=improved)
+        return after_work(progress, seconds, final=row, final_best=improved)
     changes = {"last": row, "stale": 0 if improved else progress.stale + 1}
-    return worked(progress, seconds, **changes | ({"best": row} if improved else {}))
+    return after_work(progress, seconds, **changes | ({"best": row} if improved else {}))

@@ -28,7 +28,7 @@ from lgcn_jax.sampling import Sampler
 from lgcn_jax.training import step
 from lgcn_jax.training.placement import Placement
 from lgcn_jax.training.state import Progress, Snapshot, Totals, TrainState, zero_totals
-from lgcn_jax.training.statistics import Counts, count, has_statistics
+from lgcn_jax.training.statistics import TrainPairCounts, count_train_pairs, has_statistics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Setup(Placement):
     sampler: Sampler | None
     task: EvaluationTask | None
     popularity: np.ndarray
-    counts: Counts | None = None
+    counts: TrainPairCounts | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -58,7 +58,7 @@ class Setup(Placement):
 
     def init_state(self) -> TrainState:
         """The state of epoch 0, each device's rows drawn on that device."""
-        node = self.put_rows(self.order.node_of_row)
+        node = self.put_row_values(self.order.node_of_row)
         made = jax.jit(lambda node: step.init_train_state(self.config, Nodes(node, self.num_users, self.num_items))[1])
         shapes = jax.eval_shape(made, node)
         map_arrays(self._require_rows, lambda other: None, shapes.params)
@@ -81,7 +81,7 @@ class Setup(Placement):
         """Host: float32[num_nodes, d], the final embeddings of the users, then of the items, as items are ranked."""
         found = self._on_host(self._compiled_embed(params, self.adjacency))
         users, items = np.split(found, [self.num_users])
-        scaled = self.config.inference.stated().scaled(items, self.popularity)
+        scaled = self.config.inference.stated_inference().scale_items(items, self.popularity)
         return found if scaled is items else np.concatenate([users, scaled])
 
     def vector_width(self, params: nnx.State) -> int | None:
@@ -95,9 +95,9 @@ class Setup(Placement):
         return jax.jit(self._embed())  # kept, so that it is compiled once for the members of a population
 
     def _embed(self) -> Callable[[nnx.State, Adjacency], jax.Array]:
-        graphdef, inference = self.graphdef(), self.config.inference.stated()
+        graphdef, inference = self.graphdef(), self.config.inference.stated_inference()
         return self.mesh.shard_map(
-            lambda params, adjacency: inference.embeddings(nnx.merge(graphdef, params), adjacency.layout),
+            lambda params, adjacency: inference.final_embeddings(nnx.merge(graphdef, params), adjacency.layout),
             (self.param_specs(), PER_DEVICE),
             ROWS,
         )
@@ -158,11 +158,13 @@ def build_setup(
         sampler=_sampler(config, mesh, interactions, owners) if trains else None,
         task=_task(config, mesh, interactions, owners, users, popularity),
         popularity=popularity,
-        counts=mesh.replicate(count(config, interactions)) if trains and has_statistics(config.loss) else None,
+        counts=mesh.replicate(count_train_pairs(config, interactions))
+        if trains and has_statistics(config.loss)
+        else None,
     )
 
 
-def for_split(setup: Setup, interactions: Interactions, split: str) -> Setup:
+def with_eval_split(setup: Setup, interactions: Interactions, split: str) -> Setup:
     """The same data on the devices, with another part to evaluate; of one device."""
     config = setup.config.replace(eval_split=split)
     return dataclasses.replace(
@@ -175,7 +177,7 @@ def _graph(config: Config, mesh: Mesh, interactions: Interactions) -> tuple[Orde
     matrix = normalization.normalized_adjacency(interactions.train, interactions.num_items, interactions.weights)
     placed, degree = build_order(config, mesh, matrix, interactions.num_users), None
     if config.model.NEEDS_DEGREES:
-        degree = placed.rows(weighted_degrees(interactions.train, interactions.num_items, interactions.weights))
+        degree = placed.to_rows(weighted_degrees(interactions.train, interactions.num_items, interactions.weights))
     return placed, _adjacency(config, mesh, order.permute(matrix, placed), placed, degree)
 
 

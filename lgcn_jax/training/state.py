@@ -140,18 +140,18 @@ class HostParameters(NamedTuple):
     replicated: dict[str, np.ndarray]
 
 
-def replicated(params: nnx.State) -> dict[str, nnx.Variable]:
+def replicated_parameters(params: nnx.State) -> dict[str, nnx.Variable]:
     """The parameters that belong to no node, by name."""
     flat = {".".join(map(str, path)): value for path, value in nnx.to_flat_state(params)}
     return {name: flat[name] for name in sorted(flat) if isinstance(flat[name], Replicated) or not flat[name].ndim}
 
 
-def replicated_on_host(params: nnx.State) -> dict[str, np.ndarray]:
+def replicated_parameters_on_host(params: nnx.State) -> dict[str, np.ndarray]:
     """Host: the parameters that belong to no node, by name."""
-    return {name: np.asarray(value[...]) for name, value in replicated(params).items()}
+    return {name: np.asarray(value[...]) for name, value in replicated_parameters(params).items()}
 
 
-def table(params: nnx.State) -> np.ndarray:
+def table_on_host(params: nnx.State) -> np.ndarray:
     """Host: float32[num_rows, d], the trained layer-0 rows in the order of `Setup.order`."""
     return np.asarray(params["table"][...])
 

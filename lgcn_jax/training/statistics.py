@@ -20,7 +20,7 @@ from lgcn_jax.losses import Loss, Tables, WholeModel
 BLOCK = 2**22  # numbers that are computed at a time
 
 
-class Counts(NamedTuple):
+class TrainPairCounts(NamedTuple):
     """What statistics need of the train pairs, on all devices.
 
     Attributes:
@@ -51,17 +51,17 @@ def statistics_specs(loss: Loss) -> dict[str, PartitionSpec]:
     return dict.fromkeys(loss.RUN_STATISTICS, WHOLE) | dict.fromkeys(loss.USER_STATISTICS, ROWS)
 
 
-def count(config: Config, interactions: Interactions) -> Counts:
+def count_train_pairs(config: Config, interactions: Interactions) -> TrainPairCounts:
     """Host: the counts of a data set."""
     train, items = interactions.train, interactions.num_items
     pairs = csr.degrees(train)
     drawable = (pairs > 0) & (pairs < items)
     root = np.sqrt(weighted_degrees(train, items, interactions.weights))
     probability = config.sampler.positive_probability(train, drawable, items)
-    return Counts(pairs.astype(np.float32), probability, root.astype(np.float32))
+    return TrainPairCounts(pairs.astype(np.float32), probability, root.astype(np.float32))
 
 
-def of_users(
+def batch_statistics(
     loss: Loss, statistics: Mapping[str, jax.Array], adjacency: Adjacency, user: jax.Array
 ) -> dict[str, jax.Array]:
     """The statistics as a batch has them: float[B], those of int32[B] users, and float[] of the run."""
@@ -69,18 +69,23 @@ def of_users(
     return found | {name: statistics[name] for name in loss.RUN_STATISTICS}
 
 
-def renewed(
-    loss: Loss, final: jax.Array, adjacency: Adjacency, counts: Counts, epoch: jax.Array, axes: tuple[str, ...]
+def renew_statistics(
+    loss: Loss,
+    final_embeddings: jax.Array,
+    adjacency: Adjacency,
+    counts: TrainPairCounts,
+    epoch: jax.Array,
+    axes: tuple[str, ...],
 ) -> dict[str, jax.Array]:
     """On a device: the loss' statistics of a model with these final embeddings, in the form in which they are kept.
 
     Args:
-      final: [num_rows, d], of this device's rows.
+      final_embeddings: [num_rows, d], of this device's rows.
       epoch: int32[], the epoch that begins.
       axes: the mesh axes on which there are several devices, which share the users among them.
     """
     num_users, layout = len(counts.pairs), adjacency.layout
-    every = adjacency.gather(final, jnp.arange(len(adjacency.row_of_node), dtype=jnp.int32))
+    every = adjacency.gather(final_embeddings, jnp.arange(len(adjacency.row_of_node), dtype=jnp.int32))
 
     def each_user(function: Callable, rows: jax.Array, width: int) -> jax.Array:
         return _in_blocks(function, rows, max(1, BLOCK // width), axes)

@@ -17,7 +17,7 @@ from lgcn_jax.models import Nodes
 from lgcn_jax.sampling import Batch
 from lgcn_jax.training.embedding import embed_batch, embed_with_dropout, embed_with_views, head_at_rows, with_head
 from lgcn_jax.training.state import StepMetrics, TrainState
-from lgcn_jax.training.statistics import initial_statistics, of_users
+from lgcn_jax.training.statistics import batch_statistics, initial_statistics
 
 
 def init_train_state(config: Config, nodes: Nodes) -> tuple[nnx.GraphDef, TrainState]:
@@ -51,7 +51,9 @@ def noise_key(key: jax.Array, number: jax.Array) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(key, 2**32 - 1), number)
 
 
-def make_gradient(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_name: str | None = None) -> Callable:
+def make_gradient_and_metrics(
+    config: Config, graphdef: nnx.GraphDef, num_users: int, axis_name: str | None = None
+) -> Callable:
     """`gradient(params, adjacency, batch, statistics, key)`: the gradient of the batch's loss, and its other metrics.
 
     The key is that of the step's noise or dropout: of nothing, and left out, unless `needs_noise`.
@@ -71,9 +73,9 @@ def make_gradient(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_n
         embedded = _embedded(config, what, key)
         if not config.model.HAS_VECTORS:
             embedded = with_head(embedded, head_at_rows(config.model, params, adjacency.layout, axis_name))
-        embedded = embedded._replace(statistics=of_users(config.loss, statistics, adjacency, batch.user))
+        embedded = embedded._replace(statistics=batch_statistics(config.loss, statistics, adjacency, batch.user))
         if config.negatives.hardest:
-            embedded = losses.hardest(embedded, config.loss, config.negatives.hardest)
+            embedded = losses.keep_hardest_negatives(embedded, config.loss, config.negatives.hardest)
         terms = config.loss.terms(embedded) | {"l2": losses.l2_penalty(embedded)}
         means = {name: (embedded.weight * terms[name]).sum() for name in config.loss.names}
         return config.loss.total(means), means
@@ -114,11 +116,11 @@ def make_update(config: Config) -> Callable[..., tuple[TrainState, StepMetrics]]
 
 
 def make_train_step(config: Config, graphdef: nnx.GraphDef, num_users: int, axis_name: str | None = None) -> Callable:
-    """`step(state, adjacency, batch, key) -> (state, StepMetrics)`; arguments as for `make_gradient`.
+    """`step(state, adjacency, batch, key) -> (state, StepMetrics)`; arguments as for `make_gradient_and_metrics`.
 
     With an axis name it runs under `jax.pmap`, each device with its part of the batch and the whole table.
     """
-    gradient, update = make_gradient(config, graphdef, num_users, axis_name), make_update(config)
+    gradient, update = make_gradient_and_metrics(config, graphdef, num_users, axis_name), make_update(config)
 
     def step(
         state: TrainState, adjacency: Adjacency, batch: Batch, key: jax.Array | None = None

@@ -24,7 +24,7 @@ from lgcn_jax.graph.layout import Layout
 from lgcn_jax.graph.propagation import Adjacency, propagate
 from lgcn_jax.models import FoldIn
 from lgcn_jax.training.setup import Setup
-from lgcn_jax.training.state import Snapshot, replicated, table_sha256
+from lgcn_jax.training.state import Snapshot, replicated_parameters, table_sha256
 from lgcn_jax.training.step import state_of_one_node
 
 
@@ -51,7 +51,7 @@ class WarmStart(NamedTuple):
         return {"source": self.source, "parameters_sha256": table_sha256(self.table, self.replicated)}
 
 
-class Beginning(NamedTuple):
+class WarmStartPoint(NamedTuple):
     """The place before the first step of a run that begins with another's table, a line about it, and its facts."""
 
     start: Snapshot
@@ -59,7 +59,7 @@ class Beginning(NamedTuple):
     facts: dict[str, str]
 
 
-def require_alike(config: Config, warm: WarmStart) -> None:
+def require_compatible_source(config: Config, warm: WarmStart) -> None:
     """Raises an InputError where the tables of a source have another meaning or width than those of a run."""
     for name in ("model", "embedding_dim"):
         found, expected = warm.config.to_dict()[name], config.to_dict()[name]
@@ -73,13 +73,13 @@ def require_alike(config: Config, warm: WarmStart) -> None:
             raise InputError(where, f"a run with {name} of shape {found}", f"shape {shape}, as this run has")
 
 
-def begin(setup: Setup, interactions: Interactions, warm: WarmStart) -> Beginning:
+def make_warm_start_point(setup: Setup, interactions: Interactions, warm: WarmStart) -> WarmStartPoint:
     """Where a run begins that has the table of another.
 
     Raises:
       InputError: the source has another encoder or width, or no user and no item in common with the data set.
     """
-    require_alike(setup.config, warm)
+    require_compatible_source(setup.config, warm)
     users, items = warm.users, warm.items
     place = np.concatenate([_places(users, interactions.user_ids), _places(items, interactions.item_ids)])
     place[interactions.num_users :] += np.where(place[interactions.num_users :] < 0, 0, len(users))
@@ -89,7 +89,12 @@ def begin(setup: Setup, interactions: Interactions, warm: WarmStart) -> Beginnin
         raise InputError(f"--warm_start={warm.source}", "a run with other users and other items", expected)
     carried = np.where(known[:, None], warm.table[place], np.float32(0))
     start, how = setup.initial_snapshot(), setup.config.model.fold_in(trained=warm.replicated)
-    operands = start.state.params["table"][...], setup.adjacency, setup.of_nodes(carried), setup.of_nodes(known)
+    operands = (
+        start.state.params["table"][...],
+        setup.adjacency,
+        setup.put_node_values(carried),
+        setup.put_node_values(known),
+    )
     compiled = jax.jit(
         setup.mesh.shard_map(functools.partial(_table, how), (ROWS, PER_DEVICE, ROWS, ROWS), ROWS),
         out_shardings=setup.mesh.sharding(ROWS),
@@ -97,7 +102,7 @@ def begin(setup: Setup, interactions: Interactions, warm: WarmStart) -> Beginnin
     params = _with_replicated(setup, start.state.params, warm)
     nnx.replace_by_pure_dict(params, nnx.to_pure_dict(params) | {"table": compiled(*operands)})
     start = start._replace(state=start.state._replace(params=params))
-    return Beginning(start, _told(warm, known, interactions.num_users), warm.facts())
+    return WarmStartPoint(start, _told(warm, known, interactions.num_users), warm.facts())
 
 
 def _with_replicated(setup: Setup, params: nnx.State, warm: WarmStart) -> nnx.State:
@@ -112,7 +117,7 @@ def _with_replicated(setup: Setup, params: nnx.State, warm: WarmStart) -> nnx.St
 def _shapes(config: Config) -> dict[str, tuple[int, ...]]:
     """The shapes of the parameters that belong to no node, by name."""
     params = jax.eval_shape(lambda: state_of_one_node(config)[1].params)
-    return {name: value.shape for name, value in replicated(params).items()}
+    return {name: value.shape for name, value in replicated_parameters(params).items()}
 
 
 def _table(

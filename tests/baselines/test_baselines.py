@@ -9,7 +9,7 @@ import pytest
 
 import lgcn_jax as lg
 from lgcn_jax.baselines import BASELINES, singular
-from lgcn_jax.baselines.matrices import of_parts, train_matrix
+from lgcn_jax.baselines.matrices import matrix_from_arrays, train_matrix
 from lgcn_jax.data import csr
 from lgcn_jax.errors import InputError
 
@@ -153,7 +153,7 @@ def test_bspm(world, train, solver, average, sharpen_ideal):
 def test_slim(world, train):
     """The best weights: the gradient is 0 where a weight is positive, and not below 0 where it is 0."""
     found = BASELINES["slim"](neighbors=6, l1=0.5, l2=2, sweeps=400).solve(world, np.float64)
-    weights = of_parts(found, "weights", world.num_items).toarray()
+    weights = matrix_from_arrays(found, "weights", world.num_items).toarray()
     allowed = nearest(similarities(train, "cosine", 0), 6).T > 0
     gradient = train.T @ (train @ weights - train) + 2 * weights + 0.5
     assert ((weights > 0) <= allowed).all()

@@ -273,7 +273,7 @@ def test_any_sign_of_a_run_lets_it_be_overwritten(tmp_path):
         run = shutil.copytree(tmp_path / "whole", tmp_path / "run")
         for path in (run / name for name in damaged):
             shutil.rmtree(path) if path.is_dir() else path.write_text("[]")
-        workdir.clear(run)
+        workdir.clear_run(run)
         assert list(run.iterdir()) == []
         run.rmdir()
 

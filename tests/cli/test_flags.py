@@ -7,17 +7,17 @@ from absl import flags
 
 from lgcn_jax.baselines import BASELINES
 from lgcn_jax.cli import main
-from lgcn_jax.cli.flags import all_flags, define, given
+from lgcn_jax.cli.flags import all_flags, define_flags, stated_settings
 from lgcn_jax.config import PARTS
 from lgcn_jax.losses import LOSSES
-from lgcn_jax.settings import Registry, fields, text
+from lgcn_jax.settings import Registry, fields, format_value
 
 
 def parsed(*arguments) -> dict:
     values = flags.FlagValues()
-    define(values, all_flags())
+    define_flags(values, all_flags())
     values(["program", *arguments])
-    return given(values, all_flags())
+    return stated_settings(values, all_flags())
 
 
 def test_the_help_of_a_flag_ends_with_its_default_and_the_parts_that_have_it():
@@ -67,7 +67,7 @@ def test_every_setting_has_a_help_text(capsys):
         said = line.removeprefix(f"--{name}").partition("(default: ")[0].strip()
         assert len(re.findall(r"[A-Za-z]{2,}", said)) >= 3, line
         if field.default not in (None, (), ""):
-            shown = re.escape(text(field.default))  # where parts of a kind differ, each says whose it is
+            shown = re.escape(format_value(field.default))  # where parts of a kind differ, each says whose it is
             assert re.search(rf"\(default: ({shown}|.*\b{shown} for \w+.*)[;)]", line)
         choices = re.fullmatch("one of (.*)", field.metadata["expected"])
         for choice in choices[1].split(", ") if choices else ():

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from lgcn_jax.cli import checks, main
-from lgcn_jax.cli.command import config_from_flags, parse, settings_of_runs
-from lgcn_jax.cli.flags import given
+from lgcn_jax.cli.command import config_from_flags, parse_flags, run_setting_names
+from lgcn_jax.cli.flags import stated_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -66,7 +66,7 @@ def test_flags_of_commands_that_are_shown_in_part_exist(command, monkeypatch):
     """Their values pass, too; what stands for several flags is left out."""
     monkeypatch.chdir(ROOT)
     name, *flags = [part for part in command if part != "..."]
-    config_from_flags(given(parse(main.COMMANDS[name], name, flags), settings_of_runs()))
+    config_from_flags(stated_settings(parse_flags(main.COMMANDS[name], name, flags), run_setting_names()))
 
 
 def test_the_example_in_python_runs(monkeypatch, tmp_path, capsys):

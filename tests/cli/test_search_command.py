@@ -10,8 +10,8 @@ import pytest
 from quick_model import METRIC, QuickModel
 
 from lgcn_jax.cli import tables
-from lgcn_jax.cli.command import config_from_flags, parse, settings_of_runs
-from lgcn_jax.cli.flags import given
+from lgcn_jax.cli.command import config_from_flags, parse_flags, run_setting_names
+from lgcn_jax.cli.flags import stated_settings
 from lgcn_jax.cli.main import COMMANDS, main
 from lgcn_jax.searching import keeping, space, trials
 from lgcn_jax.searching.results import SearchResult, SearchTrial
@@ -30,7 +30,11 @@ def go(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(trials, "Model", QuickModel)
     monkeypatch.setattr(QuickModel, "fitted", [])
-    monkeypatch.setattr(keeping.Keeper, "model", lambda keeper, interactions: QuickModel.of(keeper._study.completed()))
+    monkeypatch.setattr(
+        keeping.BestModelKeeper,
+        "best_model",
+        lambda keeper, interactions: QuickModel.of(keeper._study.completed_trials()),
+    )
     (tmp_path / "space.json").write_text(json.dumps(SPACE))
     return lambda *stated: main(["search", "--space=space.json", "--study=a.log", *SMALL, *stated])
 
@@ -46,8 +50,8 @@ def test_it_prints_the_best_trials_and_how_to_train_the_best_one(go, capsys, tmp
     assert "setting        importance" in told
     assert f"trial {best['number']}, test part" in told
     command = next(line.partition("anew: ")[2] for line in told.splitlines() if line.startswith("train the best"))
-    values = parse(COMMANDS["train"], "train", shlex.split(command)[4:])
-    config = config_from_flags(given(values, settings_of_runs()))  # which refuses flags that have no effect
+    values = parse_flags(COMMANDS["train"], "train", shlex.split(command)[4:])
+    config = config_from_flags(stated_settings(values, run_setting_names()))  # which refuses flags that have no effect
     assert config.optimizer.learning_rate == best["settings"]["learning_rate"]
     assert (config.evaluation.eval_split, config.data.validation_fraction) == ("valid", 0.1)
     assert (tmp_path / "best.flags").read_text().splitlines()[1:] == shlex.split(command)[4:-1]
@@ -144,9 +148,9 @@ def test_what_the_page_shows_can_be_searched(monkeypatch):
     assert commands
     for command in commands:
         name, *flags = shlex.split(command.replace("\\\n", ""))
-        values = parse(COMMANDS[name], name, flags)
-        stated = given(values, settings_of_runs()) | fixed
-        space.read(values["space"].value, stated)
+        values = parse_flags(COMMANDS[name], name, flags)
+        stated = stated_settings(values, run_setting_names()) | fixed
+        space.read_space(values["space"].value, stated)
 
 
 def test_the_example_is_what_the_page_says():

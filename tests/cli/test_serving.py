@@ -131,8 +131,8 @@ def test_titles_stand_beside_ids_and_are_cut_to_the_terminal(shop, capsys, monke
 
 def test_wide_letters_take_two_columns():
     assert [listing.display_width(text) for text in ("", "ab", "映画", "e\u0301")] == [0, 2, 4, 1]
-    assert listing.cut("映画映画", 6) == "映画…"
-    assert listing.cut("abcdef", 6) == "abcdef"
+    assert listing.truncate_line("映画映画", 6) == "映画…"
+    assert listing.truncate_line("abcdef", 6) == "abcdef"
     columns = {"id": np.array(["映", "abc"], object), "n": np.array([5, 10])}
     assert listing.format_columns(columns, None).splitlines() == ["id    n", "映    5", "abc  10"]
 
@@ -290,7 +290,7 @@ def test_a_disk_that_is_full_ends_with_status_1(saved, tmp_path, capsys, monkeyp
 
 
 def test_pairs_know_their_lines():
-    assert predict.pairs("user,item\n\n1,2\n3,4", "x") == [(3, ["1", "2"]), (4, ["3", "4"])]
+    assert predict.parse_pairs("user,item\n\n1,2\n3,4", "x") == [(3, ["1", "2"]), (4, ["3", "4"])]
 
 
 def test_users_of_a_table_are_folded_in(run, model, tmp_path, capsys):

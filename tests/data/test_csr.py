@@ -38,7 +38,7 @@ def test_degrees_and_rows_of_entries(pairs):
 
 @given(cells, st.lists(st.integers(0, ROWS - 1), max_size=8))
 def test_take_gives_rows_in_the_order_asked_for(pairs, rows):
-    assert as_lists(csr.take(build(pairs), np.array(rows, int))) == [as_lists(build(pairs))[row] for row in rows]
+    assert as_lists(csr.take_rows(build(pairs), np.array(rows, int))) == [as_lists(build(pairs))[row] for row in rows]
 
 
 @given(cells, st.integers(0, COLUMNS))
@@ -54,8 +54,8 @@ def test_blocks_are_all_rows_and_entries_in_their_order(pairs, block):
     found = build(pairs)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(csr, "BLOCK", block)
-        rows, entries = zip(*csr.blocks(found.indptr), strict=True)
-        again = csr.take(found, np.arange(ROWS))
+        rows, entries = zip(*csr.row_blocks(found.indptr), strict=True)
+        again = csr.take_rows(found, np.arange(ROWS))
         counts = csr.column_counts(found, COLUMNS)
     assert [r for some in rows for r in range(some.start, some.stop)] == list(range(ROWS))
     assert [e for some in entries for e in range(some.start, some.stop)] == list(range(found.nnz))

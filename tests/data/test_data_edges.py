@@ -87,7 +87,7 @@ def test_one_row_that_holds_every_entry_is_searched_to_its_end(length):
 def test_the_same_pairs_are_read_from_every_format(tmp_path, text):
     for content in (text.encode(), text.replace("\n", "\r\n").encode(), gzip.compress(text.encode())):
         (tmp_path / "file").write_bytes(content)
-        found = files.read(tmp_path / "file", DataSettings())
+        found = files.read_file(tmp_path / "file", DataSettings())
         assert [
             (u, i) for u, i in zip(*(c.values[c.codes].tolist() for c in (found.users, found.items)), strict=True)
         ] == [(1, 10), (1, 11), (2, 10)]
@@ -98,7 +98,7 @@ def test_a_gzip_cut_anywhere_is_refused(tmp_path):
     for length in range(2, len(whole)):
         (tmp_path / "file").write_bytes(whole[:length])
         with pytest.raises(InputError, match="truncated or damaged gzip"):
-            files.read(tmp_path / "file", DataSettings())
+            files.read_file(tmp_path / "file", DataSettings())
 
 
 def test_users_whose_test_line_is_empty_have_no_test_items(tmp_path):
@@ -112,7 +112,7 @@ def test_users_whose_test_line_is_empty_have_no_test_items(tmp_path):
 
 def test_test_items_that_a_split_takes_out_of_train_are_counted():
     whole = pairs([(user, 2 * user + n) for user in range(3) for n in range(2)])
-    found = preparation.of_table("x", whole, DataSettings(test_fraction=0.5))
+    found = preparation.interactions_from_table("x", whole, DataSettings(test_fraction=0.5))
     assert (found.train.nnz, found.test.nnz) == (3, 3)
     assert found.summary()["test items unknown to train"] == 3
 

@@ -19,7 +19,7 @@ ids = st.integers(0, adjacency.MAX_ID)
 def read(folder, content: bytes | str, file_format: str = "auto") -> Events:
     path = folder / "file.txt"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return files.read(path, DataSettings(format=file_format))
+    return files.read_file(path, DataSettings(format=file_format))
 
 
 def read_all(paths, file_format: str = "auto") -> list[Events]:
@@ -28,7 +28,7 @@ def read_all(paths, file_format: str = "auto") -> list[Events]:
 
 
 def files_read(path) -> Events:
-    return files.read(path, DataSettings())
+    return files.read_file(path, DataSettings())
 
 
 def rows(pairs: Events) -> list[tuple[int, int]]:

@@ -18,32 +18,32 @@ from lgcn_jax.errors import InputError
     ],
 )
 def test_integers_keep_their_values_in_the_narrowest_type(raw, kind):
-    found = ids.of_integers(raw)
+    found = ids.integer_id_column(raw)
     assert found.values.dtype == kind
     assert found.values[found.codes].tolist() == raw.tolist()
     assert found.values.tolist() == sorted(set(raw.tolist()))
 
 
 def test_integers_beyond_64_bits_are_text():
-    found = ids.of_integers(np.array([2**64 - 1, 2], np.uint64))
+    found = ids.integer_id_column(np.array([2**64 - 1, 2], np.uint64))
     assert found.values[found.codes].tolist() == [str(2**64 - 1), "2"]
 
 
 def test_text_is_kept_exactly_and_in_the_order_of_code_points():
-    found = ids.of_texts(["b", "007", "7", "b", "é"])
+    found = ids.text_id_column(["b", "007", "7", "b", "é"])
     assert found.values.tolist() == ["007", "7", "b", "é"]
     assert found.values[found.codes].tolist() == ["b", "007", "7", "b", "é"]
 
 
 def test_columns_come_together_as_text_where_one_is_text():
-    values, (first, second) = ids.unify([ids.of_integers(np.array([10, 9])), ids.of_texts(["a", "9"])])
+    values, (first, second) = ids.unify_ids([ids.integer_id_column(np.array([10, 9])), ids.text_id_column(["a", "9"])])
     assert values.tolist() == ["10", "9", "a"]
     assert (values[first].tolist(), values[second].tolist()) == (["10", "9"], ["a", "9"])
 
 
 def test_an_empty_column_takes_no_part():
-    empty = ids.of_integers(np.zeros(0, np.int64))
-    values, (first, second) = ids.unify([empty, ids.of_texts(["b", "a"])])
+    empty = ids.integer_id_column(np.zeros(0, np.int64))
+    values, (first, second) = ids.unify_ids([empty, ids.text_id_column(["b", "a"])])
     assert (values.tolist(), first.tolist(), second.tolist()) == (["a", "b"], [], [1, 0])
 
 

@@ -21,11 +21,11 @@ def raw(data, split: str) -> set[tuple[int, int]]:
 
 
 def train_test_split(name: str, found: Events, fraction: float, seed: int, min_test: int = 0) -> Interactions:
-    return preparation.of_table(name, found, _settings(fraction, seed, min_test))
+    return preparation.interactions_from_table(name, found, _settings(fraction, seed, min_test))
 
 
 def train_test_split_csr(name, rows, num_items: int, fraction: float, seed: int, min_test: int = 0) -> Interactions:
-    return preparation.of_rows(name, rows, num_items, _settings(fraction, seed, min_test))
+    return preparation.interactions_from_rows(name, rows, num_items, _settings(fraction, seed, min_test))
 
 
 def _settings(fraction: float, seed: int, min_test: int) -> DataSettings:

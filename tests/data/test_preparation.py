@@ -135,7 +135,7 @@ def test_the_k_core_is_iterated():
     rng = np.random.default_rng(0)
     rows = {(int(u), int(i)) for u, i in rng.integers(0, [20, 15], (150, 2))}
     events = filters.merge_repeats(pairs(sorted(rows)), "merge")
-    found = filters.compacted(filters.k_core(events, 5, 5))
+    found = filters.drop_unused_ids(filters.k_core(events, 5, 5))
     kept = set(zip(*(c.values[c.codes].tolist() for c in (found.users, found.items)), strict=True))
     assert kept == brute_force_core(rows, 5, 5)
     assert 0 < len(kept) < len(rows)

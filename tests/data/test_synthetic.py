@@ -52,7 +52,7 @@ def test_a_block_alone_is_the_same_rows_of_the_whole(small_blocks):
     assert (world.starts[0], world.starts[-1]) == (0, 300)
     for number in (4, 0, len(world.starts) - 2):  # whatever was made before it
         users = np.arange(*world.starts[number : number + 2])
-        expected, found = csr.take(whole, users), synthetic.generate_block(world, number)
+        expected, found = csr.take_rows(whole, users), synthetic.generate_block(world, number)
         assert np.array_equal(found.indptr, expected.indptr)
         assert np.array_equal(found.indices, expected.indices)
 
@@ -60,7 +60,7 @@ def test_a_block_alone_is_the_same_rows_of_the_whole(small_blocks):
 @pytest.mark.parametrize("bounds", [(0, 1), (17, 120), (299, 300), (50, 50), (0, 300)])
 def test_some_users_alone_are_those_of_the_whole(small_blocks, bounds):
     world = synthetic.make_spec(300, 200, 5000, seed=4)
-    expected = csr.take(synthetic.generate_rows(world, 0, 300), np.arange(*bounds))
+    expected = csr.take_rows(synthetic.generate_rows(world, 0, 300), np.arange(*bounds))
     found = synthetic.generate_rows(world, *bounds)
     assert np.array_equal(found.indptr, expected.indptr)
     assert np.array_equal(found.indices, expected.indices)
@@ -157,7 +157,7 @@ def test_a_million_pairs_stay_within_the_stated_memory():
 
     tracemalloc.start()
     whole = synthetic.generate(12_500, 6_250, 1_000_000, seed=0)
-    preparation.of_rows("x", whole, 6_250, DataSettings())
+    preparation.interactions_from_rows("x", whole, 6_250, DataSettings())
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < synthetic.peak_bytes(12_500, 6_250, 1_000_000)

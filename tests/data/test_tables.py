@@ -25,7 +25,7 @@ EVENTS = [("ann", "B01"), ("ann", "007"), ("bob", "7"), ("bob", "tea, green"), (
 
 def read(path, content: bytes | str, **settings) -> Events:
     (path / "file").write_bytes(content.encode() if isinstance(content, str) else content)
-    return files.read(path / "file", DataSettings(**settings))
+    return files.read_file(path / "file", DataSettings(**settings))
 
 
 def pairs(found: Events) -> list[tuple]:
@@ -103,15 +103,15 @@ def test_columnar_files_and_lines_of_json(tmp_path):
         writer.write_table(table)
     lines = "".join(f'{{"user_id": "{user}", "item_id": {item!r}, "n": 1}}\n' for user, item in EVENTS[:3])
     (tmp_path / "jsonl").write_text(lines.replace("'", '"'))
-    assert pairs(files.read(tmp_path / "parquet", DataSettings())) == EVENTS
-    assert pairs(files.read(tmp_path / "arrow", DataSettings(format="arrow"))) == EVENTS
-    found = files.read(tmp_path / "jsonl", DataSettings())
+    assert pairs(files.read_file(tmp_path / "parquet", DataSettings())) == EVENTS
+    assert pairs(files.read_file(tmp_path / "arrow", DataSettings(format="arrow"))) == EVENTS
+    found = files.read_file(tmp_path / "jsonl", DataSettings())
     assert (pairs(found), found.remarks[0]) == (EVENTS[:3], "columns user = user_id, item = item_id; not used: n")
     with pytest.raises(InputError, match="found no parquet file, expected one, as --format=parquet says"):
-        files.read(tmp_path / "arrow", DataSettings(format="parquet"))
+        files.read_file(tmp_path / "arrow", DataSettings(format="parquet"))
     (tmp_path / "parquet").write_bytes((tmp_path / "parquet").read_bytes()[:-20])
     with pytest.raises(InputError, match="expected a whole parquet or Arrow file"):
-        files.read(tmp_path / "parquet", DataSettings())
+        files.read_file(tmp_path / "parquet", DataSettings())
     with pytest.raises(InputError, match="expected a JSON object on each line, with the same columns"):
         read(tmp_path, '{"user": 1, "item": 2}\n{"user": {}, "item": 2}\n')
 

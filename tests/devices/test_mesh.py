@@ -62,7 +62,7 @@ def test_twenty_steps_and_an_evaluation_are_those_of_one_device(small, mesh, sam
     metrics = []
     for setup, run, params in ((found, programs, state.params), (expected, programs_of_one, state_of_one.params)):
         sums = run.evaluate(params, setup.adjacency, setup.task)
-        metrics.append(ranking.mean(sums, setup.task, setup.config.evaluation.top_k))
+        metrics.append(ranking.mean_metrics(sums, setup.task, setup.config.evaluation.top_k))
     assert found.steps_per_epoch > 20
     assert metrics[0] == pytest.approx(metrics[1], abs=2e-3)  # single hits may move where scores are equal to 1e-6
     assert metrics[0]["recall@20"] > 0
@@ -201,7 +201,7 @@ def test_more_places_than_items_and_lists_longer_than_a_place(small):
         setup = build_setup(small.replace(mesh=mesh, batch_size=16, top_k=(3,), plateau_metric=""), data)
         (state, _), programs = with_evaluation(setup, 2)
         sums = programs.evaluate(state.params, setup.adjacency, setup.task)
-        found.append(ranking.mean(sums, setup.task, (3,)))
+        found.append(ranking.mean_metrics(sums, setup.task, (3,)))
     assert found[0] == pytest.approx(found[1], abs=1e-6)
 
 
@@ -249,7 +249,7 @@ def test_ties_go_to_the_lower_id_wherever_the_items_are(small):
         params = jax.tree.map(jnp.zeros_like, case.init_state().params)
         evaluate = jax.jit(make_evaluate(case, case.graphdef()))
         found = evaluate(params, case.adjacency, case.task)
-        sums.append(ranking.mean(found, case.task, case.config.evaluation.top_k))
+        sums.append(ranking.mean_metrics(found, case.task, case.config.evaluation.top_k))
     assert sums[0] == pytest.approx(sums[1], abs=1e-7)
 
 

@@ -104,7 +104,7 @@ def test_a_run_that_loses_a_process_ends_in_one_line_and_goes_on_in_one(tmp_path
     folder = tmp_path / "run"
     mesh = f"nodes:{2 * devices}"
     with started(folder, mesh, "--epochs=100000", "--quiet", more=of_each, devices=devices) as made:
-        wait_for(lambda: len(integrity.steps(folder / "checkpoints")) >= 2, made[1 - lost])
+        wait_for(lambda: len(integrity.checkpoint_steps(folder / "checkpoints")) >= 2, made[1 - lost])
         made[lost].kill()
         told = made[1 - lost].communicate(timeout=SOON)[1]
     assert made[1 - lost].returncode == 1, told

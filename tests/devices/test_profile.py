@@ -27,7 +27,7 @@ class Traced(loop.Listener):
 def annotations(folder) -> list[dict]:
     """What the trace in `folder` says of its blocks."""
     assert len(list(folder.rglob("*.xplane.pb"))) == 1  # for XProf
-    return [event.stats for event in profile.read(folder) if event.name == "block"]
+    return [event.stats for event in profile.read_trace_events(folder) if event.name == "block"]
 
 
 @pytest.fixture

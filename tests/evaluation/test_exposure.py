@@ -37,13 +37,13 @@ def test_gini_of_equal_and_of_concentrated_exposure(exposures, expected):
 
 
 def test_without_a_recommendation_only_coverage_has_a_value():
-    found = exposure.of_lists(np.zeros(5, np.int32), POPULARITY, 8)
+    found = exposure.exposure_metrics(np.zeros(5, np.int32), POPULARITY, 8)
     assert found.pop("coverage") == 0
     assert all(map(isnan, found.values()))
 
 
 def test_every_metric_has_its_name():
-    found = exposure.of_lists(EXPOSURE, POPULARITY, 8)
+    found = exposure.exposure_metrics(EXPOSURE, POPULARITY, 8)
     assert tuple(found) == exposure.NAMES
     assert found["novelty"] == exposure.novelty(EXPOSURE, POPULARITY, 8)
     assert found["average_popularity"] == exposure.average_popularity(EXPOSURE, POPULARITY)

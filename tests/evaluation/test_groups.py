@@ -25,20 +25,20 @@ def test_published_groups_of_users(published, name, expected):
 
 
 def test_stated_bounds_get_a_last_group_for_what_is_larger():
-    assert groups.bounds_of(np.array([1, 5, 30]), (2, 10)).tolist() == [2, 10, 30]
-    assert groups.bounds_of(np.array([1, 5, 30]), [2, 50]).tolist() == [2, 30, 50]
-    assert groups.bounds_of(np.array([1, 5, 30]), np.array([30])).tolist() == [30]
+    assert groups.group_bounds(np.array([1, 5, 30]), (2, 10)).tolist() == [2, 10, 30]
+    assert groups.group_bounds(np.array([1, 5, 30]), [2, 50]).tolist() == [2, 30, 50]
+    assert groups.group_bounds(np.array([1, 5, 30]), np.array([30])).tolist() == [30]
 
 
 @pytest.mark.parametrize("stated", [0, -1, True, "four", (), (3, 3), (5, 2), [[1, 2]], None, 2**70])
 def test_other_groups_are_refused(stated):
     with pytest.raises(InputError, match="groups"):
-        groups.bounds_of(np.array([1, 2]), stated)
+        groups.group_bounds(np.array([1, 2]), stated)
 
 
 def test_a_row_for_each_group_of_users():
     sizes, values = np.array([1, 9, 2, 4]), {"recall@5": np.array([0.5, 1.0, 0.25, 0.0], np.float32)}
-    found = groups.user_table(sizes, values, (2, 3, 9))
+    found = groups.user_group_table(sizes, values, (2, 3, 9))
     assert {name: column.tolist() for name, column in found.items() if name != "recall@5"} == {
         "up_to": [2, 3, 9],
         "users": [2, 0, 2],
@@ -49,7 +49,7 @@ def test_a_row_for_each_group_of_users():
 def test_a_row_for_each_group_of_items():
     popularity, relevant = np.array([1, 7, 2, 0]), np.array([2, 4, 0, 1])
     lists = {3: (np.array([1, 6, 1, 0]), np.array([1, 3, 0, 0]), np.array([0.25, 0.5, 0, 0], np.float32))}
-    found = groups.item_table(popularity, relevant, lists, (0, 2))
+    found = groups.item_group_table(popularity, relevant, lists, (0, 2))
     assert {name: found[name].tolist() for name in ("up_to", "items", "train", "relevant")} == {
         "up_to": [0, 2, 7],
         "items": [1, 2, 1],
@@ -63,7 +63,7 @@ def test_a_row_for_each_group_of_items():
 
 def test_shares_of_nothing_are_no_numbers():
     nothing = np.zeros(2, np.int32)
-    found = groups.item_table(np.array([2, 2]), nothing, {3: (nothing, nothing, nothing)}, (1,))
+    found = groups.item_group_table(np.array([2, 2]), nothing, {3: (nothing, nothing, nothing)}, (1,))
     assert np.isnan(found["exposure@3"]).all()
     assert np.isnan(found["found@3"]).all()
     assert found["recall@3"].tolist() == [0, 0]

@@ -11,7 +11,7 @@ from lgcn_jax.evaluation import metrics
 
 def top_k(hits, relevant, k) -> list[float]:
     """Precision, recall and ndcg of one user."""
-    found = metrics.top_k(jnp.asarray([hits], bool), jnp.asarray([relevant], jnp.int32), k)
+    found = metrics.precision_recall_ndcg(jnp.asarray([hits], bool), jnp.asarray([relevant], jnp.int32), k)
     return [float(values[0]) for values in found]
 
 
@@ -41,7 +41,7 @@ def test_a_user_without_relevant_items_gets_0():
 
 def test_users_are_independent():
     hits = jnp.asarray([[1, 0], [0, 1], [0, 0]], bool)
-    precision, recall, ndcg = metrics.top_k(hits, jnp.asarray([1, 2, 0], jnp.int32), 2)
+    precision, recall, ndcg = metrics.precision_recall_ndcg(hits, jnp.asarray([1, 2, 0], jnp.int32), 2)
     np.testing.assert_allclose(precision, [1 / 2, 1 / 2, 0])
     np.testing.assert_allclose(recall, [1, 1 / 2, 0])
     np.testing.assert_allclose(ndcg, [1, 1 / log2(3) / (1 + 1 / log2(3)), 0], rtol=1e-6)
@@ -76,13 +76,15 @@ def test_average_precision_is_1_for_a_full_list_of_a_user_with_more_relevant_ite
 
 def test_all_metrics_of_a_user_are_0_without_hits_or_relevant_items():
     for hits, relevant in (([0, 0], 3), ([0, 0], 0)):
-        found = metrics.of_users(jnp.asarray([hits], bool), jnp.asarray([relevant], jnp.int32), 2)
+        found = metrics.user_metrics(jnp.asarray([hits], bool), jnp.asarray([relevant], jnp.int32), 2)
         assert [float(value[0]) for value in found] == [0] * len(metrics.PER_USER)
 
 
 def test_the_metrics_of_users_stand_in_the_order_of_their_names():
     hits, relevant = jnp.asarray([[0, 1, 1]], bool), jnp.asarray([3], jnp.int32)
-    found = dict(zip(metrics.PER_USER, (float(value[0]) for value in metrics.of_users(hits, relevant, 3)), strict=True))
+    found = dict(
+        zip(metrics.PER_USER, (float(value[0]) for value in metrics.user_metrics(hits, relevant, 3)), strict=True)
+    )
     gain, ideal = 1 / log2(3) + 1 / log2(4), 1 / log2(2) + 1 / log2(3) + 1 / log2(4)
     expected = {"precision": 2 / 3, "recall": 2 / 3, "ndcg": gain / ideal}
     expected |= {"mrr": 1 / 2, "hit_rate": 1, "map": 1 / 3 * (1 / 2 + 2 / 3)}

@@ -141,11 +141,11 @@ def test_chunks_change_nothing(synthetic, scores, found, size, monkeypatch):
 def test_the_means_of_training_are_those_of_the_users(synthetic, scores, found):
     scorer = Fixed(jnp.asarray(scores))
     fused = ranking.evaluate(scorer, EvaluationTask.of(synthetic, "test"), KS)
-    assert results.means(scorer, synthetic, "test", KS) == fused  # to the bit
-    only = results.means(scorer, synthetic, "test", KS, wanted=("recall",))
+    assert results.evaluate_means(scorer, synthetic, "test", KS) == fused  # to the bit
+    only = results.evaluate_means(scorer, synthetic, "test", KS, wanted=("recall",))
     assert only == {f"recall@{k}": fused[f"recall@{k}"] for k in KS}
     wanted = ("recall", "map", "precision", "ndcg")
-    more = results.means(scorer, synthetic, "test", KS, wanted=wanted)
+    more = results.evaluate_means(scorer, synthetic, "test", KS, wanted=wanted)
     assert list(more) == [f"{name}@{k}" for k in KS for name in wanted]
     assert {name: more[name] for name in fused} == pytest.approx(fused, rel=1e-6)
     assert more["map@5"] == found.means()["map@5"]
@@ -177,7 +177,7 @@ def test_users_without_a_relevant_item_are_counted():
 @pytest.mark.parametrize("wanted", [("recal",), (), "recall", ("recall", "recall"), ("recall@20",), None, (3,), ([],)])
 def test_metrics_that_do_not_exist_are_refused(synthetic, wanted):
     with pytest.raises(InputError, match=r"metrics: found .* expected some of precision, recall"):
-        results.means(Popularity().fit(synthetic), synthetic, "test", (5,), wanted=wanted)
+        results.evaluate_means(Popularity().fit(synthetic), synthetic, "test", (5,), wanted=wanted)
 
 
 def test_groups_add_up_to_the_whole(synthetic, found):

@@ -70,7 +70,9 @@ def _by_hand(interactions, held) -> float:
     weights[np.repeat(np.arange(len(weights)), np.diff(parts["indptr"])), parts["indices"]] = parts["data"]
     recalls = []
     for user in held:
-        mine, wanted = (csr.take(part, np.array([user])).indices for part in (interactions.train, interactions.test))
+        mine, wanted = (
+            csr.take_rows(part, np.array([user])).indices for part in (interactions.train, interactions.test)
+        )
         scores = weights[mine].sum(0) + rest.solution["offset"]
         scores[mine] = -np.inf
         recalls.append(np.isin(wanted, np.argsort(-scores, kind="stable")[:20]).mean())

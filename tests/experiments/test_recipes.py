@@ -7,8 +7,8 @@ import pytest
 
 from lgcn_jax.baselines import BASELINES
 from lgcn_jax.cli import main, solve
-from lgcn_jax.cli.command import config_from_flags, parse, settings_of_runs
-from lgcn_jax.cli.flags import given
+from lgcn_jax.cli.command import config_from_flags, parse_flags, run_setting_names
+from lgcn_jax.cli.flags import stated_settings
 from lgcn_jax.data import datasets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,11 +20,11 @@ QUICK = ("lastfm",)  # data sets of which two epochs take seconds
 
 
 def settings(recipe: Path):
-    return config_from_flags(given(values_of(recipe), settings_of_runs()))
+    return config_from_flags(stated_settings(values_of(recipe), run_setting_names()))
 
 
 def values_of(recipe: Path, *more: str):
-    return parse(main.COMMANDS["train"], "train", [f"--flagfile={recipe}", *more])
+    return parse_flags(main.COMMANDS["train"], "train", [f"--flagfile={recipe}", *more])
 
 
 def of(recipe: Path):
@@ -69,5 +69,5 @@ def test_two_epochs_of_a_recipe_run(recipe, published, tmp_path, capsys):
     assert main.main(["train", f"--flagfile={recipe}", *short]) == 0
     first, second, evaluated = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
     assert second["loss"] < first["loss"]
-    assert evaluated[config.evaluation.watched] > 0
+    assert evaluated[config.evaluation.watched_metric] > 0
     assert "popularity" in capsys.readouterr().out

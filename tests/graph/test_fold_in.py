@@ -53,7 +53,7 @@ def folded(world, alpha, edges=(HISTORY, WEIGHTS, WEIGHTS), own=None) -> np.ndar
     neighbors, *amounts = edges
     rows = csr.CSR(np.array([0, len(neighbors)], np.int32), np.array(neighbors, np.int32))
     degree = normalization.weighted_degrees(train, ITEMS, weights)[USERS:]
-    found = fold_in.multiply(fold_in.rows_of_matrix(rows, *map(np.array, amounts), degree), messages)[0]
+    found = fold_in.multiply(fold_in.adjacency_rows(rows, *map(np.array, amounts), degree), messages)[0]
     return how.scale * found if own is None else found + how.own * own
 
 

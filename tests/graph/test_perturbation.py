@@ -28,14 +28,14 @@ def adjacency_of(dtype="float32", shuffled=False) -> Adjacency:
 
 def directions(noise: Noise, shape=(USERS + ITEMS, DIM), number=1) -> np.ndarray:
     """float[rows, d]: what is added to embeddings of positive elements."""
-    return np.asarray(noise.added(jnp.ones(shape), number) - 1)
+    return np.asarray(noise.add_to_layer(jnp.ones(shape), number) - 1)
 
 
 def test_noise_has_the_length_that_is_stated_and_the_signs_of_the_embedding():
     noise = Noise.of(jax.random.key(3), adjacency_of(), MAGNITUDE)
     x = jnp.asarray(np.random.default_rng(1).standard_normal((USERS + ITEMS, DIM)), jnp.float32)
     x = x.at[5].set(0).at[6, 2].set(0)
-    moved = np.asarray(noise.added(x, 1) - x)
+    moved = np.asarray(noise.add_to_layer(x, 1) - x)
     assert (moved[5] == 0).all()  # as the published code: sign(0) is 0
     assert moved[6, 2] == 0
     assert (np.sign(moved[:5]) == np.sign(x[:5])).all()
@@ -68,7 +68,7 @@ def test_noise_is_a_node_s_whatever_the_order_of_the_rows():
     expected, found = (directions(Noise.of(key, each, MAGNITUDE)) for each in (plain, other))
     np.testing.assert_array_equal(found[np.asarray(other.row_of_node)], expected)
     noise, rows = Noise.of(key, other, MAGNITUDE), other.row_of_node[jnp.asarray([3, 41, 3])]
-    some = noise.added_at(other.layout, jnp.ones((3, DIM)), rows, 1) - 1
+    some = noise.add_to_rows(other.layout, jnp.ones((3, DIM)), rows, 1) - 1
     np.testing.assert_array_equal(some, expected[[3, 41, 3]])
 
 
@@ -85,7 +85,7 @@ def test_rows_and_gradients_are_those_of_layers_written_out(shared):
         def written_out(table):
             layers = [table]
             for number in (1, 2, 3):
-                layers.append(noise.added(propagation.propagate(adjacency.layout, layers[-1]), number))
+                layers.append(noise.add_to_layer(propagation.propagate(adjacency.layout, layers[-1]), number))
             sums = [sum(w * layer for w, layer in zip(each, layers, strict=True)) for each in WEIGHTS]
             return *(each[at] for each in sums), table[at]
 

@@ -22,7 +22,7 @@ from lgcn_jax.losses.enhanced import contrastive_loss
 from lgcn_jax.models import Nodes
 from lgcn_jax.sampling import Batch
 from lgcn_jax.training import programs
-from lgcn_jax.training.state import StepMetrics, TrainState, table
+from lgcn_jax.training.state import StepMetrics, TrainState, table_on_host
 from lgcn_jax.training.step import init_train_state, make_train_step
 
 USERS, ITEMS, PAIRS, DIM, BATCH = 400, 300, 6000, 8, 16  # batches so small that Bcsr looks at their rows alone
@@ -206,7 +206,7 @@ def test_parameters_after_clipped_steps(dtype, steps, plateau, name):
     rate = reference.optimizer.param_groups[0]["lr"]
     assert (rate < 0.01) == (plateau and steps == 50)
     assert float(config.build_optimizer().current_learning_rate(ours.state.optimizer)) == pytest.approx(rate, rel=1e-6)
-    near(table(ours.state.params), reference.table(), dtype)
+    near(table_on_host(ours.state.params), reference.table(), dtype)
 
 
 def test_metrics_are_those_of_a_loop_over_users(dtype):

@@ -13,7 +13,7 @@ from jax.test_util import check_grads
 from lgcn_jax.errors import InputError
 from lgcn_jax.losses import BSL, SSM, EmbeddedBatch, Embeddings, logsumexp
 from lgcn_jax.losses.logsumexp import logsumexp_of_products
-from lgcn_jax.losses.scored import normalized, with_angular_margin
+from lgcn_jax.losses.scored import l2_normalize, with_angular_margin
 
 SIZE, DIM, DRAWN, T = 13, 5, 7, 0.3
 ITEM = np.array([0, 1, 2, 0, 3, 4, 0, 5, 6, 7, 1, 8, 9], np.int32)  # 0 three times, 1 twice
@@ -246,8 +246,8 @@ def test_a_batch_on_four_devices_is_that_of_one():
 
 def test_rows_have_length_1_and_zeros_stay():
     rows = jnp.asarray([[3.0, 4.0], [0.0, 0.0], [1e-3, 0.0]])
-    np.testing.assert_allclose(normalized(rows), [[0.6, 0.8], [0, 0], [1, 0]])
-    assert np.isfinite(jax.grad(lambda rows: normalized(rows).sum())(rows)).all()
+    np.testing.assert_allclose(l2_normalize(rows), [[0.6, 0.8], [0, 0], [1, 0]])
+    assert np.isfinite(jax.grad(lambda rows: l2_normalize(rows).sum())(rows)).all()
 
 
 def test_the_margin_is_added_to_the_angle():

@@ -19,7 +19,7 @@ from lgcn_jax.graph.perturbation import Dropout
 from lgcn_jax.models import Encoder, Nodes
 from lgcn_jax.models.encoder import unit_rows
 from lgcn_jax.models.lightgcn import LearnedLightGCN, LightGCN, LightGCNSettings
-from lgcn_jax.models.lightgcnpp import LightGCNPlus, LightGCNPlusSettings
+from lgcn_jax.models.lightgcnpp import LightGCNPlusPlus, LightGCNPlusPlusSettings
 from lgcn_jax.models.mf import MF
 from lgcn_jax.models.ngcf import NGCF, NGCFSettings
 
@@ -79,12 +79,12 @@ def learned(world: World) -> tuple[Encoder, np.ndarray]:
 
 
 def plus(world: World) -> tuple[Encoder, np.ndarray]:
-    settings = LightGCNPlusSettings(num_layers=3, left_exponent=0.6, right_exponent=-0.1, layer0_weight=0.2)
+    settings = LightGCNPlusPlusSettings(num_layers=3, left_exponent=0.6, right_exponent=-0.1, layer0_weight=0.2)
     table = world.draw(NODES, DIM)
     layers, matrix = [table], scaled(world.adjacency, 0.6, -0.1)
     for _ in range(3):
         layers.append(matrix @ unit(layers[-1]))
-    return LightGCNPlus(jnp.asarray(table), settings), 0.8 * np.mean(layers[1:], 0) + 0.2 * table
+    return LightGCNPlusPlus(jnp.asarray(table), settings), 0.8 * np.mean(layers[1:], 0) + 0.2 * table
 
 
 def ngcf(world: World, factors: Sequence[np.ndarray | float] = (1.0, 1.0)) -> tuple[Encoder, np.ndarray]:

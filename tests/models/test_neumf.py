@@ -20,7 +20,7 @@ from lgcn_jax.models import Nodes, neumf
 from lgcn_jax.models.neumf import NeuMFHead, NeuMFSettings
 from lgcn_jax.sampling import Batch
 from lgcn_jax.training import step
-from lgcn_jax.training.state import replicated
+from lgcn_jax.training.state import replicated_parameters
 
 USERS, ITEMS, DIM, LAYERS = 7, 9, 8, 3
 USER, POSITIVE = np.array([0, 3, 3, 6]), np.array([1, 8, 0, 8])
@@ -86,7 +86,7 @@ def head_of(params: dict) -> NeuMFHead:
 
 def all_scores(params: dict) -> jax.Array:
     head, table = head_of(params), params["table"]
-    return head.scores(head.of_users(table[:USERS]), head.of_items(table[USERS:]))
+    return head.score_matrix(head.project_users(table[:USERS]), head.project_items(table[USERS:]))
 
 
 @pytest.mark.parametrize("numbers", [1, 30, 1 << 22], ids=["pair", "blocks", "whole"])
@@ -98,9 +98,9 @@ def test_all_scores_are_those_of_the_reference_in_whatever_blocks(exact, monkeyp
     found = jax.jit(all_scores)(params)
     assert found.dtype == jnp.float64
     np.testing.assert_allclose(found, expected.reshape(USERS, ITEMS), rtol=1e-12, atol=1e-13)
-    scorer = HeadScorer.of(head_of(params), params["table"][:USERS], params["table"][USERS:])
+    scorer = HeadScorer.from_embeddings(head_of(params), params["table"][:USERS], params["table"][USERS:])
     np.testing.assert_allclose(scorer.pair_scores(users, items), expected, rtol=1e-12, atol=1e-13)
-    one = scorer.of_items(np.array([4, 2])).scores(np.array([6]))
+    one = scorer.select_items(np.array([4, 2])).scores(np.array([6]))
     np.testing.assert_allclose(one, found[6:, [4, 2]], rtol=1e-12, atol=1e-13)
 
 
@@ -165,7 +165,7 @@ def gradient_of(params: dict[str, np.ndarray], kind: str):
     train = csr.from_pairs(USER, POSITIVE, (USERS, ITEMS))
     layout = propagation.make_layout(normalization.normalized_adjacency(train, ITEMS, dtype=np.float64), "bcoo")
     adjacency = Adjacency(layout, jnp.arange(USERS + ITEMS, dtype=jnp.int32))
-    gradient = step.make_gradient(config, graphdef, USERS)
+    gradient = step.make_gradient_and_metrics(config, graphdef, USERS)
     found, metrics = jax.jit(gradient)(state, adjacency, batch(negative), {})
     named = {path[0]: value[...] for path, value in dict(nnx.to_flat_state(found)).items()}
     return metrics["loss"], named
@@ -199,15 +199,17 @@ def test_memory_of_all_scores_is_bounded_by_that_of_blocks():
     settings, users, items = NeuMFSettings(embedding_dim=32), 64, 200_000
     params = jax.eval_shape(lambda: settings.create(jax.random.key(0), Nodes(jnp.arange(2), 1, 1)))
     head = jax.eval_shape(
-        lambda: settings.head({k: jnp.zeros(v.get_raw_value().shape) for k, v in replicated(nnx.state(params)).items()})
+        lambda: settings.head(
+            {k: jnp.zeros(v.get_raw_value().shape) for k, v in replicated_parameters(nnx.state(params)).items()}
+        )
     )
     rows = [jax.ShapeDtypeStruct((count, 64), jnp.float32) for count in (users, items)]
     table, block = 4 * users * items, 4 * neumf.BLOCK_NUMBERS
 
     def slope(head, *rows):
-        return jax.grad(lambda rows: head.scores(*rows).sum())(rows)
+        return jax.grad(lambda rows: head.score_matrix(*rows).sum())(rows)
 
-    assert temporary_bytes(lambda head, *rows: head.scores(*rows), head, *rows) < 3 * table + 4 * block
+    assert temporary_bytes(lambda head, *rows: head.score_matrix(*rows), head, *rows) < 3 * table + 4 * block
     assert temporary_bytes(slope, head, *rows) < 6 * table + 8 * block
     assert 4 * users * items * 32 > 6 * table + 8 * block
 

@@ -12,15 +12,15 @@ from markupsafe import Markup
 
 from lgcn_jax.reporting import charts, numerals
 from lgcn_jax.reporting.charts import Series
-from lgcn_jax.reporting.scales import Scale, covering, rounded
-from lgcn_jax.reporting.svg import path, tag
+from lgcn_jax.reporting.scales import Scale, round_to_ticks, scale_covering
+from lgcn_jax.reporting.svg import path_data, tag
 
 VALUE = st.floats(-1e12, 1e12, allow_subnormal=False).filter(lambda value: value == 0 or abs(value) > 1e-12)
 
 
 @given(st.lists(VALUE, min_size=1, max_size=20), st.booleans())
 def test_scales_hold_all_values_and_name_round_ones(values, zero):
-    scale = rounded(covering(np.array(values), 100, 0, zero=zero))
+    scale = round_to_ticks(scale_covering(np.array(values), 100, 0, zero=zero))
     assert all(-1e-6 <= scale(value) <= 100 + 1e-6 for value in values)
     ticks = scale.ticks()
     assert 2 <= len(ticks) <= 12
@@ -29,7 +29,7 @@ def test_scales_hold_all_values_and_name_round_ones(values, zero):
 
 @given(st.lists(st.floats(1e-9, 1e9), min_size=1, max_size=20))
 def test_logarithmic_scales_hold_all_values(values):
-    scale = covering(np.array(values), 0, 100, log=True)
+    scale = scale_covering(np.array(values), 0, 100, log=True)
     assert all(-1e-6 <= scale(value) <= 100 + 1e-6 for value in values)
     ticks = scale.ticks()
     assert len(ticks) >= 2
@@ -57,7 +57,7 @@ def line(picture: Markup, kind: str) -> list[tuple[float, float]]:
 def test_lines_lie_where_their_values_are():
     x = np.array([1.0, 2.0, 4.0])
     series = [Series("a", x, np.array([0.0, 0.5, 1.0])), Series("b", x[1:], np.array([1.0, 0.25]))]
-    drawn = charts.lines("name", "Title", "Sentence", series, x_label="epoch", zero=True)
+    drawn = charts.line_chart("name", "Title", "Sentence", series, x_label="epoch", zero=True)
     first, second = line(drawn.picture, "s0"), line(drawn.picture, "s1")
     bottom, top = first[0][1], first[2][1]
     assert (bottom, top) == (charts.HEIGHT - charts.BOTTOM, charts.TOP + 4)
@@ -72,7 +72,7 @@ def test_lines_lie_where_their_values_are():
 
 def test_long_series_are_thinned_and_keep_their_ends():
     x = np.arange(1.0, 10_001)
-    drawn = charts.lines("name", "Title", "Sentence", [Series("a", x, np.sqrt(x))], x_label="epoch")
+    drawn = charts.line_chart("name", "Title", "Sentence", [Series("a", x, np.sqrt(x))], x_label="epoch")
     assert len(drawn.grid.rows) == charts.ROWS
     assert [drawn.grid.rows[0], drawn.grid.rows[-1]] == [["1", "1"], ["10,000", "100"]]
     assert len(line(drawn.picture, "s0")) == charts.ROWS
@@ -80,7 +80,9 @@ def test_long_series_are_thinned_and_keep_their_ends():
 
 def test_outlines_of_histograms_enclose_their_shares():
     edges = np.array([0.0, 1.0, 2.0, 3.0])
-    drawn = charts.steps("name", "Title", "Sentence", edges, {"a": np.array([0.5, 0.25, 0.25])}, x_label="score")
+    drawn = charts.histogram_chart(
+        "name", "Title", "Sentence", edges, {"a": np.array([0.5, 0.25, 0.25])}, x_label="score"
+    )
     corners = np.array(line(drawn.picture, "s0"))
     bottom = charts.HEIGHT - charts.BOTTOM
     heights = bottom - corners[[1, 3, 5], 1]
@@ -91,7 +93,7 @@ def test_outlines_of_histograms_enclose_their_shares():
 
 def test_bars_are_as_long_as_their_values():
     values = {"ours": np.array([0.4, 0.1]), "theirs": np.array([0.2, np.nan])}
-    drawn = charts.bars("name", "Title", "Sentence", ["few", "many"], values, row_label="users with")
+    drawn = charts.bar_chart("name", "Title", "Sentence", ["few", "many"], values, row_label="users with")
     widths = [
         float(width)
         for width in re.findall(r'<rect x="[\d.]+" y="[\d.]+" class="bar s\d" width="([\d.]+)"', drawn.picture)
@@ -104,7 +106,7 @@ def test_bars_are_as_long_as_their_values():
 def test_points_lie_within_the_picture_upside_up():
     xy = np.array([[0.0, 0.0], [1.0, 2.0], [-1.0, 1.0]])
     grid = charts.Grid("Title", ["item"], [["a"], ["b"], ["c"]])
-    drawn = charts.points("map", "Title", "Sentence", xy, [0, 4, 2], ["a", "b", "c"], grid, [])
+    drawn = charts.scatter_chart("map", "Title", "Sentence", xy, [0, 4, 2], ["a", "b", "c"], grid, [])
     found = [tuple(map(float, place)) for place in re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', drawn.picture)]
     assert found == [(360.0, 430.0), (710.0, 10.0), (10.0, 220.0)]
 
@@ -113,12 +115,12 @@ def test_what_comes_from_outside_is_escaped():
     evil = '"><script>alert(1)</script>'
     escaped = "&#34;&gt;&lt;script&gt;alert(1)&lt;/script&gt;"
     assert tag("text", evil, class_=evil) == f'<text class="{escaped}">{escaped}</text>'
-    drawn = charts.bars(evil, evil, evil, [evil], {evil: np.ones(1)}, row_label=evil)
+    drawn = charts.bar_chart(evil, evil, evil, [evil], {evil: np.ones(1)}, row_label=evil)
     assert "<script" not in drawn.picture
 
 
 def test_paths_have_a_tenth_of_a_unit():
-    assert path([(1.0, 2.25), (3.04, -0.5)]) == "M1 2.2L3 -0.5"
+    assert path_data([(1.0, 2.25), (3.04, -0.5)]) == "M1 2.2L3 -0.5"
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_runs_that_are_ranked_otherwise_are_another_group():
     """Where their data lie, and on what they were computed, makes none."""
     stated = [{"seed": 1}, {"seed": 2, "mesh": "data:2"}, *({"seed": n, "popularity_prior": 0.25} for n in (1, 2))]
     configs = {Path(str(number)): Config.of(**settings) for number, settings in enumerate(stated)}
-    found = comparable.groups_of(configs, "seed")
+    found = comparable.group_runs(configs, "seed")
     assert found == {
         "popularity_prior=0.0": {1: Path("0"), 2: Path("1")},
         "popularity_prior=0.25": {1: Path("2"), 2: Path("3")},

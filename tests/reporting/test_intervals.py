@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lgcn_jax.reporting import numerals
-from lgcn_jax.reporting.charts import Series, lines
-from lgcn_jax.reporting.intervals import STRONGEST, Interval, heatmap, intervals, shown
+from lgcn_jax.reporting.charts import Series, line_chart
+from lgcn_jax.reporting.intervals import STRONGEST, Interval, format_interval, heatmap, interval_chart
 
 ROWS = [
     Interval("ahead", 0.02, 0.01, 0.03, "3 seeds", (0.01, 0.02, 0.03)),
@@ -20,7 +20,7 @@ def numbers(pattern: str, picture: str) -> list[float]:
 
 
 def test_intervals_stand_about_the_line_at_zero():
-    chart = intervals("some", "Some", "What is seen.", ROWS, row_label="what")
+    chart = interval_chart("some", "Some", "What is seen.", ROWS, row_label="what")
     zero = numbers(r'x1="([\d.]+)"[^>]*class="zero"', chart.picture)[0]
     ahead, alone = numbers(r'<circle cx="([\d.]+)"[^>]*class="middle"', chart.picture)
     (low,), (high,) = (numbers(rf'{end}="([\d.]+)"[^>]*class="range"', chart.picture) for end in ("x1", "x2"))
@@ -31,12 +31,12 @@ def test_intervals_stand_about_the_line_at_zero():
 
 
 def test_the_table_of_intervals_has_their_numbers():
-    chart = intervals("some", "Some", "What is seen.", ROWS, row_label="what")
+    chart = interval_chart("some", "Some", "What is seen.", ROWS, row_label="what")
     assert list(chart.grid.head) == ["what", "difference", "from", "to", "of"]
     assert chart.grid.rows[0] == ["ahead", "+0.0200", "+0.0100", "+0.0300", "3 seeds"]
     assert chart.grid.rows[1] == ["alone", "\N{MINUS SIGN}0.0100", "\N{EN DASH}", "\N{EN DASH}", "1 seed"]
-    assert shown(ROWS[0]) == "+0.0200 (from +0.0100 to +0.0300, 3 seeds)"
-    assert shown(ROWS[1]) == "\N{MINUS SIGN}0.0100 (1 seed)"
+    assert format_interval(ROWS[0]) == "+0.0200 (from +0.0100 to +0.0300, 3 seeds)"
+    assert format_interval(ROWS[1]) == "\N{MINUS SIGN}0.0100 (1 seed)"
 
 
 def test_cells_are_the_stronger_the_farther_from_zero():
@@ -52,7 +52,7 @@ def test_cells_are_the_stronger_the_farther_from_zero():
 def test_a_line_has_a_band_where_it_has_edges():
     x = np.array([1.0, 2.0, 3.0])
     band = Series("with", x, x, low=x - 1, high=np.array([2.0, 3.0, np.nan]))
-    chart = lines("some", "Some", "What is seen.", [band, Series("without", x, x)], x_label="epoch")
+    chart = line_chart("some", "Some", "What is seen.", [band, Series("without", x, x)], x_label="epoch")
     (outline,) = re.findall(r'<path d="(M[^"]+)Z" class="area s0"', chart.picture)
     assert outline.count(" ") == 4  # two known places, there and back
     assert "area s1" not in chart.picture

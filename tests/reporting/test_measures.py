@@ -13,7 +13,7 @@ def test_pairs_are_the_parts_with_an_item_that_the_user_has_nowhere():
     part = csr.from_pairs(np.array([0, 0, 1, 1, 2]), np.array([2, 5, 4, 5, 0]), (3, 6))
     drawn = set()
     for _ in range(50):
-        users, positives, unseen = measures.sampled_triples(part, seen, 6)
+        users, positives, unseen = measures.sample_triples(part, seen, 6)
         assert list(zip(users.tolist(), positives.tolist(), strict=True)) == [(0, 2), (0, 5), (2, 0)]
         drawn |= set(zip(users.tolist(), unseen.tolist(), strict=True))
     assert len(drawn) <= 3  # the seed is fixed
@@ -29,7 +29,7 @@ def test_unseen_items_are_drawn_uniformly():
 def test_large_parts_are_sampled(monkeypatch):
     monkeypatch.setattr(measures, "SAMPLE", 10)
     rows, columns = np.divmod(np.arange(200), 10)
-    users, positives, _ = measures.sampled_triples(csr.from_pairs(rows, columns, (20, 30)), csr.empty(20), 30)
+    users, positives, _ = measures.sample_triples(csr.from_pairs(rows, columns, (20, 30)), csr.empty(20), 30)
     assert len(set(zip(users.tolist(), positives.tolist(), strict=True))) == 10
 
 

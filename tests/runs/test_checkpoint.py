@@ -87,13 +87,17 @@ def test_one_four_and_one_devices_hold_the_same_bits(small, tmp_path):
 def test_the_newest_two_and_the_best_are_kept(small, tmp_path):
     metrics = [0.1, 0.4, 0.3, 0.4, 0.2, 0.1]
     saved(tmp_path, *(snapshot(small, epoch + 1, metric) for epoch, metric in enumerate(metrics)))
-    assert integrity.steps(tmp_path) == [2 * STEPS, 5 * STEPS, 6 * STEPS]  # the earlier of two equal ones is the best
+    assert integrity.checkpoint_steps(tmp_path) == [
+        2 * STEPS,
+        5 * STEPS,
+        6 * STEPS,
+    ]  # the earlier of two equal ones is the best
 
 
 def test_a_place_without_an_evaluation_is_never_the_best(small, tmp_path):
     within = snapshot(small, 2, 0.1, step=3)
     saved(tmp_path, snapshot(small, 1, 0.1), snapshot(small, 2, 0.05), within, snapshot(small, 3, 0.01))
-    assert integrity.steps(tmp_path) == [STEPS, 2 * STEPS + 3, 3 * STEPS]
+    assert integrity.checkpoint_steps(tmp_path) == [STEPS, 2 * STEPS + 3, 3 * STEPS]
 
 
 def test_saving_the_same_place_again_changes_nothing(small, tmp_path):
@@ -136,8 +140,8 @@ def test_a_removed_checkpoint_that_is_a_link_leaves_its_target(small, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / str(STEPS)).symlink_to(tmp_path / "elsewhere" / str(STEPS))
     checkpoint.remove(tmp_path / "run", STEPS)
-    assert integrity.steps(tmp_path / "run") == []
-    assert integrity.steps(tmp_path / "elsewhere") == [STEPS]
+    assert integrity.checkpoint_steps(tmp_path / "run") == []
+    assert integrity.checkpoint_steps(tmp_path / "elsewhere") == [STEPS]
 
 
 def test_a_snapshot_outlives_the_steps_that_are_given_its_memory(small, tmp_path):
@@ -146,7 +150,7 @@ def test_a_snapshot_outlives_the_steps_that_are_given_its_memory(small, tmp_path
     hashes = {}
 
     class Keeping(loop.Listener):
-        def save(self, snapshot, scheduled):
+        def save(self, snapshot, is_scheduled):
             state, totals = setup.to_node_order((snapshot.state, snapshot.totals))
             checkpoints.save(Snapshot(state, totals, snapshot.progress), setup.steps_per_epoch, FACTS)
             hashes[snapshot.progress.epoch] = [np.asarray(leaf).copy() for leaf in jax.tree.leaves(state)]
@@ -154,7 +158,7 @@ def test_a_snapshot_outlives_the_steps_that_are_given_its_memory(small, tmp_path
     with Checkpoints(tmp_path, "recall@5") as checkpoints:
         loop.fit(setup, Keeping())
     like = setup.abstract_state()
-    found = integrity.steps(tmp_path)
+    found = integrity.checkpoint_steps(tmp_path)
     assert len(found) >= 2
     for step in found:
         saved = read(tmp_path, step, like).snapshot
@@ -179,11 +183,11 @@ def test_checkpoints_off_the_schedule_give_way_when_the_run_goes_on(small, tmp_p
         checkpoints.save(snapshot(small, 1, 0.5), STEPS, FACTS)
         checkpoints.save(snapshot(small, 2, 0.4), STEPS, FACTS)
         checkpoints.save(snapshot(small, 3, 0.3), STEPS, FACTS)
-        checkpoints.save(snapshot(small, 3, 0.3, step=2), STEPS, FACTS, scheduled=False)
+        checkpoints.save(snapshot(small, 3, 0.3, step=2), STEPS, FACTS, is_scheduled=False)
         checkpoints.wait()
-        assert integrity.steps(tmp_path) == [STEPS, 2 * STEPS, 3 * STEPS, 3 * STEPS + 2]
+        assert integrity.checkpoint_steps(tmp_path) == [STEPS, 2 * STEPS, 3 * STEPS, 3 * STEPS + 2]
         checkpoints.save(snapshot(small, 4, 0.2), STEPS, FACTS)
-    assert integrity.steps(tmp_path) == [STEPS, 3 * STEPS, 4 * STEPS]
+    assert integrity.checkpoint_steps(tmp_path) == [STEPS, 3 * STEPS, 4 * STEPS]
 
 
 def test_a_folder_that_cannot_be_made_is_a_failed_write(tmp_path):
@@ -246,7 +250,7 @@ def test_of_whole_checkpoints_those_are_superfluous_that_orbax_would_have_remove
     for metrics in ((0.5, 0.1, 0.2, 0.3, 0.4), (0.1, 0.5, 0.5, 0.2, 0.3), (0.0, 0.0, 0.0, 0.0, 0.0)):
         places = [snapshot(small, epoch, metric) for epoch, metric in enumerate(metrics, 1)]
         saved(tmp_path / "all", *places)
-        left = integrity.steps(tmp_path / "all")
+        left = integrity.checkpoint_steps(tmp_path / "all")
         for place in places:
             saved(tmp_path / str(place.progress.epoch), place)
         good = {n * STEPS: integrity.verify(tmp_path / str(n), n * STEPS) for n in range(1, 6)}

@@ -37,7 +37,7 @@ def outcome(folder):
     for member in sorted((folder / "members").iterdir()):
         rows = [json.loads(line) for line in (member / "metrics.jsonl").read_text().splitlines()]
         result = json.loads((member / "result.json").read_text())
-        found.append((untimed(rows), untimed(result), integrity.steps(member / "checkpoints")))
+        found.append((untimed(rows), untimed(result), integrity.checkpoint_steps(member / "checkpoints")))
     return found
 
 
@@ -210,7 +210,7 @@ def test_a_population_that_does_not_fit_is_refused_with_the_largest_that_does(tm
     assert "--population: found 1000 members, about" in said
     most = int(said.partition("at most ")[2].partition(" ")[0])
     assert 0 < most < 1000
-    monkeypatch.setattr(population_members, "stated_members", lambda stated: [{"seed": seed} for seed in range(most)])
+    monkeypatch.setattr(population_members, "parse_members", lambda stated: [{"seed": seed} for seed in range(most)])
     assert train(tmp_path / "run", SEEDS, "--dry_run") == 0
 
 
@@ -248,5 +248,5 @@ def test_texts_that_are_no_members_are_refused(tmp_path, capsys, stated):
 def test_a_list_and_a_product_are_the_same_members(tmp_path):
     (tmp_path / "list.json").write_text('[{"margin": 0, "seed": 1}, {"margin": 0, "seed": 2}]')
     (tmp_path / "product.json").write_text('{"margin": [0], "seed": [1, 2]}')
-    read = [population_members.stated_members(str(tmp_path / name)) for name in ("list.json", "product.json")]
+    read = [population_members.parse_members(str(tmp_path / name)) for name in ("list.json", "product.json")]
     assert read[0] == read[1] == [{"margin": 0, "seed": 1}, {"margin": 0, "seed": 2}]

@@ -17,8 +17,8 @@ TEXTS = RawIds(
 
 @pytest.mark.parametrize("ids", [INTEGERS, RawIds(np.array([0, 2**62])), TEXTS])
 def test_what_is_written_is_read(ids, tmp_path):
-    raw_ids.write(tmp_path / "ids", ids, INTEGERS)
-    users, items = raw_ids.read(tmp_path / "ids")
+    raw_ids.write_raw_ids(tmp_path / "ids", ids, INTEGERS)
+    users, items = raw_ids.read_raw_ids(tmp_path / "ids")
     assert (users.ids.dtype, users.ids.tolist()) == (ids.ids.dtype, ids.ids.tolist())
     assert (users.titles is None) == (ids.titles is None)
     assert ids.titles is None or users.titles.tolist() == ids.titles.tolist()
@@ -26,7 +26,7 @@ def test_what_is_written_is_read(ids, tmp_path):
 
 
 def test_other_programs_read_them(tmp_path):
-    raw_ids.write(tmp_path / "ids", TEXTS, INTEGERS)
+    raw_ids.write_raw_ids(tmp_path / "ids", TEXTS, INTEGERS)
     with pyarrow.ipc.open_file(str(tmp_path / "ids" / "users.arrow")) as file:
         table = file.read_all()
     assert table.column_names == ["id", "title"]
@@ -34,15 +34,15 @@ def test_other_programs_read_them(tmp_path):
 
 
 def test_what_is_there_stays_where_it_cannot_be_replaced(tmp_path, monkeypatch):
-    raw_ids.write(tmp_path / "ids", TEXTS, INTEGERS)
+    raw_ids.write_raw_ids(tmp_path / "ids", TEXTS, INTEGERS)
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        raw_ids.write(tmp_path / "ids", INTEGERS, INTEGERS)
-    assert raw_ids.read(tmp_path / "ids")[0].ids.tolist() == TEXTS.ids.tolist()
+        raw_ids.write_raw_ids(tmp_path / "ids", INTEGERS, INTEGERS)
+    assert raw_ids.read_raw_ids(tmp_path / "ids")[0].ids.tolist() == TEXTS.ids.tolist()
     assert sorted(path.name for path in (tmp_path / "ids").iterdir()) == ["items.arrow", "users.arrow"]
 
 
@@ -65,10 +65,10 @@ def of(table: pyarrow.Table) -> bytes:
     ],
 )
 def test_what_holds_no_ids_is_refused(content, text, tmp_path):
-    raw_ids.write(tmp_path / "ids", INTEGERS, INTEGERS)
+    raw_ids.write_raw_ids(tmp_path / "ids", INTEGERS, INTEGERS)
     path = tmp_path / "ids" / "items.arrow"
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(InputError) as error:
-        raw_ids.read(tmp_path / "ids")
+        raw_ids.read_raw_ids(tmp_path / "ids")
     assert str(error.value).startswith(f"{path}: {text}")
     assert "\n" not in str(error.value)

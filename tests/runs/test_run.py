@@ -43,7 +43,7 @@ def outcome(folder):
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     result = json.loads((folder / "result.json").read_text())
     result["best"], result["last"] = untimed([result["best"], result["last"]])
-    return untimed(rows), untimed([result])[0], integrity.steps(folder / "checkpoints")
+    return untimed(rows), untimed([result])[0], integrity.checkpoint_steps(folder / "checkpoints")
 
 
 @pytest.fixture(scope="module")
@@ -103,13 +103,15 @@ def test_checkpoints_made_at_an_end_give_way_to_those_of_the_longer_run(small, t
         def __init__(self, checkpoints):
             self.checkpoints = checkpoints
 
-        def save(self, snapshot, scheduled):
+        def save(self, snapshot, is_scheduled):
             facts = {"config": {}, "content_sha256": "", "environment": {}, "log": []}
             state, totals = setup.to_node_order((snapshot.state, snapshot.totals))
-            self.checkpoints.save(Snapshot(state, totals, snapshot.progress), setup.steps_per_epoch, facts, scheduled)
+            self.checkpoints.save(
+                Snapshot(state, totals, snapshot.progress), setup.steps_per_epoch, facts, is_scheduled
+            )
 
     def fit(setup, name, start=None):
-        with checkpoint.Checkpoints(tmp_path / name, config.evaluation.watched) as checkpoints:
+        with checkpoint.Checkpoints(tmp_path / name, config.evaluation.watched_metric) as checkpoints:
             return loop.fit(setup, Saving(checkpoints), start)
 
     expected, half = fit(setup, "whole"), fit(shorter, "parts")
@@ -121,7 +123,7 @@ def test_checkpoints_made_at_an_end_give_way_to_those_of_the_longer_run(small, t
     )
     assert untimed([found.best, found.last]) == untimed([expected.best, expected.last])
     assert found.snapshot.progress.stale == expected.snapshot.progress.stale
-    assert integrity.steps(tmp_path / "parts") == integrity.steps(tmp_path / "whole")
+    assert integrity.checkpoint_steps(tmp_path / "parts") == integrity.checkpoint_steps(tmp_path / "whole")
 
 
 def test_epochs_lowered_to_those_that_are_done_are_evaluated_and_saved(tmp_path, monkeypatch):
@@ -208,7 +210,7 @@ def test_a_run_traced_before_and_after_it_is_continued_is_the_same_run(tmp_path,
 def test_a_damaged_newest_checkpoint_is_removed_and_the_one_before_it_used(tmp_path, whole, damage, capsys):
     assert train(tmp_path / "run", "--epochs=4") == 0
     checkpoints = tmp_path / "run" / "checkpoints"
-    newest = checkpoints / str(integrity.steps(checkpoints)[-1])
+    newest = checkpoints / str(integrity.checkpoint_steps(checkpoints)[-1])
     data = max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
     content = bytearray(data.read_bytes())
     content[len(content) // 2] ^= 1
@@ -231,15 +233,15 @@ def test_a_checkpoint_that_should_have_been_removed_is(tmp_path):
     """A kill may come between the saving of a checkpoint and the removal of an older one."""
     assert train(tmp_path / "run", "--epochs=4") == 0
     checkpoints = tmp_path / "run" / "checkpoints"
-    before = [str(step) for step in integrity.steps(checkpoints)]
+    before = [str(step) for step in integrity.checkpoint_steps(checkpoints)]
     for step in before:
         shutil.copytree(checkpoints / step, tmp_path / "old" / step)
     assert train(tmp_path / "run", "--epochs=6") == 0
-    kept = integrity.steps(checkpoints)
+    kept = integrity.checkpoint_steps(checkpoints)
     assert not set(map(str, kept)) >= set(before)
     shutil.copytree(tmp_path / "old", checkpoints, dirs_exist_ok=True)
     assert train(tmp_path / "run") == 0
-    assert integrity.steps(checkpoints) == kept
+    assert integrity.checkpoint_steps(checkpoints) == kept
 
 
 def test_a_run_without_a_whole_checkpoint_is_refused(tmp_path, capsys):
@@ -254,10 +256,10 @@ def test_a_run_without_a_whole_checkpoint_is_refused(tmp_path, capsys):
 
 def refused(folder, capsys, *more) -> str:
     """What `train` says in one line, without removing a checkpoint."""
-    before, _ = integrity.steps(folder / "checkpoints"), capsys.readouterr()
+    before, _ = integrity.checkpoint_steps(folder / "checkpoints"), capsys.readouterr()
     assert train(folder, *more) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert integrity.steps(folder / "checkpoints") == before
+    assert integrity.checkpoint_steps(folder / "checkpoints") == before
     return line
 
 
@@ -374,7 +376,7 @@ def test_a_mesh_that_cannot_cut_a_batch_is_refused_before_anything_is_written(tr
 
 @pytest.mark.parametrize("which", ["best", "latest"])
 def test_evaluate_passes_over_a_damaged_newest_checkpoint_and_says_so(trained, capsys, which):
-    found = integrity.steps(trained / "checkpoints")
+    found = integrity.checkpoint_steps(trained / "checkpoints")
     (trained / "checkpoints" / str(found[-1]) / "meta" / "metadata").write_text("{")
     capsys.readouterr()
     assert main.main(["evaluate", f"--workdir={trained}", f"--checkpoint={which}"]) == 0
@@ -448,14 +450,14 @@ def in_a_process(folder, *more, limit=0, devices=1):
 
 def test_a_full_disk_ends_in_one_line_and_loses_no_checkpoint(tmp_path, whole):
     assert train(tmp_path / "run", "--epochs=2") == 0
-    kept = integrity.steps(tmp_path / "run" / "checkpoints")
+    kept = integrity.checkpoint_steps(tmp_path / "run" / "checkpoints")
     full = in_a_process(tmp_path / "run", "--epochs=6", limit=4000)
     assert full.returncode == 1
     told = [line for line in full.stderr.splitlines() if not line.startswith(f"{tmp_path / 'run'}: ")]
     assert len(told) == 1
     assert "could not be written: File too large" in told[0]
     assert "the last checkpoint can be continued from" in told[0]
-    assert set(kept) <= set(integrity.steps(tmp_path / "run" / "checkpoints"))
+    assert set(kept) <= set(integrity.checkpoint_steps(tmp_path / "run" / "checkpoints"))
     assert train(tmp_path / "run", "--epochs=6") == 0
     assert outcome(tmp_path / "run")[0] == whole[0]
 
@@ -523,8 +525,8 @@ def test_a_run_without_an_evaluation_keeps_the_checkpoints_of_the_one_left_alone
     assert train(tmp_path / "run", *rarely) == 143
     monkeypatch.undo()
     assert train(tmp_path / "run", *rarely) == 0
-    kept = integrity.steps(tmp_path / "run" / "checkpoints")
-    assert kept == integrity.steps(tmp_path / "whole" / "checkpoints")
+    kept = integrity.checkpoint_steps(tmp_path / "run" / "checkpoints")
+    assert kept == integrity.checkpoint_steps(tmp_path / "whole" / "checkpoints")
     assert len(kept) == 3
 
 
@@ -537,9 +539,9 @@ def test_fewer_epochs_than_done_are_refused(tmp_path, capsys):
 
 def test_a_folder_in_use_is_refused_with_its_owner(tmp_path):
     with (
-        lock.hold(tmp_path / "run"),
+        lock.hold_lock(tmp_path / "run"),
         pytest.raises(InputError, match=r"in use by process \d+ on "),
-        lock.hold(tmp_path / "run"),
+        lock.hold_lock(tmp_path / "run"),
     ):
         pass
     assert not (tmp_path / "run").exists()
@@ -549,9 +551,9 @@ def test_a_folder_in_use_is_refused_under_another_name_too(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "run")
     with (
-        lock.hold(tmp_path / "run"),
+        lock.hold_lock(tmp_path / "run"),
         pytest.raises(InputError, match=f"link: found a folder in use by process {os.getpid()} on "),
-        lock.hold(tmp_path / "link"),
+        lock.hold_lock(tmp_path / "link"),
     ):
         pass
 
@@ -559,9 +561,9 @@ def test_a_folder_in_use_is_refused_under_another_name_too(tmp_path):
 def test_the_lock_of_a_dead_owner_is_taken_over(tmp_path):
     (tmp_path / lock.NAME).write_text("")
     (tmp_path / lock.OWNER).write_text('{"pid": 1, "host": "gone"}')
-    with lock.hold(tmp_path):
+    with lock.hold_lock(tmp_path):
         assert (tmp_path / lock.NAME).exists()
-        assert json.loads(lock.owner(tmp_path))["pid"] == os.getpid()
+        assert json.loads(lock.lock_owner(tmp_path))["pid"] == os.getpid()
     assert not os.listdir(tmp_path)
 
 
@@ -569,7 +571,7 @@ def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_kept(tmp_path):
     (tmp_path / "elsewhere").write_text("mine")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / lock.NAME).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(InputError, match=r"found a link named \.lock"), lock.hold(tmp_path / "run"):
+    with pytest.raises(InputError, match=r"found a link named \.lock"), lock.hold_lock(tmp_path / "run"):
         pass
     assert (tmp_path / "elsewhere").read_text() == "mine"
     assert (tmp_path / "run" / lock.NAME).is_symlink()
@@ -577,7 +579,7 @@ def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_kept(tmp_path):
 
 def test_a_run_whose_numbers_go_bad_keeps_its_checkpoints_and_says_so(trained, whole, capsys, monkeypatch):
     """In the fifth step of the fourth epoch, which the update is told by Adam's count."""
-    steps = integrity.steps(trained / "checkpoints")[-1] // 2  # of an epoch
+    steps = integrity.checkpoint_steps(trained / "checkpoints")[-1] // 2  # of an epoch
     make = programs_of_runs.make_update
 
     def spoilt(config):
@@ -595,7 +597,7 @@ def test_a_run_whose_numbers_go_bad_keeps_its_checkpoints_and_says_so(trained, w
     assert "loss_contrastive is nan at epoch 4, step 5; try a lower --learning_rate" in told
     result = json.loads((trained / "result.json").read_text())
     assert (result["status"], result["epochs"], result["last"]["epoch"]) == ("failed", 3, 2)
-    assert integrity.steps(trained / "checkpoints") == [2 * steps, 3 * steps]
+    assert integrity.checkpoint_steps(trained / "checkpoints") == [2 * steps, 3 * steps]
     assert evaluated(trained, "best") == pytest.approx(result["best"]["recall@5"], abs=1e-6)
     monkeypatch.undo()
     assert train(trained, "--epochs=6") == 0
@@ -606,12 +608,12 @@ def test_a_disk_that_becomes_read_only_ends_in_one_line(trained, capsys, monkeyp
     def fail(*_):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    before = integrity.steps(trained / "checkpoints")
+    before = integrity.checkpoint_steps(trained / "checkpoints")
     monkeypatch.setattr(workdir, "write", fail)
     capsys.readouterr()
     assert train(trained, "--epochs=6") == 1
     assert "could not be written: Read-only file system" in capsys.readouterr().err.splitlines()[-1]
-    assert integrity.steps(trained / "checkpoints") == before
+    assert integrity.checkpoint_steps(trained / "checkpoints") == before
 
 
 def test_a_work_folder_that_cannot_be_made_is_refused(capsys):
@@ -646,10 +648,10 @@ def test_a_folder_whose_clearing_was_cut_off_can_be_cleared(trained, monkeypatch
     monkeypatch.setattr(workdir.shutil, "rmtree", mortal(shutil.rmtree))
     monkeypatch.setattr(workdir.Path, "unlink", mortal(workdir.Path.unlink))
     with contextlib.suppress(KeyboardInterrupt):
-        workdir.clear(trained)
+        workdir.clear_run(trained)
     assert (trained / "config.json").exists() or not list(trained.iterdir())
     monkeypatch.undo()
-    workdir.clear(trained)
+    workdir.clear_run(trained)
     assert not list(trained.iterdir())
 
 
@@ -658,7 +660,7 @@ def test_a_full_disk_at_the_evaluation_of_a_saved_place_loses_no_checkpoint(tmp_
     monkeypatch.setattr(display.Display, "log", stopping_at(3))
     assert train(tmp_path / "run", "--epochs=10", "--eval_every=5", "--save_every=4") == 143
     monkeypatch.undo()
-    (kept,) = integrity.steps(tmp_path / "run" / "checkpoints")
+    (kept,) = integrity.checkpoint_steps(tmp_path / "run" / "checkpoints")
 
     def fail(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -669,7 +671,7 @@ def test_a_full_disk_at_the_evaluation_of_a_saved_place_loses_no_checkpoint(tmp_
     integrity.verify(tmp_path / "run" / "checkpoints", kept)
     monkeypatch.undo()
     assert main.main(["train", f"--workdir={tmp_path / 'run'}", "--epochs=3", "--quiet"]) == 0
-    assert integrity.steps(tmp_path / "run" / "checkpoints") == [kept]
+    assert integrity.checkpoint_steps(tmp_path / "run" / "checkpoints") == [kept]
     last = outcome(tmp_path / "run")[1]["last"]
     assert (last["epoch"], last["recall@5"]) == (3, pytest.approx(evaluated(tmp_path / "run", "best")))
     assert integrity.verify(tmp_path / "run" / "checkpoints", kept)["progress"]["final"]["epoch"] == 3
@@ -689,13 +691,13 @@ def test_a_run_that_lost_its_best_checkpoint_keeps_the_best_left_wherever_it_is_
     monkeypatch.setattr(loop.ranking, "mean", falling())
     assert train(tmp_path / "run", "--epochs=8", unlimited) == 0
     checkpoints = tmp_path / "run" / "checkpoints"
-    first = integrity.steps(checkpoints)[0]  # of epoch 2, beside those of epochs 7 and 8
+    first = integrity.checkpoint_steps(checkpoints)[0]  # of epoch 2, beside those of epochs 7 and 8
     (checkpoints / str(first) / "meta" / "metadata").write_text("{")
     assert train(tmp_path / "run", "--epochs=12", unlimited) == 0  # keeps epoch 8, the best one left
-    left = integrity.steps(checkpoints)
+    left = integrity.checkpoint_steps(checkpoints)
     assert [step // (first // 2) for step in left] == [8, 11, 12]
     assert train(tmp_path / "run", "--epochs=14", unlimited) == 0
-    assert 8 * first // 2 in integrity.steps(checkpoints)
+    assert 8 * first // 2 in integrity.checkpoint_steps(checkpoints)
     result = outcome(tmp_path / "run")[1]
     assert result["best"]["epoch"] == 2
     assert f"the best checkpoint, {first}, is lost" in result["missing"]
@@ -704,7 +706,7 @@ def test_a_run_that_lost_its_best_checkpoint_keeps_the_best_left_wherever_it_is_
 
 def falling():
     """An `evaluation.mean` of a tenth less at each call, so that the first evaluation is the best one."""
-    mean, evaluations = loop.ranking.mean, itertools.count()
+    mean, evaluations = loop.ranking.mean_metrics, itertools.count()
 
     def fallen(*arguments):
         share = 0.9 ** next(evaluations)
@@ -719,7 +721,7 @@ def test_a_run_that_lost_its_best_checkpoint_ends_and_says_what_is_missing(tmp_p
     best = outcome(tmp_path / "run")[1]["best"]["epoch"]
     checkpoints = tmp_path / "run" / "checkpoints"
     assert best == 2
-    lost = best * integrity.steps(checkpoints)[-1] // 4
+    lost = best * integrity.checkpoint_steps(checkpoints)[-1] // 4
     (checkpoints / str(lost) / "meta" / "metadata").write_text("{")
     capsys.readouterr()
     assert train(tmp_path / "run", "--epochs=6", *VALID) == 0
@@ -756,7 +758,7 @@ def test_patience_stated_anew_within_an_epoch_finishes_that_epoch_and_evaluates_
 
 def test_a_checkpoint_that_the_first_process_does_not_see_is_refused(trained):
     checkpoints = trained / "checkpoints"
-    newest = integrity.steps(checkpoints)[-1]
+    newest = integrity.checkpoint_steps(checkpoints)[-1]
     seal = checkpoint.read_metadata(checkpoints, newest)["sha256"]
     assert resume._seen_alike(checkpoints, resume.CheckpointInventory(newest, seal, [newest], [], []))["sha256"] == seal
     with pytest.raises(InputError, match="another checkpoint than the first process sees"):

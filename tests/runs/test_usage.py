@@ -43,4 +43,4 @@ def test_a_device_with_memory_of_its_own_tells_its_peak(monkeypatch):
             return {"peak_bytes_in_use": 7}
 
     monkeypatch.setattr(usage.jax, "local_devices", lambda: [Device()])
-    assert usage.measured(0.0, 0.0)["device_peak_bytes"] == 7
+    assert usage.measure_usage(0.0, 0.0)["device_peak_bytes"] == 7

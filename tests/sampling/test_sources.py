@@ -80,13 +80,13 @@ def test_a_product_of_32_bits_is_that_of_python():
 
 
 def test_masses_are_those_of_the_formula_and_fit_an_int32():
-    found = popularity.masses(np.array([0, 1, 5, 1000, 10**6]), 0.5)
+    found = popularity.item_masses(np.array([0, 1, 5, 1000, 10**6]), 0.5)
     assert found[0] == 0
     np.testing.assert_allclose(
         found[1:] / found.sum(), np.sqrt([1, 5, 1000, 10**6]) / np.sqrt([1, 5, 1e3, 1e6]).sum(), 1e-6
     )
-    assert popularity.masses(np.ones(10**6), 1.0).sum() < 2**31 - 1
-    extreme = popularity.masses(np.array([1, 10**6]), 6.0)
+    assert popularity.item_masses(np.ones(10**6), 1.0).sum() < 2**31 - 1
+    extreme = popularity.item_masses(np.array([1, 10**6]), 6.0)
     assert extreme[0] == 1
 
 
@@ -120,7 +120,7 @@ def test_of_candidates_the_best_scored_are_kept(loss):
     user, negative = random.standard_normal((3, 2)), random.standard_normal((5, 3, 2))
     rows = Embeddings(*(jnp.asarray(each, jnp.float32) for each in (user, user, negative)))
     plain = EmbeddedBatch(rows, rows, None, None, None, None)
-    kept = losses.hardest(plain, loss, 2)
+    kept = losses.keep_hardest_negatives(plain, loss, 2)
     cosine = negative / np.linalg.norm(negative, axis=2, keepdims=True)
     for b in range(3):
         by_dot, by_cosine = (np.argsort(-(each[:, b] @ user[b]))[:2] for each in (negative, cosine))
@@ -128,8 +128,11 @@ def test_of_candidates_the_best_scored_are_kept(loss):
         for found in (kept.final, kept.initial):
             np.testing.assert_allclose(found.negative[:, b], negative[best, b], rtol=1e-6)
     assert by_dot.tolist() != by_cosine.tolist()
-    assert losses.hardest(plain, loss, 5) is plain
-    assert losses.hardest(plain._replace(final=rows._replace(negative=None)), loss, 1).final.negative is None
+    assert losses.keep_hardest_negatives(plain, loss, 5) is plain
+    assert (
+        losses.keep_hardest_negatives(plain._replace(final=rows._replace(negative=None)), loss, 1).final.negative
+        is None
+    )
 
 
 RUNS = [

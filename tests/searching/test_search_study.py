@@ -20,11 +20,11 @@ def opened(path, seed=1):
 
 
 def settings(asked) -> list:
-    return [SPACE.picked(each.settings) for each in asked]
+    return [SPACE.pick_searched(each.settings) for each in asked]
 
 
 def states(study) -> list[str]:
-    return [trial.state.name for trial in study.all()]
+    return [trial.state.name for trial in study.all_trials()]
 
 
 @pytest.mark.parametrize("name", ["a.log", "a.db"])
@@ -46,7 +46,7 @@ def test_no_more_are_begun_than_are_left_whoever_has_them_in_hand(tmp_path):
         asked = second.claim(4, 5)
         assert len(asked) == 2
         assert first.claim(1, 5) == second.claim(1, 5) == []
-        assert first.running() == 5
+        assert first.num_running() == 5
         second.fail(asked[0].trial)
         assert len(first.claim(4, 5)) == 1
         second.prune(asked[1].trial, {})
@@ -62,7 +62,7 @@ def test_two_workers_draw_what_one_would(tmp_path):
 
 
 def test_a_trial_that_was_lost_between_two_writes_is_one_of_nobody(tmp_path):
-    with opened(tmp_path / "a.log") as study, storages.quiet():
+    with opened(tmp_path / "a.log") as study, storages.quiet_optuna():
         study._study.ask()
         assert len(study.claim(2, 2)) == 2
         assert states(study) == ["FAIL", "RUNNING", "RUNNING"]
@@ -76,8 +76,8 @@ def test_the_best_is_the_highest_of_those_that_are_completed_the_first_of_equals
         study.complete(asked[2], 0.5, {})
         study.report(asked[3], 0.9, 2)
         study.prune(asked[3], {})
-        assert [trial.number for trial in study.completed()] == [1, 2, 0]
-        assert len(study.over()) == 4
+        assert [trial.number for trial in study.completed_trials()] == [1, 2, 0]
+        assert len(study.finished_trials()) == 4
 
 
 def test_importance_waits_for_eight_trials():

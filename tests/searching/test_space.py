@@ -13,11 +13,11 @@ FIXED = {"dataset": "synthetic", "eval_split": "valid"}
 
 
 def first(name, dimension):
-    return dimension.tried[0]
+    return dimension.values_to_check[0]
 
 
 def last(name, dimension):
-    return dimension.tried[-1]
+    return dimension.values_to_check[-1]
 
 
 def test_a_file_has_lists_and_ranges_of_the_types_of_the_settings(tmp_path):
@@ -25,7 +25,7 @@ def test_a_file_has_lists_and_ranges_of_the_types_of_the_settings(tmp_path):
         '{"learning_rate": {"low": 1e-4, "high": 1, "log": true}, "num_layers": {"low": 1, "high": 1},'
         ' "margin": [0, 0.5], "l2": {"low": 0, "high": 1, "step": 0.1}, "layer_weights": [[1, 2], [0.5, 1]]}'
     )
-    found = space.read(tmp_path / "space.json", FIXED)
+    found = space.read_space(tmp_path / "space.json", FIXED)
     assert found.dimensions == {
         "num_layers": Range(1, 1),
         "layer_weights": Choices(((1.0, 2.0), (0.5, 1.0))),
@@ -53,10 +53,10 @@ def test_a_loss_brings_its_own_negatives():
 
 def test_examples_have_all_parts_and_all_ends():
     drawn = Space.of({"loss": ["bpr", "enhanced"], "margin": [0.1, 0.2], "epochs": {"low": 1, "high": 9}}, FIXED)
-    found = [drawn.picked(settings) for settings in drawn.examples()]
+    found = [drawn.pick_searched(settings) for settings in drawn.examples()]
     bpr, enhanced = {"loss": "bpr", "epochs": 1}, {"loss": "enhanced", "margin": 0.1, "epochs": 1}
     expected = [bpr, bpr | {"epochs": 9}, enhanced, enhanced | {"margin": 0.2}, enhanced | {"epochs": 9}]
-    assert sorted(map(str, found)) == sorted(str(drawn.picked(settings)) for settings in expected)
+    assert sorted(map(str, found)) == sorted(str(drawn.pick_searched(settings)) for settings in expected)
 
 
 def test_what_a_study_remembers_does_not_depend_on_where_data_lie_or_what_is_stated_as_its_default():
@@ -146,7 +146,7 @@ def test_a_file_that_is_no_space_is_one_line(content, line, tmp_path):
     if content is not None:
         (tmp_path / "space.json").write_bytes(content)
     with pytest.raises(InputError) as caught:
-        space.read(tmp_path / "space.json", FIXED)
+        space.read_space(tmp_path / "space.json", FIXED)
     assert line in str(caught.value)
     with pytest.raises(InputError, match="a file that cannot be read"):
-        space.read(tmp_path, FIXED)
+        space.read_space(tmp_path, FIXED)

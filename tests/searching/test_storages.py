@@ -13,21 +13,21 @@ from lgcn_jax.errors import InputError
 from lgcn_jax.searching import storages
 from lgcn_jax.searching.workers import Workers
 
-optuna = storages.load()
+optuna = storages.import_optuna()
 
 
 @pytest.fixture
 def journal(tmp_path):
     """A journal with a study and one trial, by a worker that has left."""
     path = tmp_path / "a.log"
-    with Workers(path), storages.quiet():
+    with Workers(path), storages.quiet_optuna():
         study = optuna.create_study(storage=storages.open_storage(optuna, path), study_name="a")
         study.tell(study.ask(), 1.0)
     return path
 
 
 def trials(path) -> int:
-    with Workers(path), storages.quiet():
+    with Workers(path), storages.quiet_optuna():
         return len(optuna.load_study(storage=storages.open_storage(optuna, path), study_name="a").trials)
 
 
@@ -46,7 +46,7 @@ def test_a_file_that_is_something_else_is_refused_and_stays(name, content, line,
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError) as caught:
-        storages.checked(tmp_path / name)
+        storages.check_study_path(tmp_path / name)
     assert line in str(caught.value)
     assert content is None or (tmp_path / name).read_bytes() == content
 
@@ -58,27 +58,27 @@ def test_a_database_of_another_program_stays_as_it_is(tmp_path):
     with pytest.raises(
         InputError, match=r"found a database of another program, with theirs, expected that of a search"
     ):
-        storages.checked(tmp_path / "a.db")
+        storages.check_study_path(tmp_path / "a.db")
     assert (tmp_path / "a.db").read_bytes() == before
 
 
 def test_a_folder_is_no_study(tmp_path):
     (tmp_path / "a.log").mkdir()
     with pytest.raises(InputError, match="found what is no file"):
-        storages.checked(tmp_path / "a.log")
+        storages.check_study_path(tmp_path / "a.log")
     with pytest.raises(InputError, match="study: found 3, expected a path"):
-        storages.checked(3)
+        storages.check_study_path(3)
 
 
 def test_a_new_file_and_one_with_a_study_are_taken(journal, tmp_path):
-    assert storages.checked(journal) == journal
-    assert storages.checked(str(tmp_path / "new.sqlite")) == tmp_path / "new.sqlite"
+    assert storages.check_study_path(journal) == journal
+    assert storages.check_study_path(str(tmp_path / "new.sqlite")) == tmp_path / "new.sqlite"
 
 
 def test_a_line_that_a_power_cut_tore_is_removed(journal):
     whole = journal.read_bytes()
     journal.write_bytes(whole + b'{"op_code":4,"wor')
-    assert storages.checked(journal) == journal
+    assert storages.check_study_path(journal) == journal
     assert trials(journal) == 1
     assert journal.read_bytes() == whole
 
@@ -100,7 +100,7 @@ def test_a_damaged_database_is_told(tmp_path):
 def test_nothing_is_left_of_the_silence():
     logger = logging.getLogger("optuna")
     before = logger.level
-    with storages.quiet(), warnings.catch_warnings(record=True) as heard:
+    with storages.quiet_optuna(), warnings.catch_warnings(record=True) as heard:
         warnings.warn("something experimental", stacklevel=1)
     assert logger.level == before
     assert not heard
@@ -113,7 +113,7 @@ def test_the_extra_is_told_where_it_is_missing(monkeypatch):
     with pytest.raises(
         InputError, match=r"optuna: found no such library, .* `pip install 'lgcn-jax\[search\]'` brings"
     ):
-        storages.load()
+        storages.import_optuna()
 
 
 def test_a_journal_is_plain_lines(journal):

@@ -20,7 +20,7 @@ with Workers(Path(sys.argv[1])) as us:
 
 
 def alive(us, name) -> bool:
-    with us.turn():
+    with us.exclusive():
         return us.is_alive(name)
 
 
@@ -62,9 +62,13 @@ def test_of_nobody_is_no_life(tmp_path):
 def test_two_never_have_a_turn(tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "PATIENCE_SECONDS", 0.1)
     with Workers(tmp_path / "a.log") as first, Workers(tmp_path / "a.log") as second:
-        with first.turn(), pytest.raises(InputError, match="a study that another worker has kept"), second.turn():
+        with (
+            first.exclusive(),
+            pytest.raises(InputError, match="a study that another worker has kept"),
+            second.exclusive(),
+        ):
             pass
-        with second.turn():
+        with second.exclusive():
             pass
 
 

@@ -75,7 +75,7 @@ def test_an_export_is_whole_or_not_there(name, model, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(export.raw_ids, "write", full)
+    monkeypatch.setattr(export.raw_ids, "write_raw_ids", full)
     with pytest.raises(lg.WriteError, match="could not be written: No space"):
         model.export(tmp_path / "out", name)
     assert list(tmp_path.iterdir()) == []

@@ -120,7 +120,7 @@ def test_known_nodes_that_are_folded_in_have_the_vectors_that_are_ranked_by(trai
     how = {"inference_weights": (0.2, 0.3, 0.5), "popularity_prior": 0.3}
     model = lg.load_model(trained[0], interactions, **how)
     user, item = interactions.user_ids[3], interactions.item_ids[4]
-    users_row = interactions.item_ids[csr.take(interactions.train, np.array([3])).indices]
+    users_row = interactions.item_ids[csr.take_rows(interactions.train, np.array([3])).indices]
     folded = model.fold_in({user: users_row}, k=3)
     np.testing.assert_allclose(folded.vectors[0], model.user_embeddings[3], atol=1e-5)
     of_item = interactions.user_ids[csr.row_of_entry(interactions.train)[interactions.train.indices == 4]]
@@ -131,7 +131,7 @@ def test_known_nodes_that_are_folded_in_have_the_vectors_that_are_ranked_by(trai
 
 def test_the_choice_does_not_look_at_the_test_part(chosen, interactions, tmp_path):
     folder, _ = chosen
-    other = dataclasses.replace(interactions, test=csr.take(interactions.test, np.arange(120)[::-1]))
+    other = dataclasses.replace(interactions, test=csr.take_rows(interactions.test, np.arange(120)[::-1]))
     lg.LightGCN(**SETTINGS, **AUTO).fit(other, tmp_path / "run", quiet=True)
     found, expected = (json.loads((each / "result.json").read_text()) for each in (tmp_path / "run", folder))
     assert found["inference"] == expected["inference"]

@@ -51,7 +51,7 @@ def test_titles_are_those_that_the_run_kept(fitted):
     _, run, _ = fitted
     assert lg.load("synthetic", **SIZE).item_titles is None
     assert lg.load_model(run).recommend(3, k=1).titles[0, 0].startswith("film ")
-    users, items = raw_ids.read(run / "ids")
+    users, items = raw_ids.read_raw_ids(run / "ids")
     assert (users.titles, items.titles[0]) == (None, f"film {items.ids[0]}")
 
 

@@ -83,7 +83,7 @@ def test_the_weight_is_the_best_of_those_tried_on_the_validation_part(run, filte
 
 
 def test_the_choice_does_not_look_at_the_test_part(filtered, interactions):
-    other = dataclasses.replace(interactions, test=csr.take(interactions.test, np.arange(120)[::-1]))
+    other = dataclasses.replace(interactions, test=csr.take_rows(interactions.test, np.arange(120)[::-1]))
     one, two = (lg.Mixture("popularity", filtered, top_k=5).fit(data) for data in (interactions, other))
     assert one.tried == two.tried
     assert one.evaluate(interactions, k=5) != two.evaluate(other, k=5)

@@ -106,7 +106,7 @@ def test_a_known_user_without_news_has_the_trained_vector(model):
 
 
 def test_a_known_users_news_are_added_and_what_was_seen_is_left_out(model, data):
-    seen = csr.take(data.seen("test"), np.array([1]))
+    seen = csr.take_rows(data.seen("test"), np.array([1]))
     new = int(np.setdiff1d(np.arange(60), seen.indices)[0])
     had = model.items[data.train.indices[data.train.indptr[1]]]
     found = model.fold_in({1010: [model.items[new], had]}, k=60)

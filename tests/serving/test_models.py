@@ -56,7 +56,7 @@ def test_a_fit_in_a_folder_is_the_run_of_the_command_line(interactions, model, t
     assert configs[0] == configs[1]
     results = [json.loads((folder / "result.json").read_text()) for folder in (python, shell)]
     assert results[0]["parameters_sha256"] == results[1]["parameters_sha256"]
-    assert integrity.steps(python / "checkpoints") == integrity.steps(shell / "checkpoints")
+    assert integrity.checkpoint_steps(python / "checkpoints") == integrity.checkpoint_steps(shell / "checkpoints")
     np.testing.assert_array_equal(fitted.user_embeddings, model.user_embeddings)
     np.testing.assert_array_equal(fitted.item_embeddings, model.item_embeddings)
     assert [row["epoch"] for row in fitted.history] == [row["epoch"] for row in model.history]

@@ -27,7 +27,7 @@ def settings(name):
 
 @pytest.fixture(params=list(BASELINES))
 def model(request, interactions):
-    return solved.of_name(request.param, **settings(request.param)).fit(interactions)
+    return solved.make_solved_model(request.param, **settings(request.param)).fit(interactions)
 
 
 def test_each_has_a_class_and_a_scorer_of_which_all_else_follows(model, interactions, tmp_path):

@@ -50,7 +50,7 @@ def test_lists_are_those_of_sorted_scores(mesh, levels, monkeypatch):
     allowed = np.random.default_rng(2).random(ITEMS) < 0.7
     ranker = topk.Ranker(scorer(scores), ITEMS, Mesh.of(mesh))
     for k in (1, 2, 15):
-        found = ranker.best(users, masked, allowed, k)
+        found = ranker.top_items(users, masked, allowed, k)
         for one, other in zip(found, expected(scores, masked, users, allowed, k), strict=True):
             np.testing.assert_array_equal(one, other)
 
@@ -60,11 +60,11 @@ def test_lists_end_where_nothing_is_left(mesh):
     scores, masked, users = world(3)
     allowed = np.zeros(ITEMS, bool)
     allowed[[5, 333, 699]] = True
-    found = topk.Ranker(scorer(scores), ITEMS, Mesh.of(mesh)).best(users, None, allowed, 9)
+    found = topk.Ranker(scorer(scores), ITEMS, Mesh.of(mesh)).top_items(users, None, allowed, 9)
     empty = csr.empty(USERS)
     for one, other in zip(found, expected(scores, empty, users, allowed, 9), strict=True):
         np.testing.assert_array_equal(one, other)
-    everything = topk.Ranker(scorer(scores), ITEMS, Mesh.of(mesh)).best(users, masked, np.ones(ITEMS, bool), ITEMS)
+    everything = topk.Ranker(scorer(scores), ITEMS, Mesh.of(mesh)).top_items(users, masked, np.ones(ITEMS, bool), ITEMS)
     assert np.isinf(everything[1][:, -1]).all()
 
 
@@ -72,7 +72,9 @@ def test_zeros_of_either_sign_are_equal():
     scores = np.zeros(ITEMS, np.float32)
     scores[::2] = -0.0
     for mesh in (ONE, "data:1,nodes:2"):
-        found = topk.Ranker(ItemScores(scores), ITEMS, Mesh.of(mesh)).best(np.arange(2), None, np.ones(ITEMS, bool), 4)
+        found = topk.Ranker(ItemScores(scores), ITEMS, Mesh.of(mesh)).top_items(
+            np.arange(2), None, np.ones(ITEMS, bool), 4
+        )
         assert found[0].tolist() == [[0, 1, 2, 3]] * 2
 
 
@@ -94,7 +96,7 @@ def test_few_sizes_are_compiled(uncached):
     ranker, everything = topk.Ranker(scorer(scores), ITEMS, Mesh.of(ONE)), np.ones(ITEMS, bool)
     topk._program.cache_clear()
     for count in range(1, 40):
-        ranker.best(np.zeros(count, int), csr.empty(USERS), everything, 5)
+        ranker.top_items(np.zeros(count, int), csr.empty(USERS), everything, 5)
     assert topk._program(Mesh.of(ONE), ITEMS, 5)._cache_size() <= 7
 
 
@@ -130,7 +132,7 @@ def test_a_scorer_that_is_not_cut_ranks_on_meshes_over_users_alone():
     scores, masked, users = world(5)
     everything = np.ones(ITEMS, bool)
     for mesh in (ONE, "data:3,nodes:1"):
-        found = topk.Ranker(Plain(scores), ITEMS, Mesh.of(mesh)).best(users, masked, everything, 6)
+        found = topk.Ranker(Plain(scores), ITEMS, Mesh.of(mesh)).top_items(users, masked, everything, 6)
         np.testing.assert_array_equal(found[0], expected(scores, masked, users, everything, 6)[0])
     with pytest.raises(InputError, match="--mesh: found nodes:2"):
         topk.Ranker(Plain(scores), ITEMS, Mesh.of("data:1,nodes:2"))

@@ -18,7 +18,7 @@ from lgcn_jax.models import Nodes
 from lgcn_jax.runs import scoring, session
 from lgcn_jax.sampling import SAMPLERS
 from lgcn_jax.training import loop, setup
-from lgcn_jax.training.state import table
+from lgcn_jax.training.state import table_on_host
 from lgcn_jax.training.step import init_train_state, make_train_step, named_key
 
 CONFIG = Config.of(
@@ -57,7 +57,7 @@ def by_hand(sampler: str = "user", propagation_dtype: str = "float32") -> np.nda
         key = jax.random.fold_in(named_key(CONFIG.training.seed, "data"), epoch)
         for number in range(math.ceil(drawn.num_examples / CONFIG.training.batch_size)):
             state, _ = step(state, adjacency, draw(key, jnp.int32(number)))
-    return table(state.params)
+    return table_on_host(state.params)
 
 
 def apart(found: np.ndarray, expected: np.ndarray) -> float:

@@ -45,7 +45,7 @@ def steps_on(mesh: str, settings: dict) -> tuple[list[np.ndarray], list[np.ndarr
     indices = setup.mesh.replicate((jax.random.key(7), np.int32(0), np.int32(3)))
     block = compile_block(setup, start)
     after, totals = block(start.state, start.totals, setup.adjacency, setup.sampler, *indices)
-    for value in state.replicated(after.params).values():
+    for value in state.replicated_parameters(after.params).values():
         first, *others = (np.asarray(shard.data) for shard in value[...].addressable_shards)
         for other in others:
             np.testing.assert_array_equal(other, first)
@@ -232,7 +232,7 @@ def begun(data, source: lg.Model, **more):
     setup = build_setup(config, data)
     trained = source._trained
     warm = WarmStart("earlier", source.config, source.users, source.items, trained.table, trained.replicated)
-    return setup, warm_start.begin(setup, data, warm).start.state.params
+    return setup, warm_start.make_warm_start_point(setup, data, warm).start.state.params
 
 
 @pytest.mark.parametrize(("name", "mesh"), [("ngcf", "data:1"), ("learned", "nodes:2")])
@@ -252,7 +252,7 @@ def test_a_warm_start_of_new_users_normalizes_as_the_model_does(data, models):
     table = np.delete(source._trained.table, 7, axis=0)
     setup = build_setup(source.config, data)
     warm = WarmStart("earlier", source.config, source.users[kept], source.items, table, {})
-    found = setup.table(warm_start.begin(setup, data, warm).start.state.params)
+    found = setup.table(warm_start.make_warm_start_point(setup, data, warm).start.state.params)
     dense = np.zeros((200, 200))
     dense[csr.row_of_entry(data.train), 120 + data.train.indices] = 1
     dense += dense.T

@@ -6,7 +6,7 @@ import pytest
 
 from lgcn_jax.config import Config
 from lgcn_jax.errors import InputError
-from lgcn_jax.training.members import Members, may_differ, with_values
+from lgcn_jax.training.members import Members, settings_that_may_differ, with_traced_settings
 
 
 def members(*own, **shared):
@@ -20,7 +20,9 @@ def test_settings_that_only_some_state_are_there_for_all():
 
 
 def test_values_are_of_what_differs_and_of_the_seeds():
-    values = members({"seed": 1, "margin": 0.1, "alpha": 0.5}, {"seed": 1, "margin": 0.2, "alpha": 0.5}).values()
+    values = members(
+        {"seed": 1, "margin": 0.1, "alpha": 0.5}, {"seed": 1, "margin": 0.2, "alpha": 0.5}
+    ).traced_settings()
     assert {name: value.tolist() for name, value in values.items()} == {
         "seed": [1, 1],
         "margin": [pytest.approx(0.1), pytest.approx(0.2)],
@@ -29,8 +31,12 @@ def test_values_are_of_what_differs_and_of_the_seeds():
 
 
 def test_the_numbers_of_loss_optimizer_and_start_may_differ():
-    assert {"seed", "init_std", "learning_rate", "clip_norm", "l2", "margin", "temperature"} <= set(may_differ())
-    assert not {"num_layers", "batch_size", "loss", "epochs", "num_negatives", "plateau_factor"} & set(may_differ())
+    assert {"seed", "init_std", "learning_rate", "clip_norm", "l2", "margin", "temperature"} <= set(
+        settings_that_may_differ()
+    )
+    assert not {"num_layers", "batch_size", "loss", "epochs", "num_negatives", "plateau_factor"} & set(
+        settings_that_may_differ()
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,7 +77,7 @@ def test_traced_numbers_stand_in_place_of_those_of_the_settings():
     config = Config.of(loss="enhanced", alpha=0.7)
 
     def total(margin, rate):
-        traced = with_values(config, {"margin": margin, "learning_rate": rate})
+        traced = with_traced_settings(config, {"margin": margin, "learning_rate": rate})
         assert traced.loss.alpha == 0.7
         assert traced.to_dict()["loss"] == "enhanced"
         return traced.loss.margin + traced.optimizer.learning_rate

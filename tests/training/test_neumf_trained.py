@@ -71,7 +71,7 @@ def steps_on(mesh: str, **settings) -> tuple[list[np.ndarray], list[np.ndarray],
     before = setup.parameters(start.state.params)
     indices = setup.mesh.replicate((jax.random.key(7), np.int32(0), np.int32(3)))
     after, totals = compile_block(setup, start)(start.state, start.totals, setup.adjacency, setup.sampler, *indices)
-    for value in state.replicated(after.params).values():
+    for value in state.replicated_parameters(after.params).values():
         first, *others = (np.asarray(shard.data) for shard in value[...].addressable_shards)
         for other in others:
             np.testing.assert_array_equal(other, first)

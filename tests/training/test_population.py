@@ -13,7 +13,7 @@ from lgcn_jax.training import loop, population_chunks
 from lgcn_jax.training.members import Members
 from lgcn_jax.training.population import build_population, compile_population, train_population
 from lgcn_jax.training.population_chunks import equal_width
-from lgcn_jax.training.population_state import PopulationListener, best_of_member, of_member
+from lgcn_jax.training.population_state import PopulationListener, best_member_snapshot, member_snapshot
 from lgcn_jax.training.setup import build_setup
 from lgcn_jax.training.step import epoch_key
 
@@ -40,11 +40,11 @@ class Lines(PopulationListener):
         if self._blocks:
             self._blocks -= 1
 
-    def ends(self, number):
+    def should_end_member(self, number):
         return self._ends.get(number) == self._epoch
 
-    def save(self, snapshot, scheduled):
-        self.saves.append((snapshot.epoch, snapshot.step, scheduled))
+    def save(self, snapshot, is_scheduled):
+        self.saves.append((snapshot.epoch, snapshot.step, is_scheduled))
 
     def should_stop(self):
         return self._blocks == 0
@@ -89,14 +89,14 @@ def require_solo(whole, listener, result, last=None):
         alone, solo = build_setup(config, data_of(config)), SoloLines((last or {}).get(number))
         expected = loop.fit(alone, solo)
         require_alike(listener.rows[number], solo.rows)
-        here = of_member(whole, result.snapshot, number)
+        here = member_snapshot(whole, result.snapshot, number)
         found, table = whole.setup.table(here.state.params), expected.table
         np.testing.assert_allclose(found, table, rtol=0, atol=2e-6)
         assert (here.progress.epoch, here.progress.stale) == (
             expected.snapshot.progress.epoch,
             expected.snapshot.progress.stale,
         )
-        best, told = best_of_member(whole, result.snapshot, number), expected.snapshot.progress.best
+        best, told = best_member_snapshot(whole, result.snapshot, number), expected.snapshot.progress.best
         assert (best and best.progress.epoch) == (told and told["epoch"])
 
 
@@ -169,7 +169,7 @@ def test_stopped_within_an_epoch_and_gone_on_with_it_is_the_same_population():
     whole, listener, expected = trained(own, 2, num_layers=1)
     alone = loop.fit(build_setup(whole.members.configs[2], data_of(whole.members.base)))
     np.testing.assert_allclose(
-        whole.setup.table(of_member(whole, expected.snapshot, 2).state.params), alone.table, atol=2e-6
+        whole.setup.table(member_snapshot(whole, expected.snapshot, 2).state.params), alone.table, atol=2e-6
     )
     first = Lines(blocks=4)
     result = train_population(whole, compile_population(whole), first)
@@ -178,7 +178,9 @@ def test_stopped_within_an_epoch_and_gone_on_with_it_is_the_same_population():
     second = Lines()
     result = train_population(whole, compile_population(whole, result.snapshot), second)
     for number in range(3):
-        tables = [whole.setup.table(of_member(whole, r.snapshot, number).state.params) for r in (result, expected)]
+        tables = [
+            whole.setup.table(member_snapshot(whole, r.snapshot, number).state.params) for r in (result, expected)
+        ]
         np.testing.assert_array_equal(*tables)
         told = first.rows[number] + second.rows[number]
         assert [row["loss"] for row in told if "loss" in row] == [
@@ -228,7 +230,7 @@ def test_chunks_at_the_same_time_are_those_one_after_the_other(monkeypatch):
     for at_once in (1, 3):
         monkeypatch.setattr(population_chunks, "chunks_at_once", lambda at_once=at_once: at_once)
         whole, listener, result = trained(own, width=1, loss="adap-tau", negatives="in-batch")
-        tables = [of_member(whole, result.snapshot, number).state for number in range(3)]
+        tables = [member_snapshot(whole, result.snapshot, number).state for number in range(3)]
         found[at_once] = jax.device_get(tables), [[row | {"seconds": 0} for row in r] for r in listener.rows.values()]
     jax.tree.map(np.testing.assert_array_equal, *(tables for tables, _ in found.values()))
     assert found[1][1] == found[3][1]

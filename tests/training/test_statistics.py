@@ -99,7 +99,7 @@ class Stopping(loop.Listener):
     def should_stop(self):
         return True
 
-    def save(self, snapshot, scheduled):
+    def save(self, snapshot, is_scheduled):
         with Checkpoints(self.folder, "recall@20") as checkpoints:
             arrays = self.setup.to_node_order((snapshot.state, snapshot.totals))
             checkpoints.save(Snapshot(*arrays, snapshot.progress), self.setup.steps_per_epoch, FACTS)

@@ -20,7 +20,7 @@ from lgcn_jax.sampling import Batch
 from lgcn_jax.training import loop, programs
 from lgcn_jax.training.programs import Programs
 from lgcn_jax.training.setup import Setup, build_setup
-from lgcn_jax.training.state import table, table_sha256, zero_totals
+from lgcn_jax.training.state import table_on_host, table_sha256, zero_totals
 from lgcn_jax.training.step import make_train_step, named_key
 
 
@@ -38,7 +38,7 @@ def batch(setup, step: int, size: int) -> Batch:
 
 
 def close(found, expected, tolerance):
-    np.testing.assert_allclose(table(found), table(expected), rtol=0, atol=tolerance)
+    np.testing.assert_allclose(table_on_host(found), table_on_host(expected), rtol=0, atol=tolerance)
 
 
 # Loss, its three terms, norm of the gradient, and the sum of the table's magnitudes. A change of them means that the
@@ -53,7 +53,7 @@ def test_one_step_gives_the_golden_numbers(setup):
     drawn = setup.sampler.draw(key, jnp.int32(0), setup.config.training.batch_size)
     state, metrics = jax.jit(step)(state, setup.adjacency, drawn)
     names = ("loss", "loss_ranking", "loss_contrastive", "loss_l2", "grad_norm")
-    found = [*(float(metrics[name]) for name in names), float(np.abs(table(state.params)).sum())]
+    found = [*(float(metrics[name]) for name in names), float(np.abs(table_on_host(state.params)).sum())]
     assert found == pytest.approx(GOLDEN, rel=1e-5)
 
 
@@ -103,7 +103,7 @@ def test_eight_devices_give_what_one_gives_on_all_their_batches(setup, padded):
         np.testing.assert_allclose(found["grad_norm"], np.full(8, expected["grad_norm"]), rtol=1e-5)
     tables = np.asarray(states.params["table"][...])
     assert (tables == tables[0]).all()
-    np.testing.assert_allclose(tables[0], table(state.params), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(tables[0], table_on_host(state.params), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("sampler", ["user", "edge"])
@@ -118,7 +118,7 @@ def test_where_blocks_end_changes_no_bit(small, sampler):
         for first, last in itertools.pairwise(cuts):
             places = jnp.int32(first), jnp.int32(last)
             state, totals = compiled.block(state, totals, setup.adjacency, setup.sampler, key, *places)
-        tables.append((table_sha256(table(state.params)), float(totals.sums["loss"])))
+        tables.append((table_sha256(table_on_host(state.params)), float(totals.sums["loss"])))
     assert len(set(tables)) == 1
 
 
@@ -178,7 +178,7 @@ def test_a_seed_determines_a_run_and_another_seed_another(setup):
 
 def test_a_run_traces_its_step_once(setup, monkeypatch):
     traced = []
-    make = programs.make_gradient
+    make = programs.make_gradient_and_metrics
 
     def counting(*arguments, **options):
         gradient = make(*arguments, **options)
@@ -190,7 +190,7 @@ def test_a_run_traces_its_step_once(setup, monkeypatch):
 
         return traced_gradient
 
-    monkeypatch.setattr(programs, "make_gradient", counting)
+    monkeypatch.setattr(programs, "make_gradient_and_metrics", counting)
     loop.fit(setup)
     assert len(traced) == 1
 

@@ -18,7 +18,7 @@ from lgcn_jax.models import LightGCN
 from lgcn_jax.sampling import Batch
 from lgcn_jax.training import loop, programs, step
 from lgcn_jax.training.setup import build_setup
-from lgcn_jax.training.step import make_gradient
+from lgcn_jax.training.step import make_gradient_and_metrics
 
 USERS, ITEMS, DIM, K = 12, 9, 4, 3
 WEIGHTS = (0.0, 0.5, 0.2, 0.3)
@@ -67,11 +67,11 @@ def test_a_step_is_the_published_one_s(name):
         graphdef, params = nnx.split(model)
         drawn = Batch(*(jnp.asarray(part, jnp.int32) for part in (USER, POSITIVE)), None, jnp.ones(5))
         drawn = drawn._replace(negative=jnp.asarray(NEGATIVE, jnp.int32)[:, None])
-        slopes, metrics = make_gradient(config, graphdef, USERS)(params, adjacency, drawn, {}, key)
+        slopes, metrics = make_gradient_and_metrics(config, graphdef, USERS)(params, adjacency, drawn, {}, key)
 
         noises = [Noise.of(each, adjacency, 0.3) for each in jax.random.split(key)]
         ones = jnp.ones((USERS + ITEMS, DIM))
-        added = [[np.array(noise.added(ones, k + 1) - 1)[rows] for k in range(K)] for noise in noises]
+        added = [[np.array(noise.add_to_layer(ones, k + 1) - 1)[rows] for k in range(K)] for noise in noises]
         theirs = torch.tensor(table, requires_grad=True)
         expected = torch_step(name, matrix.toarray(), theirs, torch.tensor(np.array(added)), config)
         expected.backward()

@@ -29,7 +29,7 @@ def part_of(data: Interactions, users: slice, items: slice) -> Interactions:
     """The data set of some users and items alone."""
 
     def cut(part: csr.CSR) -> csr.CSR:
-        rows = csr.take(part, np.arange(data.num_users)[users])
+        rows = csr.take_rows(part, np.arange(data.num_users)[users])
         columns = np.arange(data.num_items)[items]
         kept = csr.filter_entries(rows, np.isin(rows.indices, columns))
         return kept._replace(indices=(kept.indices - columns[0]).astype(np.int32))
@@ -53,7 +53,7 @@ def begun(data: Interactions, source: WarmStart, **more):
     from lgcn_jax.config import Config
 
     setup = build_setup(Config.of(**config_of(data, **more)), data)
-    found = warm_start.begin(setup, data, source)
+    found = warm_start.make_warm_start_point(setup, data, source)
     return setup, found.start, found.note
 
 
@@ -177,7 +177,7 @@ def run_of_earlier(data, tmp_path_factory):
     mine = part_of(data, slice(10, 100), slice(5, 60))
     model = lg.LightGCN(**SETTINGS).fit(mine, workdir=folder, quiet=True)
     if not (folder / raw_ids.FOLDER).is_dir():
-        raw_ids.write(folder / raw_ids.FOLDER, *raw_ids.of(mine))
+        raw_ids.write_raw_ids(folder / raw_ids.FOLDER, *raw_ids.collect_raw_ids(mine))
     return folder, model
 
 

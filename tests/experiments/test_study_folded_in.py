@@ -77,7 +77,7 @@ def test_nobody_who_is_left_out_is_in_what_is_trained_on(interactions, users):
     others = np.setdiff1d(np.arange(interactions.num_users), users)
     for split in PARTS:
         assert csr.degrees(rest.part(split))[users].sum() == 0
-        kept, whole = (csr.take(each.part(split), others) for each in (rest, interactions))
+        kept, whole = (csr.take_rows(each.part(split), others) for each in (rest, interactions))
         assert all(np.array_equal(*pair) for pair in zip(kept, whole, strict=True))
     assert len(users) == round(0.2 * 60)
     assert folding.trained_on(dataclasses.replace(TINY, left_out={}), interactions) is interactions
@@ -99,7 +99,7 @@ def test_folded_users_are_those_of_a_solo_run_folded_in_by_hand(interactions, us
     table, degree = model._trained.table[60:], np.bincount(model._trained.train.indices, minlength=40)
     recalls, hits = [], []
     for user in users:
-        mine, held, wanted = (csr.take(interactions.part(name), [user]).indices for name in PARTS)
+        mine, held, wanted = (csr.take_rows(interactions.part(name), [user]).indices for name in PARTS)
         vector = (table[mine] / np.sqrt(len(mine) * (degree[mine] + 1.0))[:, None]).sum(0)
         scores = model.item_embeddings @ vector
         scores[mine] = scores[held] = -np.inf
@@ -117,7 +117,7 @@ def test_popularity_is_that_of_the_others(interactions):
     recalls = {"others": [], "all": []}
     for name, train in (("others", rest.train), ("all", interactions.train)):
         for user in users:
-            mine, held, wanted = (csr.take(interactions.part(part), [user]).indices for part in PARTS)
+            mine, held, wanted = (csr.take_rows(interactions.part(part), [user]).indices for part in PARTS)
             scores = np.bincount(train.indices, minlength=40).astype(float)
             scores[mine] = scores[held] = -np.inf
             recalls[name].append(np.isin(wanted, np.argsort(-scores, kind="stable")[:20]).mean())

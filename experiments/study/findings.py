@@ -153,6 +153,8 @@ def sensitivity(files: Files, name: str) -> Found:
         lead = by_seed(joined, "bpr", cell, "valid", "recall@20")
         curve = mean_curve(joined, cell, "test")
         rows.append({"cell": cell, "axes": axes, "valid": float(valid), "lead": lead, "curve": curve})
+    leads = corrected([row["lead"] for row in rows], f"cells of {name}")
+    rows = [row | {"lead": lead} for row, lead in zip(rows, leads, strict=True)]
     best = max(rows, key=lambda row: row["valid"])
     return {"rows": rows, "best": best["cell"], "lead": best["lead"], "bpr": mean_curve(joined, "bpr", "test")}
 

@@ -217,7 +217,7 @@ def test_a_wait_for_a_process_that_does_not_come_ends_and_names_it():
 
 
 def test_a_wait_inside_a_library_ends_at_the_limit():
-    body = "import time\n    with processes.waiting('at a collective'): time.sleep(60)"
+    body = "import time\n    with processes.time_limit('at a collective'): time.sleep(60)"
     with meeting(body, limit=3) as made:
         for place, (status, said) in enumerate(ends(made)):
             assert status == 1

@@ -687,7 +687,7 @@ VALID = ["--eval_split=valid", "--validation_fraction=0.2", "--early_stopping_pa
 def test_a_run_that_lost_its_best_checkpoint_keeps_the_best_left_wherever_it_is_stopped(tmp_path, monkeypatch):
     """Recall falls from one evaluation to the next, so that each is the best one once the one before it is lost."""
     unlimited = "--early_stopping_patience=0"
-    monkeypatch.setattr(loop.ranking, "mean", falling())
+    monkeypatch.setattr(loop.ranking, "mean_metrics", falling())
     assert train(tmp_path / "run", "--epochs=8", unlimited) == 0
     checkpoints = tmp_path / "run" / "checkpoints"
     first = integrity.checkpoint_steps(checkpoints)[0]  # of epoch 2, beside those of epochs 7 and 8
@@ -715,7 +715,7 @@ def falling():
 
 
 def test_a_run_that_lost_its_best_checkpoint_ends_and_says_what_is_missing(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(loop.ranking, "mean", falling())
+    monkeypatch.setattr(loop.ranking, "mean_metrics", falling())
     assert train(tmp_path / "run", "--epochs=4", *VALID) == 0
     best = outcome(tmp_path / "run")[1]["best"]["epoch"]
     checkpoints = tmp_path / "run" / "checkpoints"

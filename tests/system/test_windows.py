@@ -54,9 +54,9 @@ def test_a_folder_in_use_is_refused_there_too(tmp_path):
 from pathlib import Path
 from lgcn_jax.errors import InputError
 from lgcn_jax.runs import lock
-with lock.hold(Path({str(tmp_path)!r})):
+with lock.hold_lock(Path({str(tmp_path)!r})):
     try:
-        with lock.hold(Path({str(tmp_path)!r})):
+        with lock.hold_lock(Path({str(tmp_path)!r})):
             pass
     except InputError as error:
         print(error)

@@ -5,10 +5,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-# Most of a test is compilation, a third of which are LLVM's optimizations: they change speed and last bits. Commands
-# that tests run as processes of their own are compiled as users have them.
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0"
+from xla_flags import xla_flags
+
+os.environ["XLA_FLAGS"] = " ".join((xla_flags(devices=8), os.environ.get("XLA_FLAGS", "")))  # of two the last one holds
 
 import hypothesis
 import jax
@@ -26,8 +25,6 @@ from lgcn_jax.runs import curves
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_platforms", "cpu")
-jax.devices()  # reads the flags
-os.environ["XLA_FLAGS"] = os.environ["XLA_FLAGS"].rpartition(" ")[0]
 
 # The same examples in every run: a test that fails does so for everybody.
 hypothesis.settings.register_profile(
@@ -95,7 +92,7 @@ def programs(store, tmp_path_factory):
 @pytest.fixture
 def kept_by_jax(programs) -> dict[str, str]:
     """The same as environment variables, for programs that have no such flag."""
-    settings = cache.cache_settings(Path(programs.partition("=")[2]))
+    settings = cache.settings(Path(programs.partition("=")[2]))
     return {name.upper(): str(value) for name, value in settings.items()}
 
 

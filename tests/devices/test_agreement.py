@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from xla_flags import xla_flags
 
 SETTINGS = [
     *("--format=pairs", "--num_layers=1", "--embedding_dim=4", "--batch_size=16", "--epochs=1", "--top_k=2"),
@@ -19,7 +20,7 @@ def run_together(folder, *of_each: list[str]) -> list[tuple[int, str]]:
         listener.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{listener.getsockname()[1]}"
     command = [sys.executable, "-m", "lgcn_jax", "train", "--dataset=pairs", *SETTINGS, f"--workdir={folder / 'run'}"]
-    place = {"env": os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}}
+    place = {"env": os.environ | {"XLA_FLAGS": xla_flags(), "JAX_PLATFORMS": "cpu"}}
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     processes = []
     try:

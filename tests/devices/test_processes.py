@@ -13,6 +13,7 @@ import time
 import jax
 import kill_test
 import pytest
+from xla_flags import xla_flags
 
 from lgcn_jax.cli import main
 from lgcn_jax.devices import peers, processes
@@ -34,7 +35,7 @@ def two(command, environments=({}, {}), more=((), ()), devices=1):
     """Both processes of a command, with environment variables and arguments of their own; none is left."""
     made = []
     for place in range(2):
-        settings = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"} | environments[place]
+        settings = os.environ | {"XLA_FLAGS": xla_flags(devices)} | environments[place]
         made.append(subprocess.Popen([sys.executable, *command(place), *more[place]], env=settings, **PIPES))
     try:
         yield made

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import published as figures
 import pytest
+from xla_flags import xla_flags
 
 from lgcn_jax.cli import main
 
@@ -83,7 +84,8 @@ def said(tmp_path, published, kept_by_jax):
         return flag.replace("OUT", str(tmp_path / "out"))
 
     def run(name: str, flags: tuple[str, ...]) -> str:
-        environment = os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)} | kept_by_jax
+        own = {"XLA_FLAGS": xla_flags(), "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+        environment = os.environ | own | kept_by_jax
         command = [sys.executable, str(PROGRAMS[name]), *map(filled, flags)]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -14,6 +14,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import pytest
+from xla_flags import xla_flags
 
 from lgcn_jax.cli import main
 from lgcn_jax.data import datasets
@@ -443,7 +444,7 @@ run()
 def in_a_process(folder, *more, limit=0, devices=1):
     """`train` on so many devices; with a limit to the bytes of a file, as on a full disk, it can keep no programs."""
     command = [sys.executable, "-c", PROGRAM, str(limit), "train", *WORLD, *MODEL, *PLATEAU, f"--workdir={folder}"]
-    flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    flags = {"XLA_FLAGS": xla_flags(devices)}
     return subprocess.run([*command, *more], env=os.environ | flags, capture_output=True, text=True, check=False)
 
 

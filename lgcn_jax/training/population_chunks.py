@@ -15,7 +15,7 @@ from lgcn_jax.system.limits import usable_cores
 
 T = TypeVar("T")
 
-BEST_WIDTH = {"cpu": 4}  # members that one program trains at a time, where more are slower: benchmarks/population.py
+BEST_WIDTH = {"cpu": 4}  # members that one program trains at a time, where more gain nothing: benchmarks/population.py
 
 
 def chunks_at_once() -> int:
@@ -52,7 +52,7 @@ def map_chunks(work: Callable[[int], T], chunks: Iterable[int]) -> dict[int, T]:
       chunks: their numbers.
     """
     numbers, at_once = list(chunks), chunks_at_once()
-    if min(len(numbers), at_once) == 1:
+    if min(len(numbers), at_once) <= 1:
         return {number: work(number) for number in numbers}
     with ThreadPoolExecutor(at_once) as pool:
         return dict(zip(numbers, pool.map(work, numbers), strict=True))

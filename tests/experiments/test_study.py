@@ -42,22 +42,6 @@ TINY = parts.Experiment(
 REAL = parts.EXPERIMENTS["losses"]
 
 
-@pytest.fixture(scope="module")
-def tiny():
-    """Experiments of the same names in a tiny world."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(parts.EXPERIMENTS, "losses", TINY)
-        yield TINY
-
-
-@pytest.fixture(scope="module")
-def made(tiny, tmp_path_factory, compiled_once) -> Path:
-    """The folder that the runner filled, of two conditions with two seeds."""
-    folder = tmp_path_factory.mktemp("results")
-    call(run, "losses", f"--results={folder}")
-    return folder
-
-
 def test_a_run_has_both_curves_and_what_each_protocol_chooses(made):
     found = records.read(made / "losses.json")
     assert [(each["condition"], each["seed"]) for each in found["runs"]] == [

@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import json
 import re
-from pathlib import Path
 
 import findings
 import folding
@@ -49,22 +48,6 @@ def interactions():
 def users(interactions) -> np.ndarray:
     """Those who are left out."""
     return left_out.drawn(interactions, **LEFT_OUT)
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    """The experiment in a tiny world."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(parts.EXPERIMENTS, "folded-in", TINY)
-        yield TINY
-
-
-@pytest.fixture(scope="module")
-def made(tiny, tmp_path_factory, compiled_once) -> Path:
-    """The folder that the runner filled, of two conditions with two seeds."""
-    folder = tmp_path_factory.mktemp("results")
-    call(run, "folded-in", f"--results={folder}")
-    return folder
 
 
 @pytest.fixture(scope="module")

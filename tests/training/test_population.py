@@ -9,7 +9,7 @@ import pytest
 from lgcn_jax.config import Config
 from lgcn_jax.data import datasets
 from lgcn_jax.errors import InputError
-from lgcn_jax.training import loop, population_chunks
+from lgcn_jax.training import loop, population_chunks, population_estimate
 from lgcn_jax.training.members import Members
 from lgcn_jax.training.population import build_population, compile_population, train_population
 from lgcn_jax.training.population_chunks import equal_width
@@ -245,6 +245,16 @@ def test_chunks_are_at_the_same_place_in_as_many_threads(monkeypatch):
         return 2 * number
 
     assert population_chunks.map_chunks(work, [4, 0, 2]) == {4: 8, 0: 0, 2: 4}
+
+
+def test_each_chunk_that_is_worked_on_holds_a_step_of_its_own(monkeypatch):
+    members = Members.of(lambda each: Config.of(**WORLD | each), [{"seed": seed} for seed in range(6)])
+    data, found = data_of(members.base), {}
+    for at_once in (1, 2, 8):  # of three chunks
+        monkeypatch.setattr(population_estimate, "chunks_at_once", lambda at_once=at_once: at_once)
+        found[at_once] = population_estimate.memory_bytes(members, data, count=6, width=2)
+    assert [found[each]["layer"] // found[1]["layer"] for each in found] == [1, 2, 3]
+    assert len({(each["state"], each["layout"], each["program"]) for each in found.values()}) == 1
 
 
 def test_what_goes_wrong_in_a_chunk_is_raised(monkeypatch):

@@ -1,6 +1,7 @@
 """The published sampler, against a plain transcription of the loop that LightGCN-PyTorch has."""
 
 import collections
+import math
 
 import jax
 import jax.numpy as jnp
@@ -71,6 +72,18 @@ def test_an_epoch_has_as_many_examples_as_the_published_one_and_they_are_distrib
     assert drawn.keys() == expected.keys()
     table = np.array([[each[key] for key in expected] for each in (drawn, expected)])
     assert scipy.stats.chi2_contingency(table).pvalue > 1e-4
+
+
+def test_the_number_of_examples_is_binomial(train):
+    """In one batch, where no epoch is too short for the batches before its last one."""
+    sampler = sampling.build_sampler(SAMPLERS["published"](), train, ITEMS)
+    keys = jax.random.split(jax.random.key(1), EPOCHS)
+    counts = jax.device_get(jax.jit(jax.vmap(lambda key: sampler.count(key, train.nnz)))(keys))
+    chance = np.array([math.comb(train.nnz, n) * 0.5**train.nnz for n in range(train.nnz + 1)])  # half have items
+    common = EPOCHS * chance >= 5
+    expected = EPOCHS * chance[common]
+    found = np.bincount(counts, minlength=train.nnz + 1)[common]
+    assert scipy.stats.chisquare(found, expected * found.sum() / expected.sum()).pvalue > 1e-4
 
 
 def test_only_the_last_batch_is_short_and_it_has_an_example(train, ours):

@@ -14,6 +14,7 @@ from lgcn_jax.training.members import Members
 from lgcn_jax.training.population import build_population, compile_population, train_population
 from lgcn_jax.training.population_chunks import equal_width
 from lgcn_jax.training.population_state import PopulationListener, best_member_snapshot, member_snapshot
+from lgcn_jax.training.population_steps import begin_epoch
 from lgcn_jax.training.setup import build_setup
 from lgcn_jax.training.step import epoch_key
 
@@ -157,6 +158,14 @@ def test_a_member_whose_numbers_go_bad_fails_alone():
 def test_statistics_of_a_loss_are_each_members_own():
     own = [{"spread": 0.1, "seed": 1}, {"spread": 2.0, "seed": 1}]
     require_solo(*trained(own, loss="adap-tau", num_layers=1, assumed_epochs=1, epochs=3))
+
+
+def test_the_renewal_of_statistics_is_time_of_the_epoch_that_it_begins():
+    members = Members.of(lambda each: Config.of(**WORLD | {"loss": "adap-tau", "num_layers": 1} | each), [{"seed": 1}])
+    population = build_population(members, data_of(members.base))
+    ready = compile_population(population)
+    (member,) = begin_epoch(population, ready.programs, ready.snapshot).members
+    assert 0 < member.progress.epoch_seconds == member.progress.seconds
 
 
 def test_noise_is_each_members_own():

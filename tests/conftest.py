@@ -92,7 +92,7 @@ def programs(store, tmp_path_factory):
 @pytest.fixture
 def kept_by_jax(programs) -> dict[str, str]:
     """The same as environment variables, for programs that have no such flag."""
-    settings = cache.settings(Path(programs.partition("=")[2]))
+    settings = cache.cache_settings(Path(programs.partition("=")[2]))
     return {name.upper(): str(value) for name, value in settings.items()}
 
 

@@ -156,8 +156,8 @@ EXPERIMENTS = {
             tuple(range(5)),
             epochs=60,
         ),
-        Experiment("gowalla", "And on Gowalla?", "gowalla", BOTH_LOSSES, (2020,), epochs=2, eval_every=1),
-        Experiment("yelp2018", "And on Yelp2018?", "yelp2018", BOTH_LOSSES, (2020,), epochs=1, eval_every=1),
+        Experiment("gowalla", "And on Gowalla?", "gowalla", BOTH_LOSSES, (2020,), epochs=10, eval_every=2),
+        Experiment("yelp2018", "And on Yelp2018?", "yelp2018", BOTH_LOSSES, (2020,), epochs=5, eval_every=1),
         Experiment(
             "contrasts",
             "Which part of the in-batch softmax's gain is the number of negatives, which cosine, which popularity?",

@@ -117,10 +117,10 @@ class Config:
         """
         names = chosen_names(stated)
         chosen = {part: kind[names[part]] if part in names else kind for part, kind in PARTS.items()}
-        owner = _owners(chosen, stated)
+        owner = _parts_with_setting(chosen, stated)
         for name, value in stated.items():
             if name not in owner and name not in part_kinds():
-                raise InputError(f"--{name}", format_value(value), _expected(name, stated))
+                raise InputError(f"--{name}", format_value(value), _expected_values(name, stated))
         return cls(
             **{
                 part: settings(**{name: value for name, value in stated.items() if owner.get(name) == part})
@@ -221,19 +221,19 @@ def chosen_names(stated: dict[str, Any]) -> dict[str, str]:
     return names
 
 
-def _owners(chosen: dict[str, type[Settings]], stated: dict[str, Any]) -> dict[str, str]:
+def _parts_with_setting(chosen: dict[str, type[Settings]], stated: dict[str, Any]) -> dict[str, str]:
     """The part that each setting of the chosen ones belongs to."""
     owner: dict[str, str] = {}
     for part, settings in chosen.items():
         for name in fields(settings):
             if name in owner:
-                both = " and ".join(_called(each, stated) for each in (owner[name], part))
+                both = " and ".join(_describe_part(each, stated) for each in (owner[name], part))
                 raise InputError(f"--{name}", f"a setting of both {both}", "a name of its own for each setting")
             owner[name] = part
     return owner
 
 
-def _called(part: str, stated: dict[str, Any]) -> str:
+def _describe_part(part: str, stated: dict[str, Any]) -> str:
     """How a user knows a part: by the flag that chooses it, where there is one."""
     kind = PARTS[part]
     return f"--{part}={chosen_names(stated)[part]}" if isinstance(kind, Registry) else part
@@ -248,14 +248,14 @@ def parts_with_setting(name: str) -> dict[str, list[str]]:
     return found
 
 
-def _expected(name: str, stated: dict[str, Any]) -> str:
+def _expected_values(name: str, stated: dict[str, Any]) -> str:
     """What is expected in place of a setting that the chosen parts do not have."""
     for part, having in parts_with_setting(name).items():
-        return f"nothing with {_called(part, stated)}, which has none (--{part}={' or '.join(having)} has)"
-    return expected_instead(name, _all_names())
+        return f"nothing with {_describe_part(part, stated)}, which has none (--{part}={' or '.join(having)} has)"
+    return expected_instead(name, _all_setting_names())
 
 
-def _all_names() -> set[str]:
+def _all_setting_names() -> set[str]:
     """The names of all settings of all parts that are registered."""
     classes = [cls for kind in PARTS.values() for cls in (kind.values() if isinstance(kind, Registry) else (kind,))]
     return part_kinds().union(*map(fields, classes))

@@ -50,12 +50,12 @@ def format_value(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else repr(value) if value == "" else str(value)
 
 
-def _plain(value: Any) -> Any:
+def _plain_value(value: Any) -> Any:
     """A value as JSON and flags have it: NumPy's numbers, lists and paths are made plain."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, list | tuple):
-        return tuple(map(_plain, value))
+        return tuple(map(_plain_value, value))
     return value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value
 
 
@@ -69,7 +69,7 @@ class Settings:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            value = _plain(getattr(self, field.name))
+            value = _plain_value(getattr(self, field.name))
             object.__setattr__(self, field.name, value)
             require_accepted(field, value, f"--{field.name}")
 
@@ -86,11 +86,11 @@ def require_accepted(field: dataclasses.Field, value: Any, where: object) -> Non
 
 def fields(cls: type[Settings]) -> Mapping[str, dataclasses.Field]:
     """The settings of a part by name, in the order in which they are written; `type` is the resolved type."""
-    return _fields(cls)  # type: ignore[arg-type]  # mypy takes a class for unhashable whose objects have no __hash__
+    return _resolved_fields(cls)  # type: ignore[arg-type]  # mypy takes a class for unhashable whose objects have no __hash__
 
 
 @functools.cache  # each command asks for those of all parts, some thousand times
-def _fields(cls: type[Settings]) -> Mapping[str, dataclasses.Field]:
+def _resolved_fields(cls: type[Settings]) -> Mapping[str, dataclasses.Field]:
     kinds, found = typing.get_type_hints(cls), {}
     for field in dataclasses.fields(cls):
         field.type = kinds[field.name]

@@ -109,7 +109,7 @@ def of_each(store, tmp_path_factory):
 def undrawn(request, monkeypatch):
     """Runs of tests write an empty picture, which takes as long to draw as everything else they do."""
     if not request.node.get_closest_marker("drawn"):
-        monkeypatch.setattr(curves, "_png", lambda figure: b"")
+        monkeypatch.setattr(curves, "_png_bytes", lambda figure: b"")
 
 
 @pytest.fixture

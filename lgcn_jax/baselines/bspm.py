@@ -51,7 +51,7 @@ class BSPM(Filter):
             vectors = right_singular_vectors(normalized, self.rank)[1]
             smooth = train @ (degree_powers(of_items, -0.5)[:, None] * vectors).astype(dtype)
             wide = (degree_powers(of_items, 0.5)[:, None] * vectors).astype(dtype)
-            low_rank = smooth, _evaluated(of_ideal, normalized, wide)
+            low_rank = smooth, _evaluate_polynomial(of_ideal, normalized, wide)
         return filter_solution(
             train, normalized, monomials_to_chebyshev((of_blurred * Polynomial([0, 1])).coef), low_rank
         )
@@ -67,7 +67,7 @@ class BSPM(Filter):
         return blurred, self.beta * (ideal if self.sharpen_ideal else Polynomial([1]))
 
 
-def _evaluated(polynomial: Polynomial, normalized: Matrix, x: np.ndarray) -> np.ndarray:
+def _evaluate_polynomial(polynomial: Polynomial, normalized: Matrix, x: np.ndarray) -> np.ndarray:
     """The polynomial of G times x, by Horner's rule."""
     total = x.dtype.type(polynomial.coef[-1]) * x
     for coefficient in polynomial.coef[-2::-1]:

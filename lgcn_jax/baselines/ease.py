@@ -35,7 +35,7 @@ class EASE(Baseline):
         train = train_matrix(interactions, dtype)
         gram = (train.T @ train).toarray(order="F")
         gram[np.diag_indices(items)] += self.l2
-        weights = _inverse(gram)
+        weights = _invert_symmetric(gram)
         diagonal = weights.diagonal().copy()
         weights /= -diagonal  # in place: there may be no room for two
         weights[np.diag_indices(items)] = 0
@@ -46,7 +46,7 @@ class EASE(Baseline):
         return DenseProduct(SparseRows.of(matrix_from_arrays(solution, "train", len(weights))), weights)  # type: ignore[arg-type]
 
 
-def _inverse(matrix: np.ndarray) -> np.ndarray:
+def _invert_symmetric(matrix: np.ndarray) -> np.ndarray:
     """The inverse of a symmetric positive definite matrix in column order, in its place on a CPU; in row order."""
     if jax.default_backend() != "cpu":
         factor = jax.scipy.linalg.cho_factor(jnp.asarray(matrix), lower=True)

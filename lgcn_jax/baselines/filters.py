@@ -57,17 +57,17 @@ class FilterScorer:
     def scores(self, users: jax.Array) -> jax.Array:
         each = min(TOGETHER.get(jax.default_backend(), len(users)), len(users))
         padded = jnp.pad(users, (0, -len(users) % each))
-        blocks = jax.lax.optimization_barrier(jax.lax.map(self._filtered, padded.reshape(-1, each)))
+        blocks = jax.lax.optimization_barrier(jax.lax.map(self._filter_signal, padded.reshape(-1, each)))
         filtered = jnp.swapaxes(blocks, 1, 2).reshape(len(padded), -1)[
             : len(users)
         ]  # fused, it takes three times as long
         return filtered + jnp.matmul(self.users[users], self.items.T, precision="highest")
 
-    def _filtered(self, users: jax.Array) -> jax.Array:
+    def _filter_signal(self, users: jax.Array) -> jax.Array:
         signal = self.before[:, None] * self.train.dense_columns(users)
-        return self.after[:, None] * self._polynomial(signal)[self.place] * self.weight[users][None, :]
+        return self.after[:, None] * self._apply_polynomial(signal)[self.place] * self.weight[users][None, :]
 
-    def _polynomial(self, signal: jax.Array) -> jax.Array:
+    def _apply_polynomial(self, signal: jax.Array) -> jax.Array:
         """p(G) @ signal, by Clenshaw's recurrence."""
         last, before = self.coefficients[-1] * signal, jnp.zeros_like(signal)
         for k in range(len(self.coefficients) - 2, -1, -1):
@@ -83,21 +83,21 @@ class Filter(Baseline):
     def scorer(self, solution: Solution) -> FilterScorer:
         num_items = len(solution["before"])
         train, normalized = (matrix_from_arrays(solution, name, num_items) for name in ("train", "normalized"))
-        user_at, item_at = _neighborhoods(normalized)
+        user_at, item_at = _locality_orders(normalized)
         place, layout = np.argsort(item_at).astype(np.int32), LAYOUTS[resolve_layout_name()]
-        forward = _sorted(normalized[user_at][:, item_at])
+        forward = _sort_indices(normalized[user_at][:, item_at])
         names = ("coefficients", "after", "weight", "users", "items")
         return FilterScorer(
-            SparseRows.of(_sorted(train[:, item_at])),
+            SparseRows.of(_sort_indices(train[:, item_at])),
             layout.prepare(forward),
-            layout.prepare(_sorted(forward.T.tocsr())),
+            layout.prepare(_sort_indices(forward.T.tocsr())),
             place,  # type: ignore[arg-type]
             before=solution["before"][item_at],  # type: ignore[arg-type]
             **{name: solution[name] for name in names},  # type: ignore[arg-type]
         )
 
 
-def _neighborhoods(normalized: Matrix) -> tuple[np.ndarray, np.ndarray]:
+def _locality_orders(normalized: Matrix) -> tuple[np.ndarray, np.ndarray]:
     """The users and the items in the order in which products take them: that in which a train step's are fastest."""
     num_users, num_items = normalized.shape
     if resolve_order_name() == "natural":
@@ -107,7 +107,7 @@ def _neighborhoods(normalized: Matrix) -> tuple[np.ndarray, np.ndarray]:
     return node[:num_users], node[num_users:] - num_users
 
 
-def _sorted(matrix: Matrix) -> Matrix:
+def _sort_indices(matrix: Matrix) -> Matrix:
     matrix.sort_indices()
     return matrix
 

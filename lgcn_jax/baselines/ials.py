@@ -38,33 +38,36 @@ class IALS(Baseline):
 
     def solve(self, interactions: Interactions, dtype: Any = np.float32) -> dict[str, np.ndarray]:
         train = train_matrix(interactions, dtype)
-        turns = [(list(_rectangles(matrix, self.width)), self._weights(matrix)) for matrix in (train, train.T.tocsr())]
+        turns = [
+            (list(_rectangles_of_rows(matrix, self.width)), self._l2_weights(matrix))
+            for matrix in (train, train.T.tocsr())
+        ]
         draws = np.random.default_rng(self.seed).standard_normal((interactions.num_items, self.width))
         items = users = jnp.asarray(draws * 0.1 / np.sqrt(self.width), dtype)
         for _ in range(self.sweeps):
-            users = self._solved(*turns[0], items)
-            items = self._solved(*turns[1], users)
+            users = self._solve_side(*turns[0], items)
+            items = self._solve_side(*turns[1], users)
         return {"user_embeddings": np.asarray(users), "item_embeddings": np.asarray(items)}
 
     def scorer(self, solution: Solution) -> DotProduct:
         return DotProduct(solution["user_embeddings"], solution["item_embeddings"])  # type: ignore[arg-type]
 
-    def _weights(self, matrix: Matrix) -> np.ndarray:
+    def _l2_weights(self, matrix: Matrix) -> np.ndarray:
         """The weight of the square of each row's vector, and 1 for padding."""
         degrees = np.diff(matrix.indptr) + self.unobserved * matrix.shape[1]
         return np.append(self.l2 * degrees**self.nu, 1).astype(matrix.dtype)
 
-    def _solved(self, rectangles: list[Rectangle], weights: np.ndarray, others: jax.Array) -> jax.Array:
+    def _solve_side(self, rectangles: list[Rectangle], weights: np.ndarray, others: jax.Array) -> jax.Array:
         """[n, width]: the vectors of all rows, given those of all columns."""
         found = jnp.zeros((len(weights) - 1, self.width), others.dtype)
         shared = jnp.asarray(self.unobserved, others.dtype) * jnp.matmul(others.T, others, precision="highest")
         for rows, columns, inside in rectangles:
-            found = found.at[rows].set(_solve(others, shared, columns, inside, weights[rows]), mode="drop")
+            found = found.at[rows].set(_solve_rectangle(others, shared, columns, inside, weights[rows]), mode="drop")
         return found
 
 
 @jax.jit
-def _solve(others: jax.Array, shared: jax.Array, columns: Any, inside: Any, weights: Any) -> jax.Array:
+def _solve_rectangle(others: jax.Array, shared: jax.Array, columns: Any, inside: Any, weights: Any) -> jax.Array:
     """[n, width]: (shared + sum of h h^T + weight I)^-1 (sum of h), h the vectors of the columns of each row."""
     vectors = others[columns] * inside[:, :, None]
     square = jnp.einsum("nwd,nwe->nde", vectors, vectors, precision="highest") + shared[None]
@@ -73,7 +76,7 @@ def _solve(others: jax.Array, shared: jax.Array, columns: Any, inside: Any, weig
     return jax.scipy.linalg.cho_solve(factor, vectors.sum(1)[:, :, None])[:, :, 0]
 
 
-def _rectangles(matrix: Matrix, width: int) -> Iterator[Rectangle]:
+def _rectangles_of_rows(matrix: Matrix, width: int) -> Iterator[Rectangle]:
     """Rows of about equal length together: their numbers [n], columns [n, w] and which of them are there [n, w].
 
     w are powers of two, and n is the same for each w: few programs are compiled. Padding has a number past the end.

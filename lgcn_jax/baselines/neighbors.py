@@ -51,11 +51,11 @@ def nearest_columns(matrix: Matrix, settings: Neighborhood) -> Matrix:
         divisor = length[row] * length[shared.indices] + settings.shrink
         value = np.divide(value, divisor, where=divisor > 0, out=np.zeros(len(value)))
         value[row == shared.indices] = 0
-        found.append(_largest(value, shared, settings.neighbors))
+        found.append(_keep_largest(value, shared, settings.neighbors))
     return scipy.sparse.vstack(found).tocsr().astype(matrix.dtype)
 
 
-def _largest(values: np.ndarray, pattern: Matrix, count: int) -> Matrix:
+def _keep_largest(values: np.ndarray, pattern: Matrix, count: int) -> Matrix:
     """The largest positive values of each row."""
     kept = []
     for start, stop in zip(pattern.indptr[:-1].tolist(), pattern.indptr[1:].tolist(), strict=True):

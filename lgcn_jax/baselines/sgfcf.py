@@ -41,15 +41,15 @@ class SGFCF(Filter):
         normalized = scale_matrix(train, of_users, of_items)
         values, vectors = right_singular_vectors(normalized, self.rank)
         spectrum = (values / values[0])[None, :].astype(np.float64)
-        users = (normalized @ vectors) / values * spectrum ** self._exponents(train)[:, None]
-        items = vectors * spectrum ** self._exponents(train.T.tocsr())[:, None]
+        users = (normalized @ vectors) / values * spectrum ** self._filter_exponents(train)[:, None]
+        items = vectors * spectrum ** self._filter_exponents(train.T.tocsr())[:, None]
         users = users * reciprocals(users @ items.sum(0))[:, None]
         smoothed = train.astype(np.float64) @ (of_items * (normalized.T @ (normalized @ np.ones(len(of_items)))))
         weight = self.gamma * reciprocals(smoothed)
         scale = of_items, np.ones(len(of_items))
         return filter_solution(train, normalized, monomials_to_chebyshev([0, 1]), (users, items), scale, weight)
 
-    def _exponents(self, rows: Matrix) -> np.ndarray:
+    def _filter_exponents(self, rows: Matrix) -> np.ndarray:
         """float64[n]: the exponent of each row."""
         found = homophily(rows)
         span = np.ptp(found)

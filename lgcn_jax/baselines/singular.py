@@ -28,7 +28,7 @@ def right_singular_vectors(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.nd
     if rank > least:
         raise InputError("--rank", rank, f"at most {least}, the smaller of the numbers of users and items")
     wide = matrix.shape[0] < matrix.shape[1]
-    decompose = _dense if least <= max(SMALL, 4 * rank) else _lanczos
+    decompose = _dense_svd if least <= max(SMALL, 4 * rank) else _lanczos_svd
     square, vectors = decompose(matrix if wide else matrix.T.tocsr(), rank)
     values = np.sqrt(np.maximum(square, 0))
     found = int((values > 10 * np.sqrt(np.finfo(matrix.dtype).eps) * values[0]).sum())
@@ -39,13 +39,13 @@ def right_singular_vectors(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.nd
     return values.astype(matrix.dtype), np.ascontiguousarray(vectors, matrix.dtype)
 
 
-def _dense(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
+def _dense_svd(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """The largest eigenvalues of matrix @ matrix.T, descending, and their vectors, by way of all of them."""
     values, vectors = np.linalg.eigh((matrix.astype(np.float64) @ matrix.T.astype(np.float64)).toarray())
     return values[::-1][:rank], vectors[:, ::-1][:, :rank]
 
 
-def _lanczos(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
+def _lanczos_svd(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """The same by a block Lanczos iteration with full orthogonalization, which is stopped when residuals are small.
 
     The basis Q of the Krylov space grows by a block at a time (Golub and Underwood 1977); the matrix within it, T, is
@@ -56,12 +56,12 @@ def _lanczos(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
     basis, inner, count = np.empty((WIDTH, size), matrix.dtype), np.zeros((0, 0)), 0
     check = FIRST * rank
     while True:
-        basis, count = _with_room(basis, count), count + WIDTH
+        basis, count = _ensure_capacity(basis, count), count + WIDTH
         basis[count - WIDTH : count] = block.T
-        block, part = _orthogonalized(product(block), basis[:count])
+        block, part = _orthogonalize_against(product(block), basis[:count])
         inner = np.pad(inner, ((0, WIDTH), (0, WIDTH)))
         inner[-WIDTH:, :] = part.T
-        block, rest = _orthonormal(block)
+        block, rest = _orthonormalize(block)
         full = count + 2 * WIDTH > size
         if count >= check or full:
             values, vectors = scipy.linalg.eigh(inner, lower=True, subset_by_index=(count - rank, count - 1))
@@ -71,7 +71,7 @@ def _lanczos(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
             check = count + STEP * rank
 
 
-def _orthogonalized(block: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _orthogonalize_against(block: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A block without what it has of a basis (the rows), and what that was.
 
     Once is enough: such a block keeps a good part of its length, and so no more than rounding is left.
@@ -80,7 +80,7 @@ def _orthogonalized(block: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, n
     return block - basis.T @ part, part
 
 
-def _orthonormal(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _orthonormalize(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A QR decomposition, by way of the Gram matrix in float64 where the columns are far from dependent."""
     wide = block.astype(np.float64)
     try:
@@ -92,7 +92,7 @@ def _orthonormal(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return scipy.linalg.solve_triangular(rest, wide.T, trans="T").T.astype(block.dtype), rest
 
 
-def _with_room(basis: np.ndarray, count: int) -> np.ndarray:
+def _ensure_capacity(basis: np.ndarray, count: int) -> np.ndarray:
     """The basis, or where it is full one of double the size."""
     return basis if count < len(basis) else np.concatenate([basis, np.empty_like(basis)])
 

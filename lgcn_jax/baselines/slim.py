@@ -41,8 +41,10 @@ class SLIM(Neighborhood):
         found = []
         for first in range(0, similar.shape[0], size):
             items = np.arange(first, min(first + size, similar.shape[0]))
-            squares, targets = _systems(gram, similar, items, size, width)
-            found.append(np.asarray(_descended(squares, targets, self.sweeps, *np.array([self.l1, self.l2], dtype))))
+            squares, targets = _normal_equations(gram, similar, items, size, width)
+            found.append(
+                np.asarray(_coordinate_descent(squares, targets, self.sweeps, *np.array([self.l1, self.l2], dtype)))
+            )
         values = np.concatenate(found)[: similar.shape[0]]
         values = values[np.arange(width) < np.diff(similar.indptr)[:, None]]
         weights = scipy.sparse.csr_matrix((values, similar.indices, similar.indptr), shape=similar.shape).T.tocsr()
@@ -55,7 +57,9 @@ class SLIM(Neighborhood):
         return SparseProduct(train, weights, np.zeros(num_items, train.values.dtype))  # type: ignore[arg-type]
 
 
-def _systems(gram: Matrix, similar: Matrix, items: np.ndarray, size: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def _normal_equations(
+    gram: Matrix, similar: Matrix, items: np.ndarray, size: int, width: int
+) -> tuple[np.ndarray, np.ndarray]:
     """[size, width, width] and [size, width]: the Gram matrix of each item's neighbors, and their products with it."""
     squares, targets = np.zeros((size, width, width), gram.dtype), np.zeros((size, width), gram.dtype)
     for place, item in enumerate(items):
@@ -67,7 +71,7 @@ def _systems(gram: Matrix, similar: Matrix, items: np.ndarray, size: int, width:
 
 
 @jax.jit
-def _descended(squares: jax.Array, targets: jax.Array, sweeps: int, l1: jax.Array, l2: jax.Array) -> jax.Array:
+def _coordinate_descent(squares: jax.Array, targets: jax.Array, sweeps: int, l1: jax.Array, l2: jax.Array) -> jax.Array:
     """[n, width]: the weights of all systems after as many sweeps; those of padding stay 0."""
     width = targets.shape[1]
 

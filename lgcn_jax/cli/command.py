@@ -76,7 +76,7 @@ def parse_flags(command: Command, name: str, arguments: Sequence[str]) -> flags.
         hint = f" (did you mean --{near[0]}?)" if near else ""
         raise InputError(f"--{error.flagname}", "an unknown flag", f"a flag of {name}{hint}") from None
     except (flags.Error, ValueError) as error:
-        raise _misstated(values, str(error).replace("\n", " "), name) from None
+        raise _flag_error(values, str(error).replace("\n", " "), name) from None
     if rest[1:] and not command.positional:
         raise InputError("command line", repr(rest[1]), f"only --flag=value after {name}")
     if rest[1:]:
@@ -154,7 +154,7 @@ def expand_flagfiles(arguments: Sequence[str]) -> list[str]:
     return stated
 
 
-def _misstated(values: flags.FlagValues, text: str, name: str) -> InputError:
+def _flag_error(values: flags.FlagValues, text: str, name: str) -> InputError:
     """The error that absl describes as `text`, as an InputError."""
     if illegal := re.fullmatch(r"flag --(\w+)=(.*): (?:expected )?(.*)", text):
         flag, found, expected = illegal.groups()
@@ -178,13 +178,13 @@ def with_absolute_paths(stated: dict[str, Any]) -> dict[str, Any]:
 
     def resolved(name: str, value):
         if name == "dataset" and value and not datasets.is_dataset_name(value):
-            return ",".join(_absolute(path) for path in datasets.paths_of(os.path.expanduser(value)))
-        return _absolute(value) if value and name in PATHS else value
+            return ",".join(_absolute_path(path) for path in datasets.paths_of(os.path.expanduser(value)))
+        return _absolute_path(value) if value and name in PATHS else value
 
     return {name: resolved(name, value) for name, value in stated.items()}
 
 
-def _absolute(path: str | os.PathLike) -> str:
+def _absolute_path(path: str | os.PathLike) -> str:
     return os.path.abspath(os.path.expanduser(path))
 
 

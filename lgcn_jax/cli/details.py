@@ -57,7 +57,7 @@ class DetailFlags:
         for name in ("users_file", "per_user"):
             if values[name].present and not values[name].value:
                 raise InputError(f"--{name}", "nothing", "a file")
-        file = _writable(values["per_user"].value) if values["per_user"].value else None
+        file = _require_writable(values["per_user"].value) if values["per_user"].value else None
         return cls(wanted, stated, values["users_file"].value, file, values["groups"].value)
 
     def users(self, interactions: Interactions, split: str) -> np.ndarray | None:
@@ -82,12 +82,12 @@ class DetailFlags:
         else:
             say(display.format_table({title: {}, label: found.means()}))
         if self.groups:
-            say(f"\n{_groups(found)}")
+            say(f"\n{_format_groups(found)}")
         if self.per_user:
             say(f"\n{len(found.users):,} users in {self.per_user}")
 
 
-def _groups(found: EvaluationResult) -> str:
+def _format_groups(found: EvaluationResult) -> str:
     """Both tables, each under a line that says what it has."""
     users = "users by interactions in all parts, groups of about equal interactions: means within each"
     items = "items by users in the train part, groups of about equal train pairs; recall@k: their part of the whole,"
@@ -99,7 +99,7 @@ def _groups(found: EvaluationResult) -> str:
     )
 
 
-def _writable(stated: str) -> Path:
+def _require_writable(stated: str) -> Path:
     """The parquet file that is written, in a folder that exists."""
     path = results.require_parquet(stated, "--per_user")
     if (exists(path, "--per_user") and path.is_dir()) or not path.absolute().parent.is_dir():

@@ -44,20 +44,20 @@ def evaluate(values: flags.FlagValues, request: StopRequest) -> int:
     if bool(model) == bool(values["workdir"].value):
         raise InputError("evaluate", "both" if model else "neither", "either --workdir or --model")
     details = DetailFlags.of(values)
-    return _baseline(values, model, split, details) if model else _run(values, split, details)
+    return _evaluate_baseline(values, model, split, details) if model else _evaluate_run(values, split, details)
 
 
-def _baseline(values: flags.FlagValues, model: str, split: str, details: DetailFlags | None) -> int:
+def _evaluate_baseline(values: flags.FlagValues, model: str, split: str, details: DetailFlags | None) -> int:
     chosen = BASELINES[model]
     for name in ("checkpoint", *HOW):
         if values[name].present:
             raise InputError(f"--{name}", "a flag without effect on --model", "--workdir")
     made = chosen(**solve.own_settings(values, model))
     interactions, ks, _ = solve.load_for_evaluation(values)
-    return _show(model, made.fit(interactions), interactions, split, ks, details)
+    return _print_scores(model, made.fit(interactions), interactions, split, ks, details)
 
 
-def _saved(values: flags.FlagValues, folder: Path, split: str, details: DetailFlags | None) -> int:
+def _evaluate_saved(values: flags.FlagValues, folder: Path, split: str, details: DetailFlags | None) -> int:
     from lgcn_jax.serving.loading import load_model
 
     for name in ("checkpoint", *HOW, *solve.baseline_setting_names()):
@@ -68,10 +68,10 @@ def _saved(values: flags.FlagValues, folder: Path, split: str, details: DetailFl
     interactions, ks, _ = solve.load_for_evaluation(values)
     model = load_model(folder)
     model.require_same(interactions)
-    return _show(type(model).__name__, model.scorer, interactions, split, ks, details)
+    return _print_scores(type(model).__name__, model.scorer, interactions, split, ks, details)
 
 
-def _show(
+def _print_scores(
     label: str, scorer: Scorer, interactions: Interactions, split: str, ks: tuple[int, ...], details: DetailFlags | None
 ) -> int:
     from lgcn_jax.evaluation import ranking, results
@@ -87,14 +87,14 @@ def _show(
     return 0
 
 
-def _run(values: flags.FlagValues, split: str, details: DetailFlags | None) -> int:
+def _evaluate_run(values: flags.FlagValues, split: str, details: DetailFlags | None) -> int:
     from lgcn_jax.runs import display, inference, resume, scoring, selection
     from lgcn_jax.serving import storage
     from lgcn_jax.training.setup import check_config
 
     folder, which = workdir_of(values), values["checkpoint"].value
     if storage.is_model(folder):
-        return _saved(values, folder, split, details)
+        return _evaluate_saved(values, folder, split, details)
     if which not in selection.CHOICES:
         raise InputError("--checkpoint", repr(which), f"one of {', '.join(selection.CHOICES)}")
     for name in (*(name for name in DATA if name not in OF_A_RUN), *solve.baseline_setting_names()):

@@ -32,26 +32,27 @@ def all_flags(parts: dict[str, Any] = PARTS) -> dict[str, Flag]:
             found[part] = Flag(str, f"{kind.help}: {', '.join(kind)} (default: {kind.default})", part)
         for cls in kind.values() if isinstance(kind, Registry) else (kind,):
             for name, field in fields(cls).items():
-                flag = found.setdefault(name, Flag(field.type, _help(name, field, kind), part))
+                flag = found.setdefault(name, Flag(field.type, _flag_help(name, field, kind), part))
                 if flag.kind != field.type:
-                    both = f"of type {_name(field.type)} in {cls.__name__} and {_name(flag.kind)} in another part"
+                    here, there = _type_name(field.type), _type_name(flag.kind)
+                    both = f"of type {here} in {cls.__name__} and {there} in another part"
                     raise InputError(f"--{name}", f"a setting {both}", "one type for one name")
     return found
 
 
-def _name(kind: type) -> str:
+def _type_name(kind: type) -> str:
     return kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
 
 
-def _help(name: str, field, kind: Registry | type) -> str:
-    default = "" if field.default in (None, (), "") else f"default: {_default(name, field, kind)}"
+def _flag_help(name: str, field, kind: Registry | type) -> str:
+    default = "" if field.default in (None, (), "") else f"default: {_flag_default(name, field, kind)}"
     having = [each for each in kind if name in fields(kind[each])] if isinstance(kind, Registry) else []
     only = f"of --{kind.kind}={' or '.join(having)}" if having and len(having) < len(kind) else ""
     told = "; ".join(filter(None, (default, only)))
     return f"{field.metadata['help']} ({told})" if told else field.metadata["help"]
 
 
-def _default(name: str, field, kind: Registry | type) -> str:
+def _flag_default(name: str, field, kind: Registry | type) -> str:
     """The default, or each one and the parts that have it where parts of a kind differ."""
     found: dict[str, list[str]] = {}
     for each in kind if isinstance(kind, Registry) else ():
@@ -96,13 +97,13 @@ class _Parser(flags.ArgumentParser):
 
     def parse(self, argument: str):
         try:
-            return self._parsed(argument)
+            return self._parse_text(argument)
         except ValueError:
             if self._or_text and argument:
                 return argument
             raise
 
-    def _parsed(self, argument: str):
+    def _parse_text(self, argument: str):
         if self._repeated:
             if not argument:
                 raise ValueError("expected numbers, separated by commas")

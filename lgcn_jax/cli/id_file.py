@@ -31,21 +31,21 @@ def read_ids(path: str | Path, known: np.ndarray, flag: str, kind: str = "user")
     path = Path(path).expanduser()
     where = f"{flag}={path}"
     if path.suffix == ".parquet":
-        return as_array(_column(path, where, kind), known, where)
-    listed = _lines(path, known, where, kind)
+        return as_array(_read_column(path, where, kind), known, where)
+    listed = _lines_with_ids(path, known, where, kind)
     if not listed:
         raise InputError(where, "no id", "an id on each line")
     texts = [text for _, text in listed]
     if is_text(known):
         return np.asarray([*texts, ""], object)[:-1]
-    return np.asarray([_integer(text, f"{path}:{number}") for number, text in listed], np.int64)
+    return np.asarray([_parse_integer(text, f"{path}:{number}") for number, text in listed], np.int64)
 
 
-def _lines(path: Path, known: np.ndarray, where: str, kind: str) -> list[tuple[int, str]]:
+def _lines_with_ids(path: Path, known: np.ndarray, where: str, kind: str) -> list[tuple[int, str]]:
     """The ids of a text file and the lines on which they stand."""
-    rows = [(number, row) for number, row in _rows(path, where) if any(row)]
+    rows = [(number, row) for number, row in _read_rows(path, where) if any(row)]
     header = rows[0][1] if rows else [""]
-    place = _place(header, where, kind) if len(header) > 1 else 0
+    place = _id_column_index(header, where, kind) if len(header) > 1 else 0
     odd = next((number for number, row in rows if len(row) != len(header)), None)
     if odd is not None:
         raise InputError(f"{path}:{odd}", "another number of columns", f"{len(header)}, as on the first line")
@@ -56,7 +56,7 @@ def _lines(path: Path, known: np.ndarray, where: str, kind: str) -> list[tuple[i
     return [(number, row[place]) for number, row in rows]
 
 
-def _rows(path: Path, where: str) -> list[tuple[int, list[str]]]:
+def _read_rows(path: Path, where: str) -> list[tuple[int, list[str]]]:
     """The cells of each line and its number, without space around them."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -74,12 +74,12 @@ def _rows(path: Path, where: str) -> list[tuple[int, list[str]]]:
         raise InputError(f"{path}:{reader.line_num}", str(error), "a table") from None
 
 
-def _column(path: Path, where: str, kind: str) -> list[Any]:
+def _read_column(path: Path, where: str, kind: str) -> list[Any]:
     """The ids of a parquet file."""
     arrow, parquet = extras.import_extra("pyarrow"), extras.import_extra("pyarrow.parquet")
     try:
         names = parquet.read_schema(path).names
-        place = _place(names, where, kind) if len(names) != 1 else 0
+        place = _id_column_index(names, where, kind) if len(names) != 1 else 0
         column = parquet.read_table(path, columns=[names[place]]).column(0)
     except (OSError, arrow.ArrowException) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
@@ -89,7 +89,7 @@ def _column(path: Path, where: str, kind: str) -> list[Any]:
     return column.to_pylist()
 
 
-def _place(names: list[str], where: str, kind: str) -> int:
+def _id_column_index(names: list[str], where: str, kind: str) -> int:
     """Where the column of ids stands among several."""
     places = [place for place, name in enumerate(names) if _is_header(name, kind)]
     if len(places) != 1:
@@ -105,7 +105,7 @@ def _is_known(text: str, known: np.ndarray) -> bool:
     return is_text(known) and bool(locate(np.asarray([text, ""], object)[:1], known)[1][0])
 
 
-def _integer(text: str, where: str) -> int:
+def _parse_integer(text: str, where: str) -> int:
     """The integer that is written here, as int64 has it; `007` is none, since it is not 7."""
     if not re.fullmatch("-?(0|[1-9][0-9]{0,18})", text) or not -(2**63) <= int(text) < 2**63:
         raise InputError(where, repr(text), "an integer, as all ids of the data set are")

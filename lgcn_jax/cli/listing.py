@@ -24,8 +24,10 @@ def format_columns(columns: dict[str, np.ndarray], width: int | None, grouping: 
       width: where lines are cut; None: nowhere.
       grouping: what stands between thousands; of ids nothing.
     """
-    shown = {name: [name, *(_cell(each, grouping) for each in column.tolist())] for name, column in columns.items()}
-    aligned = [_aligned(cells, columns[name].dtype.kind in "iuf") for name, cells in shown.items()]
+    shown = {
+        name: [name, *(_format_cell(each, grouping) for each in column.tolist())] for name, column in columns.items()
+    }
+    aligned = [_align_column(cells, columns[name].dtype.kind in "iuf") for name, cells in shown.items()]
     return "\n".join(truncate_line("  ".join(row).rstrip(), width) for row in zip(*aligned, strict=True))
 
 
@@ -49,7 +51,7 @@ def display_width(text: str) -> int:
     return sum(0 if unicodedata.combining(each) else 1 + (unicodedata.east_asian_width(each) in "WF") for each in text)
 
 
-def _cell(value, grouping: str) -> str:
+def _format_cell(value, grouping: str) -> str:
     if isinstance(value, float):
         return f"{value:{grouping}.4f}"
     if isinstance(value, int):
@@ -58,7 +60,7 @@ def _cell(value, grouping: str) -> str:
     return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
-def _aligned(cells: Sequence[str], right: bool) -> list[str]:
+def _align_column(cells: Sequence[str], right: bool) -> list[str]:
     width = max(map(display_width, cells))
     padding = [" " * (width - display_width(cell)) for cell in cells]
     return [space + cell if right else cell + space for cell, space in zip(cells, padding, strict=True)]

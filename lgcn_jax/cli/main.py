@@ -60,9 +60,9 @@ def run(arguments: Sequence[str], request: StopRequest) -> int:
     Raises:
       Stopped: a signal came before training began.
     """
-    _quiet_libraries()
+    _silence_libraries()
     try:
-        return _dispatch(list(arguments), request)
+        return _run_command(list(arguments), request)
     except InputError as error:
         request.check()  # the error may be what the signal did to a child process
         print(error, file=sys.stderr)
@@ -74,27 +74,27 @@ def run(arguments: Sequence[str], request: StopRequest) -> int:
         return 1
 
 
-def _dispatch(arguments: list[str], request: StopRequest) -> int:
+def _run_command(arguments: list[str], request: StopRequest) -> int:
     """Runs what the arguments ask for: a command, its help, or that of all."""
     _require_text(arguments)
     if not arguments:
         raise InputError("command", "nothing", f"one of {', '.join(COMMANDS)}")
     name, *rest = arguments
     if name in _HELP:
-        say(_usage())
+        say(_usage_text())
         return 0
     if arguments == ["--version"]:
         say(f"lgcn_jax {__version__}")
         return 0
-    command = _command(name)
+    command = _find_command(name)
     if _HELP & set(rest):
         import_plugins(expand_flagfiles([flag for flag in rest if flag not in _HELP]))
         say(usage_text(name, command))
         return 0
-    return _with_cache(command, parse_flags(command, name, rest), request)
+    return _run_with_cache(command, parse_flags(command, name, rest), request)
 
 
-def _with_cache(command: Command, values: flags.FlagValues, request: StopRequest) -> int:
+def _run_with_cache(command: Command, values: flags.FlagValues, request: StopRequest) -> int:
     """The command's status; with --compilation_cache its programs are kept there."""
     if not ("compilation_cache" in values and values["compilation_cache"].value):
         return command.function(values, request)
@@ -104,7 +104,7 @@ def _with_cache(command: Command, values: flags.FlagValues, request: StopRequest
         return command.function(values, request)
 
 
-def _command(name: str) -> Command:
+def _find_command(name: str) -> Command:
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
@@ -112,7 +112,7 @@ def _command(name: str) -> Command:
     return COMMANDS[name]
 
 
-def _usage() -> str:
+def _usage_text() -> str:
     lines = [f"  {name:<10}{command.summary}" for name, command in COMMANDS.items()]
     return "\n".join(["python -m lgcn_jax COMMAND --flag=value ...", "", *lines, "", "COMMAND --help lists its flags."])
 
@@ -125,9 +125,9 @@ def _require_text(arguments: Sequence[str]) -> None:
             raise InputError("command line", ascii(argument), "text in UTF-8") from None
 
 
-def _quiet_libraries() -> None:
+def _silence_libraries() -> None:
     """What libraries say beside what they raise is not shown; names that the output cannot encode are escaped."""
-    sys.unraisablehook = _unraisable
+    sys.unraisablehook = _filter_unraisable
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -135,7 +135,7 @@ def _quiet_libraries() -> None:
     getLogger("asyncio").setLevel(CRITICAL)  # of a failed save, it also logs every write that nobody waited for
 
 
-def _unraisable(unraisable) -> None:
+def _filter_unraisable(unraisable) -> None:
     """After a failed save, writers still report to a loop that Orbax has closed; the failure itself is told."""
     if str(unraisable.exc_value) != "Event loop is closed":
         sys.__unraisablehook__(unraisable)

@@ -33,19 +33,19 @@ def fit_mixture(values: flags.FlagValues, folder: Path, begun: float) -> int:
 
     _require_flags(values)
     storage.require_free(folder, values["overwrite"].value)
-    weight, (interactions, config) = _weight(values["weight"].value), solve.load_and_describe_data(values)
+    weight, (interactions, config) = _parse_weight(values["weight"].value), solve.load_and_describe_data(values)
     started, names, ks = time.perf_counter(), {name: values[name].value for name in FOUND}, config.evaluation.top_k
     with named_as_flags(first="--first", second="--second", weight="--weight"):
         model = mixture.Mixture(*names.values(), weight, top_k=ks[0]).fit(interactions)
     fit_seconds, scores = time.perf_counter() - started, {}
     if model.tried:
-        _print(f"{interactions.name}, valid part", {f"weight {row['weight']:g}": row for row in model.tried})
+        _print_weights(f"{interactions.name}, valid part", {f"weight {row['weight']:g}": row for row in model.tried})
     for split in solve.evaluated_parts(interactions, config):
         clock = time.perf_counter()
         found = mixture.evaluate_weights(model.first, model.second, interactions, split, (1.0, 0.0, model.weight), ks)
-        scores[split] = _metrics(found[-1]) | {"seconds": round(time.perf_counter() - clock, 3)}
+        scores[split] = _metrics_of_row(found[-1]) | {"seconds": round(time.perf_counter() - clock, 3)}
         called = [*(f"{name}: {value}" for name, value in names.items()), f"mixture, weight {model.weight:g}"]
-        _print(f"{interactions.name}, {split} part", dict(zip(called, found, strict=True)))
+        _print_weights(f"{interactions.name}, {split} part", dict(zip(called, found, strict=True)))
     settings, times = {"model": NAME} | names | {"weight": model.weight}, solve.Times(begun, started, fit_seconds)
     solve.save(model, folder, settings, interactions, config, scores, times)
     return 0
@@ -63,17 +63,17 @@ def _require_flags(values: flags.FlagValues) -> None:
             raise InputError(f"--{name}", "nothing", "the folder of a run or model, or the name of a baseline")
 
 
-def _metrics(row: dict[str, float]) -> dict[str, float]:
+def _metrics_of_row(row: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in row.items() if name != "weight"}
 
 
-def _print(title: str, rows: dict[str, dict[str, float]]) -> None:
+def _print_weights(title: str, rows: dict[str, dict[str, float]]) -> None:
     from lgcn_jax.runs import display
 
-    say(display.format_table({title: {}} | {name: _metrics(row) for name, row in rows.items()}))
+    say(display.format_table({title: {}} | {name: _metrics_of_row(row) for name, row in rows.items()}))
 
 
-def _weight(text: str) -> float | str:
+def _parse_weight(text: str) -> float | str:
     try:
         return float(text)
     except ValueError:

@@ -67,7 +67,7 @@ def parse_ids(text: str, known: np.ndarray, flag: str) -> np.ndarray:
 
 def parse_placed_ids(texts: Iterable[tuple[str, str]], known: np.ndarray) -> np.ndarray:
     """Raw ids, each with the place where it is written, as an array of the kind of the `known` ones."""
-    found = [_id(text, known, where) for where, text in texts]
+    found = [_parse_id(text, known, where) for where, text in texts]
     return np.array(found, object if is_text(known) else np.int64)
 
 
@@ -96,7 +96,7 @@ def read_text(path: str, flag: str, expected: str) -> str:
         raise InputError(f"{flag}={path}", f"a file that cannot be read ({reason})", expected) from None
 
 
-def _id(text: str, known: np.ndarray, where: str) -> str | int:
+def _parse_id(text: str, known: np.ndarray, where: str) -> str | int:
     """An id as it is written, of the kind of the `known` ones; `007` is no integer, since it is not 7."""
     if is_text(known):
         return text

@@ -32,20 +32,24 @@ def train(values: flags.FlagValues, folder: Path, request: StopRequest) -> int:
     """Trains or continues a population, fills its folder, and prints each member's metrics."""
     from lgcn_jax.runs import agreement, population_session
 
-    own, quiet = _own_settings(values), values["quiet"].value
+    own, quiet = _member_settings(values), values["quiet"].value
 
     def load(config: Config) -> Interactions:
         return datasets.load(config.data, progress=not quiet and sys.stderr.isatty())
 
     with agreement.lock_across_processes(folder):
         prepared = population_session.prepare(
-            folder, lambda stored: _members(values, folder, stored, own), load, request, values["overwrite"].value
+            folder,
+            lambda stored: _resolve_members(values, folder, stored, own),
+            load,
+            request,
+            values["overwrite"].value,
         )
         warn(f"{folder}: {note}" for note in prepared.point.notes)
         if not quiet:
-            say(_opening(prepared.population, prepared.interactions))
+            say(_opening_line(prepared.population, prepared.interactions))
         trained = population_session.train(folder, prepared, request, quiet)
-    return _report(trained, prepared.population.members, folder, request.signal)
+    return _report_population(trained, prepared.population.members, folder, request.signal)
 
 
 def dry_run(values: flags.FlagValues, folder: Path, request: StopRequest) -> int:
@@ -56,7 +60,7 @@ def dry_run(values: flags.FlagValues, folder: Path, request: StopRequest) -> int
 
     workdir.check_is_run_folder(folder)
     stored = None if values["overwrite"].value else population_folder.stored_population(folder)
-    members = _members(values, folder, stored, _own_settings(values))
+    members = _resolve_members(values, folder, stored, _member_settings(values))
     interactions = datasets.load(members.base.data, progress=sys.stderr.isatty())
     request.check()
     width = stored.width if stored else best_width(len(members))
@@ -66,22 +70,22 @@ def dry_run(values: flags.FlagValues, folder: Path, request: StopRequest) -> int
     say(f"memory in all about {sum(terms.values()) / 1e9:.2f} GB of {limit / 1e9:.1f} GB on a device")
     population_estimate.require_memory(members, interactions, width)
     whole = population.build_population(members, interactions, width)
-    say(_opening(whole, interactions))
+    say(_opening_line(whole, interactions))
     request.check()
-    seconds, epochs = population.epoch_seconds(whole), members.base.training.epochs
+    seconds, epochs = population.measure_epoch_seconds(whole), members.base.training.epochs
     steps = whole.setup.steps_per_epoch
     told = f"{epochs:,} epochs {seconds * epochs / 3600:.2f} h without evaluations; nothing was begun"
     say(f"an epoch of all members, of {steps:,} steps each, takes about {seconds:.2f} s, {told}")
     return 0
 
 
-def _own_settings(values: flags.FlagValues) -> list[dict[str, Any]]:
+def _member_settings(values: flags.FlagValues) -> list[dict[str, Any]]:
     from lgcn_jax.runs.population_members import parse_members
 
     return parse_members(values[NAME].value)
 
 
-def _members(values: flags.FlagValues, folder: Path, stored, own: list[dict[str, Any]]):
+def _resolve_members(values: flags.FlagValues, folder: Path, stored, own: list[dict[str, Any]]):
     """The members that flags state, of the population that is stored in the folder or of a new one."""
     from lgcn_jax.runs import population_session
 
@@ -89,7 +93,7 @@ def _members(values: flags.FlagValues, folder: Path, stored, own: list[dict[str,
     return population_session.resolve_members(folder, stored, own, stated, config_from_flags)
 
 
-def _opening(population, interactions: Interactions) -> str:
+def _opening_line(population, interactions: Interactions) -> str:
     """What is trained on, and how many members there are."""
     noticed = interactions.noticed(population.members.base.evaluation.eval_split)
     count, names = len(population.members), ", ".join(population.members.settings[0]) or "nothing"
@@ -98,7 +102,7 @@ def _opening(population, interactions: Interactions) -> str:
     return "\n".join([interactions.headline(), *interactions.remarks, noticed, told])
 
 
-def _report(trained, members, folder: Path, signal_number: int) -> int:
+def _report_population(trained, members, folder: Path, signal_number: int) -> int:
     """Prints what became of the members, and returns the exit status."""
     from lgcn_jax.runs import display
 

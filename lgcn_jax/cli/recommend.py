@@ -38,11 +38,11 @@ def recommend(values: flags.FlagValues, request: StopRequest) -> int:
     typed = dict.fromkeys(("users", "items", "histories", "dataset", "fold_in"), stated)
     with named_as_flags(**typed, k="--k", on_unknown="--on_unknown"):
         if whom == "fold_in":
-            found, notes = _folded(values, model, how)
+            found, notes = _recommend_folded_in(values, model, how)
         else:
-            users = _users(values, whom, model.users)
+            users = _requested_users(values, whom, model.users)
             found = model.recommend(users, mesh=models.mesh_of(values), **how)
-            notes = _notes(found, len(users))
+            notes = _notes_on_users(found, len(users))
     if not len(found.users):
         raise InputError(stated, "no user whom the model knows", "at least one, or --on_unknown=popular")
     warn(notes)
@@ -50,7 +50,9 @@ def recommend(values: flags.FlagValues, request: StopRequest) -> int:
     return 0
 
 
-def _folded(values: flags.FlagValues, model: Recommender, how: dict[str, Any]) -> tuple[Recommendations, list[str]]:
+def _recommend_folded_in(
+    values: flags.FlagValues, model: Recommender, how: dict[str, Any]
+) -> tuple[Recommendations, list[str]]:
     """The lists of users whose events are in a table that the model was not trained on, and what is worth saying."""
     from lgcn_jax.data import reading
 
@@ -82,13 +84,13 @@ def require_writable(values: flags.FlagValues) -> None:
         tables.require_writable(Path(values["out"].value).expanduser(), "--out=")
 
 
-def _users(values: flags.FlagValues, whom: str, known: np.ndarray) -> np.ndarray:
+def _requested_users(values: flags.FlagValues, whom: str, known: np.ndarray) -> np.ndarray:
     if whom == "all_users":
         return known
     return (models.parse_ids if whom == "user" else read_ids)(values[whom].value, known, f"--{whom}")
 
 
-def _notes(found: Recommendations, asked: int) -> list[str]:
+def _notes_on_users(found: Recommendations, asked: int) -> list[str]:
     """What is not as a user would expect, a line each."""
     notes = []
     if skipped := asked - len(found.users):

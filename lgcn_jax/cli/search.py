@@ -27,15 +27,15 @@ def search(values: flags.FlagValues, request: StopRequest) -> int:
     """Searches, prints the best trials, the importance of settings and how to train the best one, and writes files."""
     request.line = "interrupted before the first trial began"
     mesh.require_devices()
-    outs = _files(values)
-    plan, interactions = _plan(values)
+    outs = _required_files(values)
+    plan, interactions = _search_plan(values)
     request.check()
     say("\n".join([interactions.headline(), *interactions.remarks, interactions.noticed("valid")]))
     from lgcn_jax.searching import search as searching
 
     quiet = values["quiet"].value
     found = searching.run_search(plan, interactions, request, (lambda line: None) if quiet else say)
-    _show(found)
+    _print_result(found)
     for out in outs if found.status != "interrupted" else ():
         if found.best is not None or out.suffix != ".flags":
             found.save(out)
@@ -45,7 +45,7 @@ def search(values: flags.FlagValues, request: StopRequest) -> int:
     return 0 if found.best is not None else 1
 
 
-def _plan(values: flags.FlagValues) -> tuple[Any, Interactions]:
+def _search_plan(values: flags.FlagValues) -> tuple[Any, Interactions]:
     """The search that the flags ask for, and its data."""
     from lgcn_jax.searching import search as searching
     from lgcn_jax.searching import space, storages
@@ -58,14 +58,14 @@ def _plan(values: flags.FlagValues) -> tuple[Any, Interactions]:
     stated = with_absolute_paths(stated_settings(values, run_setting_names()))
     file = values["space"].value
     space.read_space(file, {"eval_split": "valid"} | stated, file)  # a mistake is told before data are read
-    interactions = _load(stated)
-    drawn = space.read_space(file, searching.fixed_settings(interactions, _of_model(stated)), file)
+    interactions = _load_interactions(stated)
+    drawn = space.read_space(file, searching.fixed_settings(interactions, _model_settings(stated)), file)
     _require_effect(stated, interactions, drawn)
     plan = searching.SearchPlan(
         space=drawn,
         study=study,
         trials=values["trials"].value,
-        timeout=_seconds(values["timeout"].value),
+        timeout=_timeout_seconds(values["timeout"].value),
         batch=values["batch"].value,
         prune=values["prune"].value,
         workdir=Path(values["workdir"].value).expanduser() if values["workdir"].value else None,
@@ -73,7 +73,7 @@ def _plan(values: flags.FlagValues) -> tuple[Any, Interactions]:
     return plan, interactions
 
 
-def _load(stated: dict[str, Any]) -> Interactions:
+def _load_interactions(stated: dict[str, Any]) -> Interactions:
     """The data set, of which a validation part is held out where it has none and nothing is stated."""
     data = {"data_dir": DataSettings.data_dir} | {name: value for name, value in stated.items() if name in DATA}
     settings, progress = DataSettings(**data), sys.stderr.isatty()
@@ -85,7 +85,7 @@ def _load(stated: dict[str, Any]) -> Interactions:
     return datasets.load(dataclasses.replace(settings, validation_fraction=VALIDATION_FRACTION), progress=progress)
 
 
-def _of_model(stated: dict[str, Any]) -> dict[str, Any]:
+def _model_settings(stated: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in stated.items() if name not in DATA}
 
 
@@ -98,7 +98,7 @@ def _require_effect(stated: dict[str, Any], interactions: Interactions, drawn: A
             raise InputError(f"--{name}", "a setting without effect here", (of_data | ignored[0])[name])
 
 
-def _seconds(stated: str) -> float | None:
+def _timeout_seconds(stated: str) -> float | None:
     if not stated:
         return None
     try:
@@ -110,7 +110,7 @@ def _seconds(stated: str) -> float | None:
     return seconds
 
 
-def _files(values: flags.FlagValues) -> list[Path]:
+def _required_files(values: flags.FlagValues) -> list[Path]:
     """What is to be written, if it can be."""
     outs = [each for each in values["out"].value.split(",") if each]
     files = [require_kind(each, f"--out={each}", (".json", ".flags")) for each in outs]
@@ -119,7 +119,7 @@ def _files(values: flags.FlagValues) -> list[Path]:
     return files
 
 
-def _show(found: SearchResult) -> None:
+def _print_result(found: SearchResult) -> None:
     """The table of the best trials, importance, the test part, and the command that trains the best one."""
     over = f"{len(found.trials)} of {found.wanted} trials are over: {found.count('completed')} completed"
     ends = ("pruned", "diverged", "refused")

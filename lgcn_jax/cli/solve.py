@@ -39,7 +39,7 @@ def own_settings(values: flags.FlagValues, model: str) -> dict[str, Any]:
     """
     own = stated_settings(values, baseline_setting_names())
     for name in own.keys() - fields(BASELINES[model]).keys():
-        expected = f"nothing with --model={model}, which has none ({_having(name)})"
+        expected = f"nothing with --model={model}, which has none ({_models_with_flag(name)})"
         raise InputError(f"--{name}", values[name].value, expected)
     return own
 
@@ -48,16 +48,16 @@ def require_no_baseline_flags(values: flags.FlagValues, of_runs: Container[str],
     """Raises an InputError where a setting is stated that baselines have, and no run."""
     for name in baseline_setting_names():
         if name not in of_runs and values[name].present:
-            expected = f"nothing with --model={model}, which has none ({_having(name)})"
+            expected = f"nothing with --model={model}, which has none ({_models_with_flag(name)})"
             raise InputError(f"--{name}", values[name].value, expected)
 
 
-def _having(name: str) -> str:
+def _models_with_flag(name: str) -> str:
     """Which baselines have a setting."""
     return f"--model={' or '.join(each for each in BASELINES if name in fields(BASELINES[each]))} has"
 
 
-def _flags_of(model: str) -> contextlib.AbstractContextManager:
+def _errors_name_flags(model: str) -> contextlib.AbstractContextManager:
     """While entered, an InputError names settings by their flags."""
     named = (*fields(BASELINES[model]), f"model={model}")
     return named_as_flags(**{name: f"--{name}" for name in named})
@@ -111,14 +111,16 @@ def solve(values: flags.FlagValues, folder: Path, begun: float) -> int:
         if values[name].present and name not in known | own.keys():
             raise InputError(f"--{name}", values[name].value, f"nothing with --model={model}, which is not trained")
     storage.require_free(folder, values["overwrite"].value)
-    with _flags_of(model):
+    with _errors_name_flags(model):
         fitted = solved.make_solved_model(model, **own)
     interactions, config = load_and_describe_data(values)
     started = time.perf_counter()
-    with _flags_of(model):
+    with _errors_name_flags(model):
         fitted.fit(interactions)
     fit_seconds = time.perf_counter() - started
-    scores = {split: _scores(fitted, interactions, split, config) for split in evaluated_parts(interactions, config)}
+    scores = {
+        split: _mean_scores(fitted, interactions, split, config) for split in evaluated_parts(interactions, config)
+    }
     for split, means in scores.items():
         _print_beside_popularity(model, means, interactions, split, config)
     times = Times(begun, started, fit_seconds)
@@ -154,7 +156,7 @@ def evaluated_parts(interactions: Interactions, config: Config) -> list[str]:
     return [] if split == "none" else [split, *beside]
 
 
-def _scores(fitted: "SolvedModel", interactions: Interactions, split: str, config: Config) -> dict[str, float]:
+def _mean_scores(fitted: "SolvedModel", interactions: Interactions, split: str, config: Config) -> dict[str, float]:
     """The metrics of a part, and the seconds that they took."""
     started = time.perf_counter()
     means = fitted.evaluate(interactions, split, config.evaluation.top_k)

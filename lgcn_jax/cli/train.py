@@ -52,14 +52,14 @@ def train(values: flags.FlagValues, request: StopRequest) -> int:
     solve.require_no_baseline_flags(values, run_setting_names(), values["model"].value or PARTS["model"].default)
     if values[population.NAME].present:
         population.require_no_population_flags(values)
-    _join(values, request)
+    _join_processes(values, request)
     with processes.fail_together(request):
         with processes.time_limit("at the look for devices"):
             mesh.require_devices()
-        return _of_flags(values)(values, folder, request)
+        return _select_action(values)(values, folder, request)
 
 
-def _of_flags(values: flags.FlagValues) -> Callable[[flags.FlagValues, Path, StopRequest], int]:
+def _select_action(values: flags.FlagValues) -> Callable[[flags.FlagValues, Path, StopRequest], int]:
     """What is to be done of a run, or of a population."""
     if values[population.NAME].present:
         return population.dry_run if values["dry_run"].value else population.train
@@ -79,16 +79,20 @@ def _train(values: flags.FlagValues, folder: Path, request: StopRequest) -> int:
     first = processes.is_primary()
     quiet = values["quiet"].value or not first
     profiled = folder / "profile" if values["profile"].value else None
-    with agreement.lock_across_processes(folder), _continuable(folder):
-        prepared = _prepared(values, folder, quiet, request)
+    with agreement.lock_across_processes(folder), _explain_how_to_continue(folder):
+        prepared = _prepare_run(values, folder, quiet, request)
         warn(f"{folder}: {note}" for note in prepared.point.notes if first)
         config, interactions = prepared.config, prepared.interactions
         if not quiet:
-            say(_opening(interactions, config))
+            say(_opening_line(interactions, config))
         result, traced = session.train(folder, prepared, request, quiet, profiled)
     if traced and first:
         say(traced)
-    return _report(result, folder, config, interactions, request.signal) if first else _status(result, request.signal)
+    return (
+        _report_result(result, folder, config, interactions, request.signal)
+        if first
+        else _exit_status(result, request.signal)
+    )
 
 
 def _dry_run(values: flags.FlagValues, folder: Path, request: StopRequest) -> int:
@@ -102,7 +106,7 @@ def _dry_run(values: flags.FlagValues, folder: Path, request: StopRequest) -> in
     config = _resolve_config(values, folder, stored)
     interactions = datasets.load(config.data, progress=sys.stderr.isatty())
     request.check()
-    say(_opening(interactions, config))
+    say(_opening_line(interactions, config))
     terms, limit = estimate.run_memory_bytes(config, interactions), estimate.available_bytes()
     say(display.format_facts({f"memory, {name}": f"{size / 1e6:,.0f} MB" for name, size in terms.items()}))
     say(f"memory in all about {sum(terms.values()) / 1e9:.2f} GB of {limit / 1e9:.1f} GB on a device")
@@ -111,13 +115,13 @@ def _dry_run(values: flags.FlagValues, folder: Path, request: StopRequest) -> in
     if stored is None and (begun := session.find_warm_start_point(setup, interactions)):
         say(begun.note)
     request.check()
-    seconds, epochs = estimate.epoch_seconds(setup), config.training.epochs
+    seconds, epochs = estimate.measure_epoch_seconds(setup), config.training.epochs
     whole = f"{epochs:,} epochs {seconds * epochs / 3600:.2f} h without evaluations"
     say(f"an epoch of {setup.steps_per_epoch:,} steps takes about {seconds:.2f} s, {whole}; nothing was begun")
     return 0
 
 
-def _prepared(values: flags.FlagValues, folder: Path, quiet: bool, request: StopRequest):
+def _prepare_run(values: flags.FlagValues, folder: Path, quiet: bool, request: StopRequest):
     """The run that these flags ask for, as `session.prepare` gives it."""
     from lgcn_jax.runs import session
 
@@ -139,12 +143,12 @@ def _resolve_config(values: flags.FlagValues, folder: Path, stored: Config | Non
     return resume.resolve_config(folder, stored, stated) if stored else config_from_flags(stated)
 
 
-def _status(result: dict[str, Any], signal_number: int) -> int:
+def _exit_status(result: dict[str, Any], signal_number: int) -> int:
     """The exit status of a run's result."""
     return {"completed": 0, "failed": 1, "interrupted": 128 + signal_number}[result["status"]]
 
 
-def _report(
+def _report_result(
     result: dict[str, Any], folder: Path, config: Config, interactions: Interactions, signal_number: int
 ) -> int:
     """Prints a run's result, and returns its exit status."""
@@ -158,7 +162,7 @@ def _report(
             warn([f"{folder}: {result['missing']}"])
         _print_scores(interactions, config, result)
         say(f"wrote {folder / 'result.json'} and {folder / 'curves.png'}")
-    return _status(result, signal_number)
+    return _exit_status(result, signal_number)
 
 
 def _print_scores(interactions: Interactions, config: Config, result: dict[str, Any]) -> None:
@@ -187,13 +191,13 @@ def _print_table(interactions: Interactions, split: str, ks: tuple[int, ...], ro
     say(display.format_table({f"{interactions.name}, {split} part": {}, "popularity": popular} | rows))
 
 
-def _opening(interactions: Interactions, config: Config) -> str:
+def _opening_line(interactions: Interactions, config: Config) -> str:
     """What is trained on, and what reading it has met."""
     noticed = interactions.noticed(config.evaluation.eval_split)
-    return "\n".join([_headline(interactions, config), *interactions.remarks, noticed])
+    return "\n".join([_settings_line(interactions, config), *interactions.remarks, noticed])
 
 
-def _headline(interactions: Interactions, config: Config) -> str:
+def _settings_line(interactions: Interactions, config: Config) -> str:
     if config.evaluation.eval_split == "none":
         return f"{interactions.headline()}; the last epoch is the model"
     if config.evaluation.eval_split == "valid":
@@ -202,7 +206,7 @@ def _headline(interactions: Interactions, config: Config) -> str:
     return f"{interactions.headline()}; {chosen}"
 
 
-def _join(values: flags.FlagValues, request: StopRequest) -> None:
+def _join_processes(values: flags.FlagValues, request: StopRequest) -> None:
     """Makes this process one of several, where flags say so; to be called before anything looks for devices."""
     named = [name for name in PROCESSES if values[name].present]
     if values["coordinator"].value:
@@ -212,7 +216,7 @@ def _join(values: flags.FlagValues, request: StopRequest) -> None:
 
 
 @contextlib.contextmanager
-def _continuable(folder: Path) -> Iterator[None]:
+def _explain_how_to_continue(folder: Path) -> Iterator[None]:
     """Adds to a WriteError that the run can be continued, where it can."""
     from lgcn_jax.runs import integrity
 

@@ -49,17 +49,17 @@ def read_lists(
     Raises:
       InputError: something is no integer from 0 to 2147483647, or a count is another one than that of the items.
     """
-    data, notes = _normalised(source, encoding, skipped_lines)
-    fields = _split(data.replace(b",", b" ") if separated_by_commas else data)
+    data, notes = _read_as_utf8(source, encoding, skipped_lines)
+    fields = _split_fields(data.replace(b",", b" ") if separated_by_commas else data)
     if len(fields.start) == 0:
         raise InputError(source.path, "no interaction", "at least one line 'user item ...'")
     notes["empty lines"] = (
         int(data.count(b"\n") + (not data.endswith(b"\n")) - len(np.unique(fields.line))) - skipped_lines
     )
-    numbers = _numbers(source.path, fields)
+    numbers = _parse_numbers(source.path, fields)
     opens_line = fields.column == 0
     width = np.diff(np.append(np.flatnonzero(opens_line), len(numbers)))
-    users = _lines(source.path, fields, numbers, width) if has_counts else numbers[opens_line]
+    users = _users_of_counted_lines(source.path, fields, numbers, width) if has_counts else numbers[opens_line]
     listed = users[width == 1]
     coded = ids.integer_id_column(np.concatenate([np.repeat(users, width - 1), listed]))
     coded = coded._replace(codes=coded.codes[: len(coded.codes) - len(listed)])
@@ -69,7 +69,7 @@ def read_lists(
     )
 
 
-def _lines(path, fields: _Fields, numbers: np.ndarray, width: np.ndarray) -> np.ndarray:
+def _users_of_counted_lines(path, fields: _Fields, numbers: np.ndarray, width: np.ndarray) -> np.ndarray:
     """The numbers of the lines, as users, once the counts that open them are found right."""
     stated = numbers[fields.column == 0]
     if (wrong := np.flatnonzero(stated != width - 1)).size:
@@ -78,7 +78,7 @@ def _lines(path, fields: _Fields, numbers: np.ndarray, width: np.ndarray) -> np.
     return np.arange(len(width))
 
 
-def _normalised(source: Source, encoding: str, skipped: int) -> tuple[bytes, dict[str, int]]:
+def _read_as_utf8(source: Source, encoding: str, skipped: int) -> tuple[bytes, dict[str, int]]:
     """The bytes as UTF-8, without a byte-order mark, carriage returns, and what stands before the lists."""
     with source.open() as file:
         data = file.read()
@@ -94,7 +94,7 @@ def _normalised(source: Source, encoding: str, skipped: int) -> tuple[bytes, dic
     return data, notes
 
 
-def _split(data: bytes) -> _Fields:
+def _split_fields(data: bytes) -> _Fields:
     """All fields of all lines that are not empty."""
     text = np.frombuffer(data if data.endswith(b"\n") else data + b"\n", np.uint8)
     ends = np.flatnonzero((text == ord(" ")) | (text == ord("\t")) | (text == ord("\n")))
@@ -109,9 +109,9 @@ def _split(data: bytes) -> _Fields:
     return _Fields(text, start, stop, line, column)
 
 
-def _numbers(path, fields: _Fields) -> np.ndarray:
+def _parse_numbers(path, fields: _Fields) -> np.ndarray:
     """int32 values of all fields, or an InputError that names the first field that is none."""
-    value, valid = _integers(fields)
+    value, valid = _parse_integers(fields)
     wrong = np.flatnonzero(~valid | (value > MAX_ID))
     if len(wrong):
         token = fields.token(wrong[0])
@@ -120,7 +120,7 @@ def _numbers(path, fields: _Fields) -> np.ndarray:
     return value.astype(np.int32)
 
 
-def _integers(fields: _Fields) -> tuple[np.ndarray, np.ndarray]:
+def _parse_integers(fields: _Fields) -> tuple[np.ndarray, np.ndarray]:
     """Value of every field as int64 and whether it is a plain non-negative integer of at most 18 digits."""
     length = fields.stop - fields.start
     valid = length <= 18

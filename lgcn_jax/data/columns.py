@@ -9,7 +9,7 @@ from typing import Any
 from lgcn_jax.data.settings import DataSettings
 from lgcn_jax.errors import InputError
 
-# Families of usual names, as `_folded` gives them; of a family the first that a table has is taken.
+# Families of usual names, as `_normalize_name` gives them; of a family the first that a table has is taken.
 USUAL_NAMES = {
     "user": (
         ("userid", "uid", "useridx", "userindex", "user", "username", "usr"),
@@ -97,17 +97,23 @@ def choose_columns(where, names: Sequence[str], has_header: bool, settings: Data
     stated = {role: getattr(settings, f"{role}_col") for role in ROLES}
     needed = ("user", "item", *needed_roles(settings))
     places = {
-        role: _stated_place(where, names, has_header, f"--{role}_col", name) for role, name in stated.items() if name
+        role: _index_of_stated_column(where, names, has_header, f"--{role}_col", name)
+        for role, name in stated.items()
+        if name
     }
     for role in (*needed, "label"):
         if role in places:
             continue
         taken = {place for other, place in places.items() if other in ("user", "item")}
-        found = _usual_place(where, names, role, taken) if has_header else _first_free(role, places, len(names))
+        found = (
+            _index_by_usual_name(where, names, role, taken)
+            if has_header
+            else _index_without_header(role, places, len(names))
+        )
         if found is not None:
             places[role] = found
         elif role in needed:
-            raise _missing(where, names, role)
+            raise _missing_column_error(where, names, role)
     _require_distinct(places, names)
     return Columns({role: places[role] for role in ROLES if role in places}, tuple(names))
 
@@ -116,7 +122,7 @@ def looks_like_header(cells: Sequence[str]) -> bool:
     """Whether the cells of a first line are names of columns: typed ones (`user_id:token`) or usual ones."""
     if all(re.fullmatch(r"[^:]+:(token|float|token_seq|float_seq)", cell) for cell in cells):
         return True
-    folded = {_folded(cell) for cell in cells}
+    folded = {_normalize_name(cell) for cell in cells}
     if folded <= {"id"}.union(*(name for families in USUAL_NAMES.values() for name in families)):
         return True
     return any(folded & {*family} for family in USUAL_NAMES["user"] + USUAL_NAMES["item"])
@@ -129,16 +135,16 @@ def find_column(where, names: Sequence[str], has_header: bool, stated_column: st
       InputError: it is not there.
     """
     if stated_column:
-        return _stated_place(where, names, has_header, flag, stated_column)
-    found = _usual_place(where, names, role, set()) if has_header else None
+        return _index_of_stated_column(where, names, has_header, flag, stated_column)
+    found = _index_by_usual_name(where, names, role, set()) if has_header else None
     if found is None:
         raise InputError(flag, "nothing", f"one of the columns of {where}: {', '.join(names)}")
     return found
 
 
-def _stated_place(where, names: Sequence[str], has_header: bool, flag: str, stated: str) -> int:
+def _index_of_stated_column(where, names: Sequence[str], has_header: bool, flag: str, stated: str) -> int:
     """The place of a column by its name, as it stands, without a type, or in another case; or by its position."""
-    bare = [_bare(name) for name in names]
+    bare = [_strip_type_suffix(name) for name in names]
     lower = [name.lower() for name in bare]
     for listed, wanted in ((list(names), stated), (bare, stated), (lower, stated.lower())) if has_header else ():
         if listed.count(wanted) > 1:
@@ -154,16 +160,16 @@ def _stated_place(where, names: Sequence[str], has_header: bool, flag: str, stat
 
 def has_usual_name(where, names: Sequence[str], role: str) -> bool:
     """Whether a column has a usual name."""
-    return _usual_place(where, names, role, set()) is not None
+    return _index_by_usual_name(where, names, role, set()) is not None
 
 
-def _usual_place(where, names: Sequence[str], role: str, taken: set[int]) -> int | None:
+def _index_by_usual_name(where, names: Sequence[str], role: str, taken: set[int]) -> int | None:
     """The place of the column with a usual name; of families, that of the role's own name comes before the others.
 
     Raises:
       InputError: names of two other families are there, or the name twice.
     """
-    folded = [_folded(name) if place not in taken else "" for place, name in enumerate(names)]
+    folded = [_normalize_name(name) if place not in taken else "" for place, name in enumerate(names)]
     found = [next((name for name in family if name in folded), "") for family in USUAL_NAMES[role]]
     first, *others = filter(None, found) if any(found) else [None]
     if first is None:
@@ -174,7 +180,7 @@ def _usual_place(where, names: Sequence[str], role: str, taken: set[int]) -> int
     return folded.index(first)
 
 
-def _first_free(role: str, places: dict[str, int], width: int) -> int | None:
+def _index_without_header(role: str, places: dict[str, int], width: int) -> int | None:
     """Of a table without a header: users in the first column, items in the second, as far as they are free."""
     if role not in ("user", "item"):
         return None
@@ -182,9 +188,9 @@ def _first_free(role: str, places: dict[str, int], width: int) -> int | None:
     return (free[0] if role == "user" else free[-1]) if free else None
 
 
-def _missing(where, names: Sequence[str], role: str) -> InputError:
+def _missing_column_error(where, names: Sequence[str], role: str) -> InputError:
     stated = "by name or position" if not names or not names[0].startswith("column ") else "by position"
-    expected = f"the column of the {role} of {where}, {stated}: {', '.join(map(_bare, names))}"
+    expected = f"the column of the {role} of {where}, {stated}: {', '.join(map(_strip_type_suffix, names))}"
     return InputError(f"--{role}_col", "nothing, and no column with a usual name", expected)
 
 
@@ -196,11 +202,11 @@ def _require_distinct(places: dict[str, int], names: Sequence[str]) -> None:
                 raise InputError(f"--{role}_col", f"{names[place]}, which holds the {what}", "another column")
 
 
-def _bare(name: str) -> str:
+def _strip_type_suffix(name: str) -> str:
     """A name without RecBole's type."""
     return re.sub(r":(token|float|token_seq|float_seq)$", "", name.strip())
 
 
-def _folded(name: str) -> str:
+def _normalize_name(name: str) -> str:
     """A name as `USUAL_NAMES` has it: lower case, letters and digits alone."""
-    return re.sub(r"[^a-z0-9]", "", _bare(name).lower())
+    return re.sub(r"[^a-z0-9]", "", _strip_type_suffix(name).lower())

@@ -45,50 +45,52 @@ def id_column(column: pa.ChunkedArray, what: str, where) -> tuple[IdColumn, tupl
     """
     kind = column.type
     if pa.types.is_dictionary(kind) and not pa.types.is_string(kind.value_type):
-        column = _dense(column)
+        column = _decode_dictionary(column)
         kind = column.type
     if pa.types.is_integer(kind):
-        return _integers(column), ()
+        return _ids_from_integers(column), ()
     if pa.types.is_floating(kind):
-        return _floats(column, what, where)
+        return _ids_from_floats(column, what, where)
     if not (pa.types.is_dictionary(kind) or _is_text(kind)):
         try:
             column = column.cast(pa.string())
         except pa.ArrowException:
             raise InputError(f"{where}: {what} ids", f"values of type {kind}", "integers or text") from None
-    return _texts(column, what, where)
+    return _ids_from_text(column, what, where)
 
 
 def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
-def _is_words(column: pa.ChunkedArray) -> bool:
+def _is_text_column(column: pa.ChunkedArray) -> bool:
     return pa.types.is_dictionary(column.type) or _is_text(column.type)
 
 
-def _integers(column: pa.ChunkedArray) -> IdColumn:
-    present = _flat(column.is_valid())
-    values = _flat(column if column.null_count == 0 else column.drop_null())
+def _ids_from_integers(column: pa.ChunkedArray) -> IdColumn:
+    present = _to_numpy(column.is_valid())
+    values = _to_numpy(column if column.null_count == 0 else column.drop_null())
     found = ids.integer_id_column(values)
     codes = np.full(len(present), -1, np.int32)
     codes[present] = found.codes
     return found._replace(codes=codes)
 
 
-def _floats(column: pa.ChunkedArray, what: str, where) -> tuple[IdColumn, tuple[str, ...]]:
+def _ids_from_floats(column: pa.ChunkedArray, what: str, where) -> tuple[IdColumn, tuple[str, ...]]:
     """Integers that a missing value, or a spreadsheet, has made floats."""
     whole = column.combine_chunks()
     whole = pc.if_else(pc.is_nan(whole), pa.scalar(None, whole.type), whole)
     if pc.any(pc.greater_equal(pc.abs(whole), 2.0**53)).as_py():
         raise InputError(f"{where}: {what} ids", "numbers of more digits than a float holds", "integers or text")
     try:
-        return _integers(pa.chunked_array([whole.cast(pa.int64())])), (f"{what} ids are integers stored as floats",)
+        return _ids_from_integers(pa.chunked_array([whole.cast(pa.int64())])), (
+            f"{what} ids are integers stored as floats",
+        )
     except pa.ArrowInvalid:
         raise InputError(f"{where}: {what} ids", "numbers with fractions", "integers or text") from None
 
 
-def _texts(column: pa.ChunkedArray, what: str, where) -> tuple[IdColumn, tuple[str, ...]]:
+def _ids_from_text(column: pa.ChunkedArray, what: str, where) -> tuple[IdColumn, tuple[str, ...]]:
     """Text, or the integers that all of it is written as; spaces around an id are no part of it."""
     coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     coded = coded.unify_dictionaries().combine_chunks()
@@ -103,7 +105,7 @@ def _texts(column: pa.ChunkedArray, what: str, where) -> tuple[IdColumn, tuple[s
         found = f"{broken.partition(chr(10))[0]!r} and further lines in quotes, as a {what} id"
         raise InputError(where, found, "quotes that end on their line")
     plain = pc.match_substring_regex(distinct, _INTEGER)
-    remarks += _suspicious(distinct, plain, what)
+    remarks += _remarks_on_suspicious(distinct, plain, what)
     if len(distinct) and pc.all(plain).as_py():
         values = distinct.cast(pa.int64()).to_numpy()
         order = np.argsort(values)
@@ -116,7 +118,7 @@ def _texts(column: pa.ChunkedArray, what: str, where) -> tuple[IdColumn, tuple[s
     return IdColumn(values, np.append(rank[places], -1).astype(np.int32)[codes]), remarks
 
 
-def _suspicious(distinct: pa.Array, plain: pa.Array, what: str) -> tuple[str, ...]:
+def _remarks_on_suspicious(distinct: pa.Array, plain: pa.Array, what: str) -> tuple[str, ...]:
     """Remarks on ids that may stand for a missing one, and on few that make text of many integers."""
     other = distinct.filter(pc.invert(plain))
     missing = other.filter(pc.is_in(pc.utf8_lower(other), pa.array(_SUSPICIOUS))).to_pylist()
@@ -127,25 +129,25 @@ def _suspicious(distinct: pa.Array, plain: pa.Array, what: str) -> tuple[str, ..
     return found
 
 
-def _flat(column: pa.ChunkedArray) -> np.ndarray:
+def _to_numpy(column: pa.ChunkedArray) -> np.ndarray:
     return column.combine_chunks().to_numpy(zero_copy_only=False)
 
 
-def _numbers(column: pa.ChunkedArray, where, what: str) -> np.ndarray:
+def _parse_numbers(column: pa.ChunkedArray, where, what: str) -> np.ndarray:
     """float64, nan where there is none."""
-    if _is_words(column):
-        text = pc.utf8_trim_whitespace(_dense(column).cast(pa.string()))
+    if _is_text_column(column):
+        text = pc.utf8_trim_whitespace(_decode_dictionary(column).cast(pa.string()))
         wrong = text.filter(pc.invert(pc.match_substring_regex(text, _NUMBER)))
         if len(wrong):
             raise InputError(f"{where}: --{what}_col", repr(wrong[0].as_py()), "numbers, with a point if any")
-        return _flat(pc.cast(text, pa.float64()))
+        return _to_numpy(pc.cast(text, pa.float64()))
     try:
-        return _flat(column.cast(pa.float64(), safe=False)).astype(np.float64)
+        return _to_numpy(column.cast(pa.float64(), safe=False)).astype(np.float64)
     except pa.ArrowException:
         raise InputError(f"{where}: --{what}_col", f"values of type {column.type}", "numbers") from None
 
 
-def _dense(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _decode_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Text that is no dictionary."""
     if not pa.types.is_dictionary(column.type):
         return column
@@ -153,21 +155,21 @@ def _dense(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([chunk.dictionary.cast(kind).take(chunk.indices) for chunk in column.chunks], kind)
 
 
-def _times(column: pa.ChunkedArray, where) -> np.ndarray:
+def _parse_times(column: pa.ChunkedArray, where) -> np.ndarray:
     """What orders events: numbers as they are, dates and times as microseconds since 1970."""
-    found = _of_words(column, where) if _is_words(column) else column
+    found = _times_from_text(column, where) if _is_text_column(column) else column
     if pa.types.is_floating(found.type):
         found = pc.if_else(pc.is_nan(found), pa.scalar(None, found.type), found)
     elif not _is_number(found.type):
-        found = _microseconds(found, where)
+        found = _to_microseconds(found, where)
     if found.null_count:
         raise InputError(f"{where}: --time_col", f"{found.null_count} rows without a time", "a time in each row")
-    return _flat(found)
+    return _to_numpy(found)
 
 
-def _of_words(column: pa.ChunkedArray, where) -> pa.ChunkedArray:
+def _times_from_text(column: pa.ChunkedArray, where) -> pa.ChunkedArray:
     """Numbers, or dates and times, of text."""
-    text = pc.utf8_trim_whitespace(_dense(column).cast(pa.string()))
+    text = pc.utf8_trim_whitespace(_decode_dictionary(column).cast(pa.string()))
     numeric = pc.match_substring_regex(text, _NUMBER)
     if pc.all(numeric).as_py():
         return text.cast(pa.float64())
@@ -179,7 +181,7 @@ def _of_words(column: pa.ChunkedArray, where) -> pa.ChunkedArray:
         raise InputError(f"{where}: --time_col", example, "numbers, or times like 2024-05-31 18:30:00") from None
 
 
-def _microseconds(column: pa.ChunkedArray, where) -> pa.ChunkedArray:
+def _to_microseconds(column: pa.ChunkedArray, where) -> pa.ChunkedArray:
     kind = pa.time64("us") if pa.types.is_time(column.type) else pa.timestamp("us", getattr(column.type, "tz", None))
     try:
         return column.cast(kind, safe=False).cast(pa.int64())
@@ -193,20 +195,20 @@ def _is_number(kind: pa.DataType) -> bool:
 
 def is_label(column: pa.ChunkedArray) -> bool:
     """Whether a column can say what is a positive: numbers, or true and false."""
-    if not _is_words(column):
+    if not _is_text_column(column):
         return _is_number(column.type) or pa.types.is_boolean(column.type)
-    text = pc.utf8_trim_whitespace(_dense(column).cast(pa.string()))
+    text = pc.utf8_trim_whitespace(_decode_dictionary(column).cast(pa.string()))
     return bool(pc.all(pc.match_substring_regex(text, _NUMBER)).as_py())
 
 
-def _labels(column: pa.ChunkedArray, where) -> np.ndarray:
+def _parse_labels(column: pa.ChunkedArray, where) -> np.ndarray:
     """bool: whether a row is a positive; one without a label is none."""
-    numbers = _numbers(column, where, "label")
+    numbers = _parse_numbers(column, where, "label")
     return np.nan_to_num(numbers) > 0
 
 
-def _weights(column: pa.ChunkedArray, where) -> np.ndarray:
-    found = _numbers(column, where, "weight")
+def _parse_weights(column: pa.ChunkedArray, where) -> np.ndarray:
+    found = _parse_numbers(column, where, "weight")
     wrong = ~(np.isfinite(found) & (found > 0))
     if wrong.any():
         raise InputError(
@@ -215,7 +217,7 @@ def _weights(column: pa.ChunkedArray, where) -> np.ndarray:
     return found
 
 
-def _splits(column: pa.ChunkedArray, where) -> np.ndarray:
+def _parse_splits(column: pa.ChunkedArray, where) -> np.ndarray:
     """int8, places in PARTS."""
     coded = column.cast(pa.string()).dictionary_encode().unify_dictionaries().combine_chunks()
     names = [str(name).strip().lower() for name in coded.dictionary.to_pylist()]
@@ -229,9 +231,9 @@ def _splits(column: pa.ChunkedArray, where) -> np.ndarray:
 
 
 _VALUES = {
-    "rating": lambda column, where: _numbers(column, where, "rating"),
-    "weight": _weights,
-    "time": _times,
-    "label": _labels,
-    "split": _splits,
+    "rating": lambda column, where: _parse_numbers(column, where, "rating"),
+    "weight": _parse_weights,
+    "time": _parse_times,
+    "label": _parse_labels,
+    "split": _parse_splits,
 }

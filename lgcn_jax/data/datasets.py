@@ -25,16 +25,16 @@ def load(settings: DataSettings, progress: bool = False) -> Interactions:
       InputError: unknown name, missing or damaged file, failed download, malformed content.
     """
     if settings.dataset == "synthetic":
-        found = _synthetic(settings)
+        found = _make_synthetic(settings)
     elif settings.dataset in NAMED:
-        found = _named(settings, NAMED[settings.dataset], progress)
+        found = _load_named(settings, NAMED[settings.dataset], progress)
     elif settings.dataset and all(map(_exists, paths_of(settings.dataset))):
-        found = _from_path(settings, progress)
+        found = _load_path(settings, progress)
     elif len(paths := paths_of(settings.dataset)) > 1:
         missing = next(path for path in paths if not _exists(path))
         raise InputError("--dataset", f"{str(missing)!r}, which is not there", "files, separated by commas")
     else:
-        raise InputError("--dataset", repr(settings.dataset), _expected(settings.dataset))
+        raise InputError("--dataset", repr(settings.dataset), _expected_names(settings.dataset))
     return dataclasses.replace(preparation.with_titles(found, settings), source=settings)
 
 
@@ -56,7 +56,7 @@ def ignored_settings(settings: DataSettings) -> dict[str, str]:
         unused |= dict.fromkeys(_READING, "a --dataset that is a path")
     if dataset == "synthetic" or (dataset in NAMED and NAMED[dataset].test is not None):
         unused |= dict.fromkeys(_SELECTING, "a --dataset that is a table")
-    if not _divided(dataset):
+    if not _needs_split(dataset):
         own = "a --dataset without a test part of its own"
         unused |= dict.fromkeys(("test_fraction", "min_test_items", "split", *_CORE), own)
         if not settings.validation_fraction:
@@ -68,7 +68,7 @@ def ignored_settings(settings: DataSettings) -> dict[str, str]:
     return unused
 
 
-def _divided(name: str) -> bool:
+def _needs_split(name: str) -> bool:
     """Whether the data set has no test part of its own, which is then split off here."""
     if name in NAMED:
         return NAMED[name].test is None
@@ -83,14 +83,14 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _expected(name: str) -> str:
+def _expected_names(name: str) -> str:
     known = [*NAMED, "synthetic"]
     near = difflib.get_close_matches(name.lower(), known, 1)
     hint = f" (did you mean {near[0]}?)" if near else ""
     return f"one of {', '.join(known)}, or the path of a folder or file that exists{hint}"
 
 
-def _synthetic(settings: DataSettings) -> Interactions:
+def _make_synthetic(settings: DataSettings) -> Interactions:
     size = settings.num_users, settings.num_items, settings.num_interactions
     needed, held = synthetic.peak_bytes(*size), memory.total_bytes()
     if needed > held:
@@ -105,7 +105,7 @@ def _synthetic(settings: DataSettings) -> Interactions:
     return preparation.interactions_from_rows("synthetic", whole, settings.num_items, settings)
 
 
-def _named(settings: DataSettings, named: NamedDataset, progress: bool) -> Interactions:
+def _load_named(settings: DataSettings, named: NamedDataset, progress: bool) -> Interactions:
     read_as = dataclasses.replace(settings, format=named.format)
     sources = {part: source for part, source in (("train", named.train), ("test", named.test)) if source}
     paths = {part: find_or_fetch(settings, source, progress) for part, source in sources.items()}
@@ -113,12 +113,12 @@ def _named(settings: DataSettings, named: NamedDataset, progress: bool) -> Inter
         found = preparation.interactions_from_table(
             settings.dataset, files.read_file(paths["train"], read_as), settings
         )
-        return _with_titles(found, named, settings, progress) if named.items and not settings.item_table else found
+        return _add_titles(found, named, settings, progress) if named.items and not settings.item_table else found
     found = preparation.interactions_from_parts(settings.dataset, files.read_parts(paths, read_as), settings)
     return dataclasses.replace(found, remarks=())  # of files that are known
 
 
-def _with_titles(found: Interactions, named: NamedDataset, settings: DataSettings, progress: bool) -> Interactions:
+def _add_titles(found: Interactions, named: NamedDataset, settings: DataSettings, progress: bool) -> Interactions:
     """With the titles that are published beside the data; without them where they cannot be had, which is told."""
     try:
         path = find_or_fetch(settings, named.items, progress)
@@ -127,7 +127,7 @@ def _with_titles(found: Interactions, named: NamedDataset, settings: DataSetting
     return preparation.with_titles(found, dataclasses.replace(settings, item_table=str(path)))
 
 
-def _from_path(settings: DataSettings, progress: bool) -> Interactions:
+def _load_path(settings: DataSettings, progress: bool) -> Interactions:
     paths = paths_of(settings.dataset)
     name = paths[0].resolve().name
     for path in paths if len(paths) > 1 else ():

@@ -55,29 +55,29 @@ def detect_dialect(source: Source, settings: DataSettings) -> Dialect:
     Raises:
       InputError: it holds nothing, is no text, or could be read in two ways.
     """
-    sample, skipped, comments = _sample(source, settings)
-    found = dataclasses.replace(_chosen(sample, settings), skipped=skipped, comments=comments)
+    sample, skipped, comments = _read_sample(source, settings)
+    found = dataclasses.replace(_choose_dialect(sample, settings), skipped=skipped, comments=comments)
     if not comments:
         return found
     remark = f"{comments} lines before the events that open with # or % are taken for comments"
     return dataclasses.replace(found, remarks=(remark, *found.remarks))
 
 
-def _chosen(sample: _Sample, settings: DataSettings) -> Dialect:
+def _choose_dialect(sample: _Sample, settings: DataSettings) -> Dialect:
     if re.match(r"\s*\[\s*(\{|$)", sample.lines[0]):
         raise InputError(f"{sample.path}:{sample.numbers[0]}", "a JSON array", "a JSON object on each line (jsonl)")
     if settings.format == "jsonl" or (settings.format == "auto" and sample.lines[0].lstrip().startswith("{")):
         return Dialect("jsonl")
-    delimiter = DELIMITERS.get(settings.delimiter, settings.delimiter) or _delimiter(sample.lines[0])
+    delimiter = DELIMITERS.get(settings.delimiter, settings.delimiter) or _guess_delimiter(sample.lines[0])
     if settings.format in ("adjacency", "counts"):
         return Dialect(settings.format, delimiter)
-    table = _table(sample, settings, delimiter)
+    table = _guess_table(sample, settings, delimiter)
     if settings.format == "pairs" or table.has_header or delimiter not in (" ", "\t"):
         return table
-    return _numbers(sample, table)
+    return _guess_number_lists(sample, table)
 
 
-def _sample(source: Source, settings: DataSettings) -> tuple[_Sample, int, int]:
+def _read_sample(source: Source, settings: DataSettings) -> tuple[_Sample, int, int]:
     """The first lines, and how many lines and comments stand before the table."""
     text = source.sample(settings.encoding)
     if "\r" in text and "\n" not in text:
@@ -109,7 +109,7 @@ def _is_comment(line: str) -> bool:
     return line.lstrip().startswith(("#", "%"))
 
 
-def _delimiter(first: str) -> str:
+def _guess_delimiter(first: str) -> str:
     """What separates columns: a tab, '::', ';', '|' or ',' of the first line, else spaces.
 
     Of comma and semicolon the one that is there more often: a decimal comma stands beside semicolons.
@@ -132,29 +132,29 @@ def split_fields(line: str, delimiter: str, quoted: bool) -> list[str]:
     return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
 
 
-def _table(sample: _Sample, settings: DataSettings, delimiter: str) -> Dialect:
-    quoted = delimiter in (",", ";", "|") or (delimiter == "\t" and _has_quoted(sample.lines))
+def _guess_table(sample: _Sample, settings: DataSettings, delimiter: str) -> Dialect:
+    quoted = delimiter in (",", ";", "|") or (delimiter == "\t" and _has_quotes(sample.lines))
     rows = [split_fields(line, delimiter, quoted) for line in sample.lines[:1000]]
-    headed = _headed(sample, settings, rows)
+    headed = _has_header(sample, settings, rows)
     names = tuple(rows[0]) if headed else tuple(f"column {n}" for n in range(1, len(rows[0]) + 1))
     body = rows[1:] if headed else rows
-    commas = _some_cell(body, r"-?\d+,\d+") and not _some_cell(body, r"-?\d+\.\d+")
-    thousands = not _some_cell(body, r"-?\d+,(\d{1,2}|\d{4,})")  # all of three digits: 1,024 may be an integer
+    commas = _any_cell_matches(body, r"-?\d+,\d+") and not _any_cell_matches(body, r"-?\d+\.\d+")
+    thousands = not _any_cell_matches(body, r"-?\d+,(\d{1,2}|\d{4,})")  # all of three digits: 1,024 may be an integer
     decimal = "," if commas and not thousands else "."
     return Dialect("pairs", delimiter, quoted, headed, names, decimal=decimal)
 
 
-def _has_quoted(lines: list[str]) -> bool:
+def _has_quotes(lines: list[str]) -> bool:
     """Whether quotes enclose cells between tabs, where they may also be inches: no cell has one that is not closed."""
     cells = [cell for line in lines for cell in line.split("\t") if cell.startswith('"')]
     return bool(cells) and all(len(cell) > 1 and cell.endswith('"') for cell in cells)
 
 
-def _some_cell(rows: list[list[str]], pattern: str) -> bool:
+def _any_cell_matches(rows: list[list[str]], pattern: str) -> bool:
     return any(re.fullmatch(pattern, cell) for row in rows for cell in row)
 
 
-def _headed(sample: _Sample, settings: DataSettings, rows: list[list[str]]) -> bool:
+def _has_header(sample: _Sample, settings: DataSettings, rows: list[list[str]]) -> bool:
     """Whether the first row names the columns.
 
     Raises:
@@ -183,7 +183,7 @@ def _is_number(cell: str) -> bool:
     return re.fullmatch(r"[-+]?\d+([.,]\d*)?([eE][-+]?\d+)?", cell) is not None
 
 
-def _numbers(sample: _Sample, table: Dialect) -> Dialect:
+def _guess_number_lists(sample: _Sample, table: Dialect) -> Dialect:
     """The format of lines without a header, which may be lists of items.
 
     Raises:
@@ -195,12 +195,12 @@ def _numbers(sample: _Sample, table: Dialect) -> Dialect:
     widths = collections.Counter(map(len, rows))
     (usual, count), users = widths.most_common(1)[0], len({row[0] for row in rows})
     if len(rows) > 1 and usual > 1 and all(int(row[0]) == len(row) - 1 for row in rows):
-        return _counted(sample, rows, table)
+        return _guess_counted_lists(sample, rows, table)
     tabs = table.delimiter == "\t"
     if len(widths) == 1 and (usual == 2 or users < len(rows) or (tabs and usual <= _MOST_COLUMNS)):
         return table
     if len(widths) == 1 and usual > 1:
-        raise _ambiguous(sample, rows)
+        raise _ambiguous_error(sample, rows)
     if tabs or (users < len(rows) and usual > 1 and count >= 0.8 * len(rows)):  # lists have each user on one line
         place = next(place for place, row in enumerate(rows) if len(row) != usual)
         expected = f"{usual}, as on {count} of the first {len(rows)} lines, or --format=adjacency"
@@ -208,7 +208,7 @@ def _numbers(sample: _Sample, table: Dialect) -> Dialect:
     return dataclasses.replace(table, format="adjacency")
 
 
-def _counted(sample: _Sample, rows: list[list[str]], table: Dialect) -> Dialect:
+def _guess_counted_lists(sample: _Sample, rows: list[list[str]], table: Dialect) -> Dialect:
     """Lists that open with their length: certain where widths differ and two lines open with the same number."""
     users = len({row[0] for row in rows})
     if users == len(rows) or users == 1:
@@ -219,7 +219,7 @@ def _counted(sample: _Sample, rows: list[list[str]], table: Dialect) -> Dialect:
     return dataclasses.replace(table, format="counts", remarks=(remark,))
 
 
-def _ambiguous(sample: _Sample, rows: list[list[str]]) -> InputError:
+def _ambiguous_error(sample: _Sample, rows: list[list[str]]) -> InputError:
     width, items = len(rows[0]), len({cell for row in rows for cell in row[1:]})
     table = f"--format=pairs: a table of {len(rows)} events of {len({row[0] for row in rows})} users"
     lists = f"--format=adjacency: lists of {len(rows)} users with {width - 1} of {items} items each"

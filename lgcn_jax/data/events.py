@@ -46,7 +46,7 @@ class Events:
     def take(self, rows: np.ndarray) -> "Events":
         """The given rows (a mask, or places); ids stay as they are."""
         users, items = (column._replace(codes=column.codes[rows]) for column in (self.users, self.items))
-        return dataclasses.replace(self, users=users, items=items, values=_taken(self.values, rows))
+        return dataclasses.replace(self, users=users, items=items, values=_take_rows(self.values, rows))
 
     def with_notes(self, **counts: int) -> "Events":
         """With further notes; underscores of a name stand for spaces."""
@@ -70,5 +70,5 @@ def concatenate_events(users: IdColumn, items: IdColumn, sources: list[Events]) 
     return Events(users, items, values, notes, remarks, sources[0].format, sources[0].times_are_dates)
 
 
-def _taken(values: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
+def _take_rows(values: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
     return {name: column[rows] for name, column in values.items()}

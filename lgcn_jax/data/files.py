@@ -29,17 +29,17 @@ def read_file(path: str | os.PathLike, settings: DataSettings, progress: bool = 
     """
     source = Source(path, progress)
     if tables.is_columnar(source, settings):
-        return _of_table(*tables.read_columnar(source, tables.chooser_of(settings)), source, settings)
+        return _events_of_table(*tables.read_columnar(source, tables.chooser_of(settings)), source, settings)
     found = dialect.detect_dialect(source, settings)
     if found.format in ("adjacency", "counts"):
         require_no_columns(source.path, settings)
         how = found.format == "counts", settings.encoding, found.skipped, found.delimiter == ","
         made = adjacency.read_lists(source, *how)
-        return _remarking(made, *found.remarks)
+        return _with_remarks(made, *found.remarks)
     if found.format == "jsonl":
-        return _of_table(*tables.read_jsonl(source, tables.chooser_of(settings)), source, settings)
+        return _events_of_table(*tables.read_jsonl(source, tables.chooser_of(settings)), source, settings)
     table, columns = text_tables.read_text(source, settings, found, tables.chooser_of(settings))
-    return _remarking(_of_table(table, columns, source, settings), *found.remarks)
+    return _with_remarks(_events_of_table(table, columns, source, settings), *found.remarks)
 
 
 def events_from_frame(frame: Any, where: str, settings: DataSettings) -> Events:
@@ -84,15 +84,15 @@ def read_parts(paths: dict[str, Path], settings: DataSettings, progress: bool = 
       InputError: as for `read_file`; or a later file does not look like the first one.
     """
     first, *others = paths.values()
-    settings = _decided(first, others, settings)
+    settings = _settle_dialect(first, others, settings)
     found = {}
     for part, path in paths.items():
-        alike = settings if path == first else _as_the_first(first, path, settings)
+        alike = settings if path == first else _settings_like_first(first, path, settings)
         found[part] = read_file(path, alike, progress)
     return found
 
 
-def _decided(first: Path, others: list[Path], settings: DataSettings) -> DataSettings:
+def _settle_dialect(first: Path, others: list[Path], settings: DataSettings) -> DataSettings:
     """The settings, with the format that a later part has for certain, where the first one could be two."""
     if tables.is_columnar(Source(first), settings):
         return settings
@@ -106,7 +106,7 @@ def _decided(first: Path, others: list[Path], settings: DataSettings) -> DataSet
     return settings
 
 
-def _as_the_first(first: Path, later: Path, settings: DataSettings) -> DataSettings:
+def _settings_like_first(first: Path, later: Path, settings: DataSettings) -> DataSettings:
     """The settings by which a later part is read as the first one was."""
     if any(tables.is_columnar(Source(path), settings) for path in (first, later)):
         return settings
@@ -158,7 +158,7 @@ def find_part_files(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     return {part: found[part] for part in ("train", "test", "valid") if part in found}, unused
 
 
-def _of_table(table, columns, source: Source, settings: DataSettings) -> Events:
+def _events_of_table(table, columns, source: Source, settings: DataSettings) -> Events:
     if not table.num_rows:
         raise InputError(source.path, "a table without a row", "at least one event")
     return _events(table, columns, source.path, settings)
@@ -170,10 +170,10 @@ def _events(table, columns, where, settings: DataSettings) -> Events:
         table = table.drop_columns(["label"])
         rest = {role: place for role, place in columns.places.items() if role != "label"}
         columns = dataclasses.replace(columns, places=rest)
-    return _remarking(conversion.table_to_events(table, where, settings), columns.describe())
+    return _with_remarks(conversion.table_to_events(table, where, settings), columns.describe())
 
 
-def _remarking(found: Events, *remarks: str) -> Events:
+def _with_remarks(found: Events, *remarks: str) -> Events:
     return dataclasses.replace(found, remarks=(*remarks, *found.remarks))
 
 

@@ -60,7 +60,7 @@ def k_core(events: Events, least_items: int, least_users: int) -> Events:
         if stay.sum() == kept.sum():
             break
         kept = stay
-    lost = _distinct(users) - _distinct(users[kept]), _distinct(items) - _distinct(items[kept])
+    lost = _count_distinct(users) - _count_distinct(users[kept]), _count_distinct(items) - _count_distinct(items[kept])
     names = "pairs", "users", "items"
     counts = len(events) - int(kept.sum()), *lost
     notes = {f"{name} left out by the k-core": count for name, count in zip(names, counts, strict=True)}
@@ -69,7 +69,7 @@ def k_core(events: Events, least_items: int, least_users: int) -> Events:
 
 def drop_unused_ids(events: Events) -> Events:
     """Without ids that have no event."""
-    return dataclasses.replace(events, users=_compacted(events.users), items=_compacted(events.items))
+    return dataclasses.replace(events, users=_drop_unused_ids(events.users), items=_drop_unused_ids(events.items))
 
 
 def require_events(events: Events, where) -> None:
@@ -79,12 +79,12 @@ def require_events(events: Events, where) -> None:
         raise InputError(where, f"no event that is left ({steps or 'no row'})", "at least one")
 
 
-def _compacted(column: IdColumn) -> IdColumn:
+def _drop_unused_ids(column: IdColumn) -> IdColumn:
     present = np.bincount(column.codes, minlength=len(column.values)) > 0
     if present.all():
         return column
     return IdColumn(column.values[present], (np.cumsum(present, dtype=np.int32) - 1)[column.codes])
 
 
-def _distinct(codes: np.ndarray) -> int:
+def _count_distinct(codes: np.ndarray) -> int:
     return int((np.bincount(codes) > 0).sum()) if len(codes) else 0

@@ -69,7 +69,7 @@ def unify_ids(columns: Sequence[IdColumn]) -> tuple[np.ndarray, list[np.ndarray]
     values = values if is_text(values) else narrow_integers(values)
     rest = iter(found)
     places = [
-        np.searchsorted(values, _as_kind(next(rest), values)) if len(column.values) else np.zeros(0, np.int64)
+        np.searchsorted(values, _cast_ids(next(rest), values)) if len(column.values) else np.zeros(0, np.int64)
         for column in columns
     ]
     return values, [place.astype(np.int32)[column.codes] for place, column in zip(places, columns, strict=True)]
@@ -80,7 +80,7 @@ def match_id_type(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     return values.astype(str).astype(object) if is_text(known) and not is_text(values) else values
 
 
-def _as_kind(ids: np.ndarray, values: np.ndarray) -> np.ndarray:
+def _cast_ids(ids: np.ndarray, values: np.ndarray) -> np.ndarray:
     return ids if is_text(values) or ids.dtype == values.dtype else ids.astype(values.dtype)
 
 

@@ -90,11 +90,11 @@ class Interactions:
         digest = hashlib.sha256()
         for array in (self.user_ids, self.item_ids, *self.train, *self.valid, *self.test):
             digest.update(len(array).to_bytes(8, "little"))
-            digest.update(_bytes(array))
+            digest.update(_array_bytes(array))
         if self.weights is not None:
-            digest.update(b"weights" + _bytes(self.weights))
+            digest.update(b"weights" + _array_bytes(self.weights))
         if self.disliked is not None:
-            digest.update(b"disliked" + b"".join(map(_bytes, self.disliked)))
+            digest.update(b"disliked" + b"".join(map(_array_bytes, self.disliked)))
         return digest.hexdigest()
 
     def evaluation_hash(self) -> str:
@@ -125,8 +125,8 @@ class Interactions:
             "test items unknown to train": int(((test_degree > 0) & (item_degree == 0)).sum()),
             "largest user degree": int(user_degree.max()),
             "largest item degree": int(item_degree.max()),
-            "user degree, quartiles": _quartiles(user_degree),
-            "item degree, quartiles": _quartiles(item_degree),
+            "user degree, quartiles": _format_quartiles(user_degree),
+            "item degree, quartiles": _format_quartiles(item_degree),
             **(
                 {"edge weights": f"{self.weights.min():g} to {self.weights.max():g}"}
                 if self.weights is not None
@@ -156,8 +156,8 @@ def assemble(name: str, train: Events, test: Events, valid: Events | None = None
     notes["repeated pairs merged"] = (
         notes.get("repeated pairs merged", 0) + sum(map(len, parts)) - sum(part.nnz for part in found)
     )
-    notes["gaps in the user ids"] = _gaps(user_ids)
-    notes["gaps in the item ids"] = _gaps(item_ids)
+    notes["gaps in the user ids"] = _count_gaps(user_ids)
+    notes["gaps in the item ids"] = _count_gaps(item_ids)
     seen_in_valid = csr.isin(valid_csr, train_csr, shape[1])
     valid_csr = csr.filter_entries(valid_csr, ~seen_in_valid)
     seen_in_test = csr.isin(test_csr, train_csr, shape[1]) | csr.isin(test_csr, valid_csr, shape[1])
@@ -200,26 +200,26 @@ def draw_entries(pairs: CSR, fraction: float, seed: int, least: int = 0) -> np.n
     drawn = np.empty(pairs.nnz, bool)
     for rows, entries in csr.row_blocks(pairs.indptr):  # one stream of draws, whatever the blocks
         indptr = pairs.indptr[rows.start : rows.stop + 1] - entries.start
-        drawn[entries] = _lowest(random.random(indptr[-1]), indptr, quota[rows])
+        drawn[entries] = _lowest_draws(random.random(indptr[-1]), indptr, quota[rows])
     return drawn
 
 
-def _lowest(draws: np.ndarray, indptr: np.ndarray, quota: np.ndarray) -> np.ndarray:
+def _lowest_draws(draws: np.ndarray, indptr: np.ndarray, quota: np.ndarray) -> np.ndarray:
     """bool[len(draws)]: whether each draw is one of the `quota[row]` smallest of its row."""
     rows = np.repeat(np.arange(len(quota)), np.diff(indptr))
     rank = np.empty(len(draws), np.int64)
-    rank[_order(rows, draws)] = np.arange(len(draws)) - indptr[rows]
+    rank[_order_in_rows(rows, draws)] = np.arange(len(draws)) - indptr[rows]
     return rank < quota[rows]
 
 
-def _order(rows: np.ndarray, draws: np.ndarray) -> np.ndarray:
+def _order_in_rows(rows: np.ndarray, draws: np.ndarray) -> np.ndarray:
     """np.lexsort((draws, rows)) for draws in [0, 1), in a third of its time."""
     keys = rows + draws  # rounded: never in another order, but two may become equal
     order = np.argsort(keys)
     return order if (np.diff(keys[order]) > 0).all() else np.lexsort((draws, rows))
 
 
-def _quartiles(degree: np.ndarray) -> str:
+def _format_quartiles(degree: np.ndarray) -> str:
     """The quartiles of degrees above 0."""
     return " / ".join(f"{cut:g}" for cut in np.percentile(degree[degree > 0], [25, 50, 75]))
 
@@ -232,12 +232,12 @@ def _merge_notes(parts: list[Events]) -> dict[str, int]:
     return notes
 
 
-def _gaps(values: np.ndarray) -> int:
+def _count_gaps(values: np.ndarray) -> int:
     """Numbers between the smallest and the largest raw id that no line uses; none in text."""
     return 0 if ids.is_text(values) else int(values[-1]) - int(values[0]) + 1 - len(values)
 
 
-def _bytes(array: np.ndarray) -> bytes:
+def _array_bytes(array: np.ndarray) -> bytes:
     """The bytes of an array for a hash, the same on every machine."""
     if array.dtype.kind == "O":
         return b"".join(len(each.encode()).to_bytes(4, "little") + each.encode() for each in array)

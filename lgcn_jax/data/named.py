@@ -64,20 +64,20 @@ def _download(settings: DataSettings, source: PublishedFile, path: Path, progres
     """
     made = [parent for parent in path.parents if not parent.exists()]
     try:
-        with _staging(path.parent) as folder, ending.cleanup(functools.partial(paths.remove_empty, made)):
+        with _staging_folder(path.parent) as folder, ending.cleanup(functools.partial(paths.remove_empty, made)):
             arrived = folder / source.file
             source.fetch(source, arrived, progress)
             _verify(arrived, source, described_as=f"the download of {source.file}")
             arrived.replace(path)
     except (subprocess.CalledProcessError, OSError) as error:
         expected = f"the file there, under ${ENVIRONMENT}/{settings.dataset}, or a network from which it can be fetched"
-        raise InputError(path, f"no such file, and fetching it failed ({_reason(error)})", expected) from None
+        raise InputError(path, f"no such file, and fetching it failed ({_reason_text(error)})", expected) from None
     finally:
         paths.remove_empty(made)
 
 
 @contextlib.contextmanager
-def _staging(parent: Path) -> Iterator[Path]:
+def _staging_folder(parent: Path) -> Iterator[Path]:
     """A temporary folder in `parent`, which is made first, so that a place that can't be written costs no download."""
     while True:
         parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def _staging(parent: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def _reason(error: Exception) -> str:
+def _reason_text(error: Exception) -> str:
     """One line on why a download failed: of pip, the last line that it wrote to stderr."""
     text = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error)
     lines = (text or "").strip().splitlines()
@@ -118,7 +118,7 @@ _DIGESTS = {
 }
 
 
-def _from_url(name: str):
+def _url_fetcher(name: str):
     def fetch(source: PublishedFile, target: Path, progress: bool) -> None:
         import pooch  # an eighth of a second, for whoever fetches
 
@@ -134,7 +134,7 @@ _RECBOLE_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a
 _RECBOLE_FOLDER = "recbole/dataset_example/ml-100k"
 
 
-def _from_wheel(source: PublishedFile, target: Path, progress: bool) -> None:
+def _fetch_from_wheel(source: PublishedFile, target: Path, progress: bool) -> None:
     """Takes the file out of RecBole's wheel, which pip brings from wherever it is set up to find packages."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--disable-pip-version-check", "--progress-bar", "on" if progress else "off"]
@@ -144,37 +144,37 @@ def _from_wheel(source: PublishedFile, target: Path, progress: bool) -> None:
     wheel = next(target.parent.glob("*.whl"), None)
     if wheel is None:
         raise FileNotFoundError(f"pip brought no wheel of {_RECBOLE}")
-    pinned = PublishedFile(wheel.name, f"sha256:{_RECBOLE_SHA256}", _from_wheel)
+    pinned = PublishedFile(wheel.name, f"sha256:{_RECBOLE_SHA256}", _fetch_from_wheel)
     _verify(wheel, pinned, described_as=f"the wheel of {_RECBOLE}")
     with zipfile.ZipFile(wheel) as archive:
         target.write_bytes(archive.read(f"{_RECBOLE_FOLDER}/{source.file}"))
 
 
-def _lightgcn(name: str, file_format: str, train: tuple[str, str], test: tuple[str, str]) -> NamedDataset:
-    fetch = _from_url(name)
+def _lightgcn_dataset(name: str, file_format: str, train: tuple[str, str], test: tuple[str, str]) -> NamedDataset:
+    fetch = _url_fetcher(name)
     return NamedDataset(file_format, PublishedFile(*train, fetch), PublishedFile(*test, fetch))
 
 
 NAMED = {
-    "gowalla": _lightgcn(
+    "gowalla": _lightgcn_dataset(
         "gowalla",
         "adjacency",
         ("train.txt", "sha256:7244696fdeb23911319cf7b689f2e15a3c4c92549c873a5677b44e3f13cc3e62"),
         ("test.txt", "sha256:099a2a73924e4b754dc6efd730d764f492321b53c38eb93298850c83acf57be3"),
     ),
-    "yelp2018": _lightgcn(
+    "yelp2018": _lightgcn_dataset(
         "yelp2018",
         "adjacency",
         ("train.txt", "sha256:1e9568725a9e833d0ac3bae01c94cd95367f73b3bb6104fd26b5f65ea5054093"),
         ("test.txt", "sha256:9cd9b37926cd1447a06625ffa7914527573fb097c10cb0bbdb1d1b8ded3742fe"),
     ),
-    "lastfm": _lightgcn(
+    "lastfm": _lightgcn_dataset(
         "lastfm",
         "pairs",
         ("data1.txt", "sha256:c82af3228cbbda2f55a39244de09ed93292894f1d0d9f1908ebb57e27598fded"),
         ("test1.txt", "sha256:de4417c0e6123284ce59a0934bcf5288ec1ec8774a18a1eef453c9952dfa48f9"),
     ),
-    "amazon-book": _lightgcn(
+    "amazon-book": _lightgcn_dataset(
         "amazon-book",
         "adjacency",
         ("train.txt", "git:6ef55159c5f1fd7f6d86eb9ff290d0cc2854ac99"),
@@ -185,12 +185,12 @@ NAMED = {
         PublishedFile(
             "ml-100k.inter",
             "sha256:4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
-            _from_wheel,
+            _fetch_from_wheel,
         ),
         items=PublishedFile(
             "ml-100k.item",
             "sha256:51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532",
-            _from_wheel,
+            _fetch_from_wheel,
         ),
     ),
 }

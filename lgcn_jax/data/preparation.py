@@ -36,7 +36,7 @@ def interactions_from_table(where: str, events: Events, settings: DataSettings) 
         kept = filters.drop_unused_ids(kept)
     if settings.split == "column":
         made = _split_by_column(where, kept, settings)
-        return _with_disliked(made, unwanted and unwanted.take(unwanted.values["split"] == PARTS.index("train")))
+        return _add_disliked(made, unwanted and unwanted.take(unwanted.values["split"] == PARTS.index("train")))
     whole = interactions.assemble(where, kept, no_events())
     time = kept.values.get("time")
     made = splits.split(whole, time, kept.times_are_dates, settings)
@@ -45,7 +45,7 @@ def interactions_from_table(where: str, events: Events, settings: DataSettings) 
         if made.weights is not None:
             made = hindsight.with_weights_of(made, hindsight.events_before(wanted, limit, made, settings), settings)
         unwanted = unwanted and hindsight.events_before(unwanted, limit, made, settings)
-    return _with_disliked(made, unwanted)
+    return _add_disliked(made, unwanted)
 
 
 def interactions_from_parts(where: str, parts: dict[str, Events], settings: DataSettings) -> Interactions:
@@ -62,7 +62,7 @@ def interactions_from_parts(where: str, parts: dict[str, Events], settings: Data
     whole = interactions.assemble(where, kept["train"], kept.get("test", no_events()), kept.get("valid"))
     if settings.validation_fraction:
         whole = interactions.hold_out(whole, settings.validation_fraction, settings.data_seed)
-    return _with_disliked(whole, chosen["train"][1])
+    return _add_disliked(whole, chosen["train"][1])
 
 
 def interactions_from_rows(name: str, rows: CSR, num_items: int, settings: DataSettings) -> Interactions:
@@ -100,7 +100,7 @@ def _split_by_column(where: str, kept: Events, settings: DataSettings) -> Intera
     return found
 
 
-def _with_disliked(found: Interactions, unwanted: Events | None) -> Interactions:
+def _add_disliked(found: Interactions, unwanted: Events | None) -> Interactions:
     """With the pairs of events that are no positives, as far as users and items are known and no part has the pair."""
     if unwanted is None:
         return found

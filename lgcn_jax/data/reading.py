@@ -36,7 +36,7 @@ def load(name: str, progress: bool = False, **settings: Any) -> Interactions:
     """
     if not isinstance(name, str) or not datasets.is_dataset_name(name):
         raise InputError("name", repr(name), "the name of a data set; files are read by lgcn_jax.read")
-    return datasets.load(_settings(settings | {"dataset": name}), progress)
+    return datasets.load(_data_settings(settings | {"dataset": name}), progress)
 
 
 @named_as_in_python(**{f"{role}_col": role for role in _COLUMNS}, data_seed="seed")
@@ -93,29 +93,29 @@ def read(
     stated |= {"split": split, "test_fraction": test_fraction, "min_test_items": min_test_items}
     stated |= {"validation_fraction": validation_fraction, "data_seed": seed}
     stated |= settings
-    if _is_path(source) or _is_paths(source):
+    if _is_path(source) or _is_list_of_paths(source):
         if test is not None or valid is not None:
             raise InputError("test", "a part beside a path", "a folder with train and test files")
-        return datasets.load(_settings(stated | {"dataset": _absolute(source)}), progress)
+        return datasets.load(_data_settings(stated | {"dataset": _absolute_path(source)}), progress)
     if source is None:
         raise InputError("source", "nothing", "a path, a frame, arrays or a sparse matrix")
     if valid is not None and test is None:
         raise InputError("valid", "a part without a test part", "test beside it")
-    checked = _settings(stated)
+    checked = _data_settings(stated)
     found = {
-        part: _events(rows, part if part != "train" else "source", checked)
+        part: _read_events(rows, part if part != "train" else "source", checked)
         for part, rows in (("train", source), ("test", test), ("valid", valid))
         if rows is not None
     }
     made = (
         preparation.interactions_from_table(name, found["train"], checked)
         if test is None
-        else _of_parts(name, found, checked)
+        else _assemble_parts(name, found, checked)
     )
     return preparation.with_titles(made, checked)
 
 
-def _of_parts(name: str, found: dict[str, Events], settings: DataSettings) -> Interactions:
+def _assemble_parts(name: str, found: dict[str, Events], settings: DataSettings) -> Interactions:
     if settings.split != "random":
         raise InputError("split", repr(settings.split), "nothing where the parts are given")
     return preparation.interactions_from_parts(name, found, settings)
@@ -125,21 +125,21 @@ def _is_path(source: Any) -> TypeGuard[str | Path]:
     return isinstance(source, str | Path)
 
 
-def _is_paths(source: Any) -> bool:
+def _is_list_of_paths(source: Any) -> bool:
     """Whether a source is a list of paths; of texts, at least one is there."""
     if not isinstance(source, list) or not source or not all(map(_is_path, source)):
         return False
     return any(isinstance(path, Path) or Path(path).expanduser().is_file() for path in source)
 
 
-def _absolute(source: str | Path | Sequence[str | Path]) -> str:
+def _absolute_path(source: str | Path | Sequence[str | Path]) -> str:
     paths: Sequence[str | Path] = (
         datasets.paths_of(str(Path(source).expanduser())) if isinstance(source, str | Path) else source
     )
     return ",".join(str(Path(path).expanduser().absolute()) for path in paths)
 
 
-def _settings(stated: dict[str, Any]) -> DataSettings:
+def _data_settings(stated: dict[str, Any]) -> DataSettings:
     known = DataSettings.__dataclass_fields__
     for name, value in stated.items():
         if name not in known:
@@ -150,7 +150,7 @@ def _settings(stated: dict[str, Any]) -> DataSettings:
     return DataSettings(**stated)
 
 
-def _events(source: Any, where: str, settings: DataSettings) -> Events:
+def _read_events(source: Any, where: str, settings: DataSettings) -> Events:
     """Events from a frame, arrays of ids or a sparse matrix."""
     if not isinstance(source, np.ndarray) and not scipy.sparse.issparse(source):
         from lgcn_jax.data import tables
@@ -166,9 +166,9 @@ def _events(source: Any, where: str, settings: DataSettings) -> Events:
             raise InputError(where, f"a sparse matrix with {wrong}", "values above 0 where there is an interaction")
         users, items = matrix.row[kept], matrix.col[kept]
     elif _is_columns(source):
-        users, items = (_array(part) for part in source)
+        users, items = (_to_array(part) for part in source)
     else:
-        array = _array(source)
+        array = _to_array(source)
         if array.ndim != 2 or array.shape[1] != 2:
             expected = "a path, a frame, two arrays of users and items, an array of shape [n, 2], or a sparse matrix"
             raise InputError(where, f"{type(source).__name__} of shape {array.shape}", expected)
@@ -177,7 +177,7 @@ def _events(source: Any, where: str, settings: DataSettings) -> Events:
         raise InputError(where, f"users of shape {users.shape} and items of {items.shape}", "two arrays of one length")
     valued = scipy.sparse.issparse(source) and (source.tocoo().data > 1).any()
     remarks = ("values of the matrix are not used: each counts once",) if valued else ()
-    return Events(_column(users, f"{where} users"), _column(items, f"{where} items"), remarks=remarks)
+    return Events(_id_column(users, f"{where} users"), _id_column(items, f"{where} items"), remarks=remarks)
 
 
 def _is_columns(source: Any) -> bool:
@@ -187,7 +187,7 @@ def _is_columns(source: Any) -> bool:
     return isinstance(source, tuple) or not any(isinstance(part, tuple | list) for part in source)
 
 
-def _array(values: Any) -> np.ndarray:
+def _to_array(values: Any) -> np.ndarray:
     """An array in which text stays as it is, and beside text nothing becomes text."""
     if isinstance(values, np.ndarray):
         return values
@@ -198,7 +198,7 @@ def _array(values: Any) -> np.ndarray:
     return np.asarray(values, object) if array.dtype.kind in "US" else array
 
 
-def _column(array: np.ndarray, where: str) -> IdColumn:
+def _id_column(array: np.ndarray, where: str) -> IdColumn:
     if not array.size:
         return ids.integer_id_column(np.zeros(0, np.int64))
     if array.dtype.kind in "iu":

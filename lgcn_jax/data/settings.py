@@ -25,7 +25,7 @@ def _is_encoding(name: str) -> bool:
         return False
 
 
-def _column(what: str, more: str = "") -> str:
+def _column_setting(what: str, more: str = "") -> str:
     return setting("", f"column of the {what}, by name or by position from 1{more}")
 
 
@@ -48,13 +48,13 @@ class DataSettings(Settings):
     encoding: str = setting(
         "utf-8", "encoding of text files, by Python's name", _is_encoding, "an encoding, such as latin-1"
     )
-    user_col: str = _column("users", " (default: by its usual names, else the first)")
-    item_col: str = _column("items", " (default: by its usual names, else the second)")
-    rating_col: str = _column("ratings", ", for --min_rating")
-    time_col: str = _column("times", ", for --split=temporal and leave_last_out")
-    label_col: str = _column("labels", ": rows with 0 are no positives")
-    weight_col: str = _column("weights", ", which the graph's edges get")
-    split_col: str = _column("parts", ", for --split=column: train, valid or test")
+    user_col: str = _column_setting("users", " (default: by its usual names, else the first)")
+    item_col: str = _column_setting("items", " (default: by its usual names, else the second)")
+    rating_col: str = _column_setting("ratings", ", for --min_rating")
+    time_col: str = _column_setting("times", ", for --split=temporal and leave_last_out")
+    label_col: str = _column_setting("labels", ": rows with 0 are no positives")
+    weight_col: str = _column_setting("weights", ", which the graph's edges get")
+    split_col: str = _column_setting("parts", ", for --split=column: train, valid or test")
     min_rating: float | None = setting(
         None, "least rating of a positive; rows below are left out", lambda v: v is None or abs(v) < 1e38, "a number"
     )
@@ -82,9 +82,9 @@ class DataSettings(Settings):
     )
     data_seed: int = integer(0, "seed of splits and of the synthetic data set", least=0)
     item_table: str = setting("", "a table of the items, whose titles are shown beside their ids")
-    item_title_col: str = _column("titles", " of --item_table")
+    item_title_col: str = _column_setting("titles", " of --item_table")
     user_table: str = setting("", "a table of the users, whose titles are shown beside their ids")
-    user_title_col: str = _column("titles", " of --user_table")
+    user_title_col: str = _column_setting("titles", " of --user_table")
     num_users: int = integer(10_000, "users of the synthetic data set", least=2)
     num_items: int = integer(5_000, "items of the synthetic data set", least=2)
     num_interactions: int = integer(200_000, "interactions of the synthetic data set", least=2)

@@ -38,8 +38,8 @@ class Source:
           InputError: it cannot be read; also what the block of the `with` meets while it reads.
         """
         try:
-            with open(self.path, "rb") as raw, _shown(raw, self.path, progress and self.progress) as file:
-                yield _decompressed(file)
+            with open(self.path, "rb") as raw, _with_progress(raw, self.path, progress and self.progress) as file:
+                yield _open_decompressed(file)
         except FileNotFoundError:
             raise InputError(self.path, "no such file", "a file of interactions") from None
         except IsADirectoryError:
@@ -56,7 +56,7 @@ class Source:
     def sample(self, encoding: str = "utf-8") -> str:
         """The first lines as text."""
         with self.open() as file:
-            data = _read(file, SAMPLE)
+            data = _read_fully(file, SAMPLE)
             whole = len(data) < SAMPLE
         if not whole:
             data = data[: data.rfind(b"\n") + 1] or data
@@ -68,12 +68,12 @@ class Source:
     def is_compressed(self) -> bool:
         """Whether what is stored is not what is read."""
         with open(self.path, "rb") as raw:
-            return _decompressed(raw) is not raw
+            return _open_decompressed(raw) is not raw
 
     def magic(self) -> bytes:
         """The first bytes, decompressed."""
         with self.open() as file:
-            return _read(file, 8)
+            return _read_fully(file, 8)
 
     def decoded(self, data: bytes, encoding: str, final: bool = True) -> str:
         """Text without a byte-order mark.
@@ -86,9 +86,9 @@ class Source:
             return codecs.getincrementaldecoder(encoding)().decode(data, final)
         except UnicodeError as error:
             start = error.start if isinstance(error, UnicodeDecodeError) else 0
-            raise self.undecodable(data.count(b"\n", 0, start) + 1, encoding) from None
+            raise self.decode_error(data.count(b"\n", 0, start) + 1, encoding) from None
 
-    def undecodable(self, line: int, encoding: str) -> InputError:
+    def decode_error(self, line: int, encoding: str) -> InputError:
         """The error of a line that is no text."""
         name = encoding.removesuffix("-sig")
         likely = "utf-16" if self.magic()[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "latin-1"
@@ -96,7 +96,7 @@ class Source:
         return InputError(f"{self.path}:{line}", f"bytes that are no {name}", expected)
 
 
-def _decompressed(file: BinaryIO) -> BinaryIO:
+def _open_decompressed(file: BinaryIO) -> BinaryIO:
     start = file.read(6)
     file.seek(0)
     if start[:2] == b"\x1f\x8b":
@@ -127,7 +127,7 @@ class _Raw(io.RawIOBase):
         return len(data)
 
 
-def _read(file: BinaryIO, size: int) -> bytes:
+def _read_fully(file: BinaryIO, size: int) -> bytes:
     """Up to `size` bytes, fewer only at the end."""
     parts = []
     while size and (data := file.read(size)):
@@ -137,7 +137,7 @@ def _read(file: BinaryIO, size: int) -> bytes:
 
 
 @contextmanager
-def _shown(file: BinaryIO, path: str, progress: bool) -> Iterator[BinaryIO]:
+def _with_progress(file: BinaryIO, path: str, progress: bool) -> Iterator[BinaryIO]:
     """The file, with a progress bar of the bytes that were read, where it takes more than a moment."""
     size = os.fstat(file.fileno()).st_size
     if not progress or size < 16 * _BLOCK:

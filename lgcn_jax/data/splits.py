@@ -27,15 +27,15 @@ def split(
     if settings.split == "none":
         return unsplit
     if settings.split == "random":
-        return _random(unsplit, settings)
+        return _random_split(unsplit, settings)
     if times is None:
         raise InputError(f"--split={settings.split}", "no times", "a column of them (--time_col)")
     if settings.split == "leave_last_out":
-        return _leave_last_out(unsplit, times, settings)
-    return _temporal(unsplit, times, times_are_dates, settings)
+        return _leave_last_out_split(unsplit, times, settings)
+    return _temporal_split(unsplit, times, times_are_dates, settings)
 
 
-def _random(unsplit: Interactions, settings: DataSettings) -> Interactions:
+def _random_split(unsplit: Interactions, settings: DataSettings) -> Interactions:
     """Of each user's pairs some, drawn by the seed."""
     seed = settings.data_seed
     drawn = interactions.draw_entries(unsplit.train, settings.test_fraction, seed, settings.min_test_items)
@@ -43,7 +43,7 @@ def _random(unsplit: Interactions, settings: DataSettings) -> Interactions:
     return interactions.hold_out(found, settings.validation_fraction, seed) if settings.validation_fraction else found
 
 
-def _leave_last_out(unsplit: Interactions, times: np.ndarray, settings: DataSettings) -> Interactions:
+def _leave_last_out_split(unsplit: Interactions, times: np.ndarray, settings: DataSettings) -> Interactions:
     """Each user's last pair is test, and the one before it validation where there is a validation part; a user keeps
     one train pair. Of equal times, the higher item is the later one."""
     rows = csr.row_of_entry(unsplit.train)
@@ -59,22 +59,24 @@ def _leave_last_out(unsplit: Interactions, times: np.ndarray, settings: DataSett
     return interactions.move_to_part(found, before, "valid")
 
 
-def _temporal(unsplit: Interactions, times: np.ndarray, times_are_dates: bool, settings: DataSettings) -> Interactions:
+def _temporal_split(
+    unsplit: Interactions, times: np.ndarray, times_are_dates: bool, settings: DataSettings
+) -> Interactions:
     """The latest pairs are test: those from one moment on, the same for all users; before them validation."""
-    later = _latest(times, settings.test_fraction)
+    later = _latest_mask(times, settings.test_fraction)
     found = interactions.move_to_part(unsplit, later, "test")
     if settings.validation_fraction:
-        found = interactions.move_to_part(found, _latest(times[~later], settings.validation_fraction), "valid")
+        found = interactions.move_to_part(found, _latest_mask(times[~later], settings.validation_fraction), "valid")
     if not found.train.nnz:
         held = settings.test_fraction
         none = f"no train pair before the last {held:g} of time"
         raise InputError("--split=temporal", none, "pairs at different times")
-    moment = _moment(times[later].min(), times_are_dates)
+    moment = _format_time(times[later].min(), times_are_dates)
     remark = f"split in time: test pairs are from {moment} on, {later.mean():.1%} of all"
     return dataclasses.replace(found, remarks=(*found.remarks, remark))
 
 
-def _latest(times: np.ndarray, fraction: float) -> np.ndarray:
+def _latest_mask(times: np.ndarray, fraction: float) -> np.ndarray:
     """bool[n]: those at or after the moment after which `fraction` of them lie."""
     if not len(times):
         return np.zeros(0, bool)
@@ -82,7 +84,7 @@ def _latest(times: np.ndarray, fraction: float) -> np.ndarray:
     return times >= np.partition(times, place)[place]
 
 
-def _moment(time: np.number, is_date: bool) -> str:
+def _format_time(time: np.number, is_date: bool) -> str:
     """A time as a reader knows it: dates as dates, numbers as they are, and what may be seconds since 1970 as both."""
     if is_date:
         return str(np.datetime64(int(time), "us").astype("datetime64[s]"))

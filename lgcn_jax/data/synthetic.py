@@ -71,7 +71,7 @@ def make_spec(num_users: int, num_items: int, num_interactions: int, seed: int) 
     degree = draw_user_degrees(num_users, num_items, num_interactions)[rank]
     names = random.permutation(num_items).astype(np.int32)
     community = rank % np.int32(min(NUM_COMMUNITIES, num_items))
-    return SyntheticSpec(degree, community, names, _starts(degree), seed)
+    return SyntheticSpec(degree, community, names, _block_starts(degree), seed)
 
 
 def draw_user_degrees(num_users: int, num_items: int, num_interactions: int) -> np.ndarray:
@@ -109,8 +109,8 @@ def generate_block(spec: SyntheticSpec, block: int) -> CSR:
     degree, community = spec.degrees[users], spec.user_community[users]
     random = spec.random(block)
     crowded = degree > spec.num_items // CROWDED
-    keys = _rejection(spec, random, np.where(crowded, 0, degree), community)
-    keys += _race(spec, random, np.flatnonzero(crowded), degree, community)
+    keys = _draw_by_rejection(spec, random, np.where(crowded, 0, degree), community)
+    keys += _draw_by_race(spec, random, np.flatnonzero(crowded), degree, community)
     keys = np.sort(np.concatenate(keys))
     indptr = np.concatenate([[0], np.cumsum(degree)])
     return CSR(indptr.astype(np.int32), (keys % spec.num_items).astype(np.int32))
@@ -122,14 +122,16 @@ def peak_bytes(num_users: int, num_items: int, num_interactions: int) -> int:
     return 15 * num_interactions + 64 * (num_users + num_items) + 128 * BLOCK
 
 
-def _starts(degree: np.ndarray) -> np.ndarray:
+def _block_starts(degree: np.ndarray) -> np.ndarray:
     """int64[num_blocks + 1]: the first user of each block, so that blocks have about BLOCK pairs."""
     before = np.cumsum(degree, dtype=np.int64)
     inner = np.searchsorted(before, np.arange(BLOCK, before[-1], BLOCK))
     return np.unique(np.concatenate([[0], inner, [len(degree)]]))
 
 
-def _rejection(spec: SyntheticSpec, random: np.random.Generator, missing: np.ndarray, community: np.ndarray) -> list:
+def _draw_by_rejection(
+    spec: SyntheticSpec, random: np.random.Generator, missing: np.ndarray, community: np.ndarray
+) -> list:
     """Distinct pairs as int64 keys row * num_items + item, `missing[row]` of each row; the arrays are disjoint.
 
     As many items are drawn as are missing, those that a row has already are dropped, and so on until none is missing.
@@ -137,7 +139,7 @@ def _rejection(spec: SyntheticSpec, random: np.random.Generator, missing: np.nda
     found = []
     while missing.any():
         row = np.repeat(np.arange(len(missing)), missing)
-        keys = row * spec.num_items + _items(spec, random, community[row])
+        keys = row * spec.num_items + _draw_items(spec, random, community[row])
         keys.sort()
         keys = keys[np.diff(keys, prepend=-1) > 0]
         for earlier in found:
@@ -149,7 +151,7 @@ def _rejection(spec: SyntheticSpec, random: np.random.Generator, missing: np.nda
     return found
 
 
-def _items(spec: SyntheticSpec, random: np.random.Generator, community: np.ndarray) -> np.ndarray:
+def _draw_items(spec: SyntheticSpec, random: np.random.Generator, community: np.ndarray) -> np.ndarray:
     """int32: an item for each of the given communities, with repeats."""
     communities, everyone = spec.num_communities, spec.num_communities
     size = np.append(-(-(spec.num_items - np.arange(communities)) // communities), spec.num_items)
@@ -161,17 +163,17 @@ def _items(spec: SyntheticSpec, random: np.random.Generator, community: np.ndarr
     return spec.item_permutation[np.where(own, rank * communities + community, rank)]
 
 
-def _race(
+def _draw_by_race(
     spec: SyntheticSpec, random: np.random.Generator, rows: np.ndarray, degree: np.ndarray, community: np.ndarray
 ):
-    """As `_rejection` for rows that want so many items that it would take long; the same law of sequential draws.
+    """As `_draw_by_rejection`, for rows that want so many items that it would take long; the law of draws is the same.
 
     Items arrive at exponential times at the rate of their probability; the first `degree[row]` are taken.
     """
     found = [np.zeros(0, np.int64)]
     at_once = max(1, BLOCK // spec.num_items)
     for c in np.unique(community[rows]):
-        mean, members = 1 / _probability(spec, c), rows[community[rows] == c]
+        mean, members = 1 / _item_probability(spec, c), rows[community[rows] == c]
         for some in np.split(members, range(at_once, len(members), at_once)):
             times = random.standard_exponential((len(some), spec.num_items)) * mean
             last = np.sort(times)[np.arange(len(some)), degree[some] - 1]
@@ -180,8 +182,8 @@ def _race(
     return found
 
 
-def _probability(spec: SyntheticSpec, community: int) -> np.ndarray:
-    """float64[num_items]: the probability with which `_items` draws each popularity rank for a community."""
+def _item_probability(spec: SyntheticSpec, community: int) -> np.ndarray:
+    """float64[num_items]: the probability with which `_draw_items` draws each popularity rank for a community."""
 
     def zipf(size: int) -> np.ndarray:
         root = (np.arange(size + 1) + 1.0) ** (1 / ITEM_POWER)

@@ -24,19 +24,19 @@ def read_jsonl(source: Source, chooser: Chooser) -> tuple[pa.Table, Columns]:
     """
     try:
         with source.open(progress=True) as file:
-            table = _json(file)
+            table = _read_json(file)
         columns = chooser(source.path, tuple(table.column_names), True)
         names = [table.column_names[columns.places[role]] for role in ("user", "item", "id") if role in columns.places]
         if dated := [name for name in names if pa.types.is_timestamp(table.schema.field(name).type)]:
             with source.open() as file:  # ids that look like dates stay as they are written
-                table = _json(file, pa.schema([(name, pa.string()) for name in dated]))
+                table = _read_json(file, pa.schema([(name, pa.string()) for name in dated]))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         expected = "a JSON object on each line, with the same columns"
         raise InputError(source.path, str(error).replace("\n", " ")[:200], expected) from None
-    return _selected(table.select(list(columns.names)), columns)
+    return _select_columns(table.select(list(columns.names)), columns)
 
 
-def _json(file: Any, schema: pa.Schema | None = None) -> pa.Table:
+def _read_json(file: Any, schema: pa.Schema | None = None) -> pa.Table:
     """The columns of lines of JSON, of the stated types and else of those that they seem to have."""
     parse = pyarrow.json.ParseOptions(explicit_schema=schema)
     return pyarrow.json.read_json(file, pyarrow.json.ReadOptions(block_size=1 << 26), parse)
@@ -62,7 +62,7 @@ def read_columnar(source: Source, chooser: Chooser) -> tuple[pa.Table, Columns]:
     except (pa.ArrowException, OSError, KeyError) as error:  # the last where a file's two schemas differ
         found = str(error).replace("\n", " ")[:200]
         raise InputError(source.path, found, "a whole parquet or Arrow file") from None
-    return _selected(table, chooser(source.path, tuple(table.column_names), True))
+    return _select_columns(table, chooser(source.path, tuple(table.column_names), True))
 
 
 def read_frame(frame: Any, where: str, chooser: Chooser) -> tuple[pa.Table, Columns]:
@@ -81,7 +81,7 @@ def read_frame(frame: Any, where: str, chooser: Chooser) -> tuple[pa.Table, Colu
     except (pa.ArrowException, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
         found = f"a {type(frame).__name__} that Arrow does not take ({str(error)[:200]})".replace("\n", " ")
         raise InputError(where, found, "columns each of one type") from None
-    return _selected(table, chooser(where, tuple(map(str, table.column_names)), True))
+    return _select_columns(table, chooser(where, tuple(map(str, table.column_names)), True))
 
 
 def is_frame(source: Any) -> bool:
@@ -104,7 +104,7 @@ def is_columnar(source: Source, settings: DataSettings) -> bool:
     return bool(found)
 
 
-def _selected(table: pa.Table, columns: Columns) -> tuple[pa.Table, Columns]:
+def _select_columns(table: pa.Table, columns: Columns) -> tuple[pa.Table, Columns]:
     return pa.table({role: table.column(place) for role, place in columns.places.items()}), columns
 
 

@@ -72,41 +72,41 @@ class _TextReader:
         lines = _LineCounter()
         try:
             with self._source.open(progress=True) as file:
-                text = _utf8(file, self._settings.encoding)
-                stream = _separated(lines.watch(text) if self._found.quoted else text, self._found.delimiter)
-                table = pyarrow.csv.open_csv(stream, read, self._parse(), convert).read_all()
+                text = _decode_to_utf8(file, self._settings.encoding)
+                stream = _replace_delimiter(lines.watch(text) if self._found.quoted else text, self._found.delimiter)
+                table = pyarrow.csv.open_csv(stream, read, self._parse_options(), convert).read_all()
         except pa.ArrowInvalid as error:
             inferred = _FALLBACK.keys() & places.keys()
             if "conversion error" in str(error) and inferred and kinds_of is _KINDS and self._broken is None:
                 return self.read(places, _KINDS | _FALLBACK)
-            raise self._refusal(str(error), names) from None
+            raise self._error_with_line(str(error), names) from None
         except UnicodeError:
-            raise self._source.undecodable(self._line_of_bytes(), self._settings.encoding) from None
+            raise self._source.decode_error(self._line_number_of_bytes(), self._settings.encoding) from None
         self.broken_lines = max(lines.count - self._found.has_header - self._skipped_lines - table.num_rows, 0)
         return pa.table({role: table.column(str(place)) for role, place in places.items()})
 
-    def _parse(self) -> pyarrow.csv.ParseOptions:
+    def _parse_options(self) -> pyarrow.csv.ParseOptions:
         quoted = self._found.quoted
         return pyarrow.csv.ParseOptions(
             delimiter=_SEPARATORS.get(self._found.delimiter, self._found.delimiter),
             quote_char='"' if quoted else False,
             double_quote=quoted,
             newlines_in_values=quoted,
-            invalid_row_handler=self._invalid,
+            invalid_row_handler=self._handle_invalid_row,
         )
 
-    def _invalid(self, row) -> str:
+    def _handle_invalid_row(self, row) -> str:
         if not row.text.strip():
             self._skipped_lines += 1
             return "skip"
         self._broken = row
         return "error"
 
-    def _refusal(self, text: str, names: list[str]) -> InputError:
+    def _error_with_line(self, text: str, names: list[str]) -> InputError:
         """The error that Arrow describes as `text`, with the number of the line."""
         if self._broken is not None:
             first_line = self._broken.text.partition("\n")[0].rstrip("\r")
-            number = self._line_of(lambda line: line == first_line)
+            number = self._line_number_of(lambda line: line == first_line)
             found = f"{self._broken.actual_columns} columns"
             if "\n" in self._broken.text:
                 found += ", where a quoted field does not end on its line"
@@ -116,32 +116,32 @@ class _TextReader:
             )
             return InputError(f"{self._source.path}:{number}", found, f"{len(names)}, as in {first}{other}")
         if "invalid UTF8" in text:
-            return self._source.undecodable(self._line_of_bytes(), self._settings.encoding)
+            return self._source.decode_error(self._line_number_of_bytes(), self._settings.encoding)
         if value := re.search(r"In CSV column #(\d+): CSV conversion error to (\S+): invalid value '(.*)'", text):
             place, kind, cell = int(value[1]), value[2], value[3]
-            number = self._line_of(lambda line: self._cell(line, place) == cell)
+            number = self._line_number_of(lambda line: self._cell_at(line, place) == cell)
             expected = "a number" if kind == "double" else f"a value of type {kind}, as before it"
             return InputError(f"{self._source.path}:{number}", repr(cell), expected)
         if "Empty CSV file" in text or "Could not skip initial" in text:
             return InputError(self._source.path, "a header without an interaction", "at least one line")
         return InputError(self._source.path, text.replace("\n", " ")[:200], "a table of text")
 
-    def _cell(self, line: str, place: int) -> str | None:
+    def _cell_at(self, line: str, place: int) -> str | None:
         cells = dialect.split_fields(line, self._found.delimiter, self._found.quoted)
         return cells[place] if place < len(cells) else None
 
-    def _line_of(self, wanted: Callable[[str], bool]) -> int:
+    def _line_number_of(self, wanted: Callable[[str], bool]) -> int:
         """The number of the first line for which `wanted` holds."""
         with self._source.open() as file:
-            text = _utf8(file, self._settings.encoding)
-            stream = io.TextIOWrapper(_separated(text, self._found.delimiter), "utf-8", "replace")
+            text = _decode_to_utf8(file, self._settings.encoding)
+            stream = io.TextIOWrapper(_replace_delimiter(text, self._found.delimiter), "utf-8", "replace")
             start = self._found.skipped + self._found.has_header
             for number, line in enumerate(stream, 1):
                 if number > start and wanted(line.rstrip("\r\n")):
                     return number
         return 0
 
-    def _line_of_bytes(self) -> int:
+    def _line_number_of_bytes(self) -> int:
         """The number of the first line that is no text."""
         with self._source.open() as file:
             for number, line in enumerate(file, 1):
@@ -164,9 +164,9 @@ class _LineCounter:
 
     def watch(self, file: BinaryIO) -> BinaryIO:
         """The file, whose lines are counted."""
-        return io.BufferedReader(_Rewritten(file, self._counted), _BLOCK)
+        return io.BufferedReader(_Rewritten(file, self._count_lines), _BLOCK)
 
-    def _counted(self, block: bytes) -> bytes:
+    def _count_lines(self, block: bytes) -> bytes:
         if block:
             text = np.frombuffer(block, np.uint8)
             text = text[text != ord("\r")]
@@ -195,7 +195,7 @@ class _Rewritten(io.RawIOBase):
         return size
 
 
-def _utf8(file: BinaryIO, encoding: str) -> BinaryIO:
+def _decode_to_utf8(file: BinaryIO, encoding: str) -> BinaryIO:
     """The file in UTF-8."""
     if codecs.lookup(encoding).name == "utf-8":
         return file
@@ -204,7 +204,7 @@ def _utf8(file: BinaryIO, encoding: str) -> BinaryIO:
     return io.BufferedReader(decoded, _BLOCK)
 
 
-def _separated(file: BinaryIO, delimiter: str) -> BinaryIO:
+def _replace_delimiter(file: BinaryIO, delimiter: str) -> BinaryIO:
     """The file with columns separated by single characters."""
     if delimiter == "::":
         return io.BufferedReader(_Rewritten(file, lambda block: block.replace(b"::", b"\x1f")), _BLOCK)

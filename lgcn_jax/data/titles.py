@@ -24,7 +24,7 @@ def read_titles(path: str, known_ids: np.ndarray, kind: str, settings: DataSetti
       InputError: it cannot be read, has no such column, or no title of a known id.
     """
     as_events = {name: getattr(settings, name) for name in (f"{kind}_col", f"{kind}_title_col", "encoding")}
-    table = _table(Source(path), DataSettings(**as_events), functools.partial(_choose, kind, as_events))
+    table = _read_table(Source(path), DataSettings(**as_events), functools.partial(_choose_columns, kind, as_events))
     column, _ = conversion.id_column(table["id"], kind, path)
     titles = np.array([str(each or "") for each in table["title"].to_pylist()], object)
     found = np.full(len(known_ids), "", object)
@@ -43,7 +43,7 @@ def read_titles(path: str, known_ids: np.ndarray, kind: str, settings: DataSetti
     return found
 
 
-def _choose(kind: str, stated: dict[str, str], where, names: tuple[str, ...], has_header: bool) -> Columns:
+def _choose_columns(kind: str, stated: dict[str, str], where, names: tuple[str, ...], has_header: bool) -> Columns:
     """The column of ids, called like that of the events, by a usual name or `id`; and that of titles."""
     title, flag = stated[f"{kind}_title_col"], f"--{kind}_title_col"
     if not has_header:
@@ -57,7 +57,7 @@ def _choose(kind: str, stated: dict[str, str], where, names: tuple[str, ...], ha
     return Columns({"id": place, "title": find_column(where, rest, True, title, "title", flag)}, names)
 
 
-def _table(source: Source, settings: DataSettings, choose):
+def _read_table(source: Source, settings: DataSettings, choose):
     if tables.is_columnar(source, settings):
         return tables.read_columnar(source, choose)[0]
     found = dialect.detect_dialect(source, settings)

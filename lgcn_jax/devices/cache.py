@@ -35,14 +35,14 @@ def compilation_cache(folder: Path) -> Iterator[None]:
         raise InputError("--compilation_cache", f"{folder} ({error.strerror})", "a folder to write to") from None
     stated = cache_settings(folder)
     before = {name: getattr(jax.config, name) for name in stated}
-    _set(stated)
+    _update_jax_config(stated)
     try:
         yield
     finally:
-        _set(before)
+        _update_jax_config(before)
 
 
-def _set(stated: dict[str, object]) -> None:
+def _update_jax_config(stated: dict[str, object]) -> None:
     for name, value in stated.items():
         jax.config.update(name, value)
     jax_cache.reset_cache()  # JAX looks at the folder once, at its first compilation

@@ -141,13 +141,13 @@ class Mesh:
         if self.devices.size == 1:
             return jax.device_put(make(0, 0))
         here = [place for place, device in np.ndenumerate(self.devices.devices) if _is_ours(device)]
-        trees = [self._put(make(*place), self.devices.devices[place]) for place in here]
-        return jax.tree.map(lambda *parts: self._assembled(parts), *trees)
+        trees = [self._put_on_device(make(*place), self.devices.devices[place]) for place in here]
+        return jax.tree.map(lambda *parts: self._assemble_array(parts), *trees)
 
-    def _put(self, tree: Any, device: jax.Device) -> Any:
+    def _put_on_device(self, tree: Any, device: jax.Device) -> Any:
         return jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf)[None, None], device), tree)
 
-    def _assembled(self, parts: tuple[jax.Array, ...]) -> jax.Array:
+    def _assemble_array(self, parts: tuple[jax.Array, ...]) -> jax.Array:
         shape = self.data, self.nodes, *parts[0].shape[2:]
         return jax.make_array_from_single_device_arrays(shape, self.sharding(PER_DEVICE), list(parts))
 
@@ -163,7 +163,7 @@ class Mesh:
             return function
 
         def local(*operands):
-            return function(*map(_of_this_device, arguments, operands))
+            return function(*map(_block_of_this_device, arguments, operands))
 
         return jax.shard_map(local, mesh=self.devices, in_specs=arguments, out_specs=results, check_vma=False)
 
@@ -173,7 +173,7 @@ def state_specs(tree: Any) -> Any:
     return map_arrays(lambda table: ROWS, lambda other: WHOLE, tree)
 
 
-def _of_this_device(spec: Any, tree: Any) -> Any:
+def _block_of_this_device(spec: Any, tree: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf[0, 0], tree) if spec == PER_DEVICE else tree
 
 

@@ -88,7 +88,7 @@ def silence_libraries() -> Iterator[None]:
     users_out, users = os.dup(1), os.dup(2)
     before = sys.stdout, sys.stderr
     sys.stdout.flush()
-    sys.stdout, sys.stderr = (_text(users_out, sys.stdout), _text(users, sys.stderr))
+    sys.stdout, sys.stderr = (_open_text(users_out, sys.stdout), _open_text(users, sys.stderr))
     with tempfile.TemporaryFile() as messages:
         os.dup2(messages.fileno(), 1)
         os.dup2(messages.fileno(), 2)
@@ -114,6 +114,6 @@ def silence_libraries() -> Iterator[None]:
             sys.stdout, sys.stderr = before
 
 
-def _text(descriptor: int, like: TextIO) -> TextIO:
+def _open_text(descriptor: int, like: TextIO) -> TextIO:
     """A file for text on a descriptor, encoded as another one."""
     return os.fdopen(descriptor, "w", buffering=1, encoding=like.encoding, errors="backslashreplace")

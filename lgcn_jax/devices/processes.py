@@ -66,11 +66,11 @@ def join(coordinator: str, num_processes: str, process_id: str, limit: str = "",
     global _limit
     if sys.platform == "win32":
         raise InputError("--coordinator", f"{coordinator} on Windows", "Linux or macOS for a run of several processes")
-    _limit = float(_number("--process_timeout", limit, 1, 10**6)) if limit else WAIT_SECONDS
+    _limit = float(_parse_number("--process_timeout", limit, 1, 10**6)) if limit else WAIT_SECONDS
     settings: dict[str, Any] = {"heartbeat_timeout_seconds": HEARTBEAT_SECONDS}
     if coordinator != DETECT:
-        count = _number("--num_processes", num_processes, 1, 2**20)
-        index = _number("--process_id", process_id, 0, count - 1)
+        count = _parse_number("--num_processes", num_processes, 1, 2**20)
+        index = _parse_number("--process_id", process_id, 0, count - 1)
         settings |= {"coordinator_address": coordinator, "num_processes": count, "process_id": index}
     elif given := num_processes or process_id:
         flag = "--num_processes" if num_processes else "--process_id"
@@ -79,7 +79,7 @@ def join(coordinator: str, num_processes: str, process_id: str, limit: str = "",
     _initialize(settings, coordinator, check)
 
 
-def _number(flag: str, text: str, least: int, most: int) -> int:
+def _parse_number(flag: str, text: str, least: int, most: int) -> int:
     if not text.isdecimal() or not least <= int(text) <= most:
         raise InputError(flag, repr(text), f"an integer from {least} to {most}")
     return int(text)
@@ -105,14 +105,14 @@ def _initialize(settings: dict[str, Any], coordinator: str, check: Callable[[], 
         check()
     expected = f"HOST:PORT that all processes reach, or {DETECT} in a cluster that JAX knows"
     if thread.is_alive():  # it never ends, so this process has to
-        found = f"{coordinator} (after {_limit:.0f} s {_absent(coordinator, settings)})"
+        found = f"{coordinator} (after {_limit:.0f} s {_absent_coordinator_message(coordinator, settings)})"
         ending.exit_process(2, str(InputError("--coordinator", found, expected)))
     if failures:
         _quiet.close()
         raise InputError("--coordinator", f"{coordinator} ({failures[0]})", expected)
 
 
-def _absent(coordinator: str, settings: dict[str, Any]) -> str:
+def _absent_coordinator_message(coordinator: str, settings: dict[str, Any]) -> str:
     """Who is missing where not all processes have met in time."""
     host, _, port = coordinator.rpartition(":")
     with contextlib.suppress(OSError, ValueError):
@@ -145,7 +145,7 @@ def all_gather(barrier: str, text: str = "") -> list[str]:
     except jax.errors.JaxRuntimeError as error:
         if "DEADLINE_EXCEEDED" in str(error):
             come = {int(key.rsplit("/", 1)[1]) for key, _ in client.key_value_dir_get(meeting)}
-            _too_late(barrier, sorted(set(range(process_count())) - come))
+            _raise_too_late(barrier, sorted(set(range(process_count())) - come))
         raise
     if is_primary() and number:  # all have read what was brought to the meeting before this one
         client.key_value_delete(f"lgcn_jax/{number - 1}")
@@ -156,14 +156,14 @@ def all_gather(barrier: str, text: str = "") -> list[str]:
     return list(texts)
 
 
-def _too_late(barrier: str, missing: list[int]) -> NoReturn:
+def _raise_too_late(barrier: str, missing: list[int]) -> NoReturn:
     who = " and ".join(f"process {number}" for number in missing) or "another process"
     ending.exit_process(
         1, f"process {process_index()} waited {_limit:.0f} s {barrier} for {who}; the same command continues"
     )
 
 
-def _too_long(barrier: str) -> NoReturn:
+def _raise_too_long(barrier: str) -> NoReturn:
     why = f"another process does not answer, or {_limit:.0f} s are too few (--process_timeout)"
     ending.exit_process(1, f"process {process_index()} was not done {barrier}: {why}; the same command continues")
 
@@ -172,7 +172,7 @@ def _too_long(barrier: str) -> NoReturn:
 def time_limit(barrier: str) -> Iterator[None]:
     """While entered, this process works, and may wait for the others, inside a library; at the limit it ends in one
     line. Whether it worked or waited is not known."""
-    timer = threading.Timer(_limit, _too_long, (barrier,))
+    timer = threading.Timer(_limit, _raise_too_long, (barrier,))
     timer.daemon = True
     if is_multiprocess():
         timer.start()
@@ -200,13 +200,13 @@ def broadcast_from_first(barrier: str, value: Callable[[], Any]) -> Any:
     """
     if not is_multiprocess():
         return value()
-    found, refused = json.loads(all_gather(barrier, json.dumps(_attempted(value)) if is_primary() else "")[0])
+    found, refused = json.loads(all_gather(barrier, json.dumps(_attempt(value)) if is_primary() else "")[0])
     if refused:
         raise InputError(*refused)
     return found
 
 
-def _attempted(value: Callable[[], Any]) -> tuple[Any, tuple[str, str, str] | None]:
+def _attempt(value: Callable[[], Any]) -> tuple[Any, tuple[str, str, str] | None]:
     """The value, or the parts of the InputError that it raises."""
     try:
         return value(), None
@@ -227,12 +227,12 @@ def require_same(barrier: str, values: dict[str, Any]) -> None:
     different = [name for name in here if len({digests.get(name) for digests in everywhere}) > 1]
     if different:
         texts = all_gather("at what differs", json.dumps({name: here[name][:200] for name in different}))
-        first, other = _a_pair_that_differs([json.loads(text) for text in texts], different[0])
+        first, other = _first_differing_pair([json.loads(text) for text in texts], different[0])
         found = f"{first}; and, in another process of this run, {other}"
         raise InputError(", ".join(different), found, "the same in all of them")
 
 
-def _a_pair_that_differs(texts: list[dict[str, str]], name: str) -> tuple[str, str]:
+def _first_differing_pair(texts: list[dict[str, str]], name: str) -> tuple[str, str]:
     return texts[0][name], next(each[name] for each in texts if each[name] != texts[0][name])
 
 
@@ -251,10 +251,10 @@ def fail_together(request: StopRequest) -> Iterator[None]:
             all_gather("at the end of the run")
             jax.distributed.shutdown()
         except BaseException as error:
-            _end(error, request)  # an orderly end would wait for the others, or for the one that is gone
+            _end_process(error, request)  # an orderly end would wait for the others, or for the one that is gone
 
 
-def _end(error: BaseException, request: StopRequest) -> NoReturn:
+def _end_process(error: BaseException, request: StopRequest) -> NoReturn:
     """Ends this process with the line that the error asks for; it may mean that another process is gone."""
     if isinstance(error, Stopped) or (isinstance(error, InputError) and request.signal):
         ending.exit_process(request.status, request.line)  # an error may be what the signal did to a child process

@@ -40,7 +40,7 @@ class Profile:
             return planned_steps
         steps = min(STEPS, planned_steps)
         if self._blocks == 2:
-            self._begin(steps)
+            self._start_trace(steps)
         return steps
 
     def end_block(self) -> None:
@@ -49,7 +49,7 @@ class Profile:
         Raises:
           WriteError: it could not be written.
         """
-        with self._writing():
+        with self._as_write_error():
             self._trace.close()
 
     def summary(self) -> str:
@@ -59,17 +59,17 @@ class Profile:
         viewers = f"`xprof --logdir={self._folder}`, TensorBoard with its plugin, or ui.perfetto.dev (*.trace.json.gz)"
         return f"traced {self.steps} steps; look at them with {viewers}"
 
-    def _begin(self, steps: int) -> None:
+    def _start_trace(self, steps: int) -> None:
         options = jax.profiler.ProfileOptions()
         options.python_tracer_level = 0  # Python's calls would hide the device's operations
-        with self._writing():
+        with self._as_write_error():
             self._folder.mkdir(parents=True, exist_ok=True)  # JAX would notice at the end, and could not trace again
             self._trace.enter_context(jax.profiler.trace(self._folder, profiler_options=options))
         self._trace.enter_context(jax.profiler.TraceAnnotation("block", steps=steps))
         self.steps = steps
 
     @contextlib.contextmanager
-    def _writing(self):
+    def _as_write_error(self):
         try:
             yield
         except (OSError, RuntimeError) as error:

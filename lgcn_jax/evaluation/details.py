@@ -38,7 +38,7 @@ def chunk_details(scorer: Scorer, task: EvaluationTask, ks: tuple[int, ...]) -> 
     def chunk(counts: tuple[jax.Array, ...], number: jax.Array) -> tuple[tuple[jax.Array, ...], jax.Array]:
         ranked, hits, relevant = ranking.ranked_hits(scorer, task, number, max(ks))
         values = [jnp.stack(metrics.user_metrics(hits, relevant, k), -1) for k in ks]
-        return _counted(counts, ranked, hits, relevant, task.num_items, ks), jnp.stack(values, 1)
+        return _add_counts(counts, ranked, hits, relevant, task.num_items, ks), jnp.stack(values, 1)
 
     empty = tuple(jnp.zeros((len(ks), task.num_items), dtype) for dtype in (jnp.int32, jnp.int32, jnp.float32))
     counts, values = jax.lax.scan(chunk, empty, jnp.arange(task.users.shape[0], dtype=jnp.int32))
@@ -51,7 +51,7 @@ def chunk_details(scorer: Scorer, task: EvaluationTask, ks: tuple[int, ...]) -> 
 evaluate = typing.cast("typing.Callable[..., Details]", jax.jit(chunk_details, static_argnames="ks"))
 
 
-def _counted(
+def _add_counts(
     counts: tuple[jax.Array, ...],
     ranked: jax.Array,
     hits: jax.Array,

@@ -32,12 +32,12 @@ def novelty(exposure: np.ndarray, popularity: np.ndarray, num_users: int) -> flo
     Zhou et al., "Solving the apparent diversity-accuracy dilemma of recommender systems", 2010. An item that no user
     has counts as one that a single user has, log2(num_users): its self-information would be infinite.
     """
-    return _mean(-np.log2(np.maximum(popularity, 1) / num_users), exposure)
+    return _mean_over_exposure(-np.log2(np.maximum(popularity, 1) / num_users), exposure)
 
 
 def average_popularity(exposure: np.ndarray, popularity: np.ndarray) -> float:
     """The mean number of users who have the item, of all recommendations (Yin et al. 2012)."""
-    return _mean(popularity, exposure)
+    return _mean_over_exposure(popularity, exposure)
 
 
 def gini(exposure: np.ndarray) -> float:
@@ -52,7 +52,7 @@ def gini(exposure: np.ndarray) -> float:
     return float((2 * np.arange(1, n + 1) - n - 1) @ np.sort(exposure).astype(np.float64) / (n * total))
 
 
-def _mean(values: np.ndarray, exposure: np.ndarray) -> float:
+def _mean_over_exposure(values: np.ndarray, exposure: np.ndarray) -> float:
     """The mean of items' values over all recommendations; NaN where there is none."""
     total = exposure.sum(dtype=np.float64)
     return float(values.astype(np.float64) @ exposure.astype(np.float64) / total) if total else float("nan")

@@ -67,7 +67,7 @@ def user_group_table(
     bounds = group_bounds(sizes, groups)
     group = np.searchsorted(bounds, sizes)
     users = np.bincount(group, minlength=len(bounds))
-    means = {name: _ratio(_sums(group, column, len(bounds)), users) for name, column in values.items()}
+    means = {name: _safe_ratio(_group_sums(group, column, len(bounds)), users) for name, column in values.items()}
     return {"up_to": bounds, "users": users, **means}
 
 
@@ -95,22 +95,22 @@ def item_group_table(
     group = np.searchsorted(bounds, popularity)
 
     def sums(column: np.ndarray) -> np.ndarray:
-        return _sums(group, column, len(bounds))
+        return _group_sums(group, column, len(bounds))
 
     pairs = {"train": sums(popularity).astype(np.int64), "relevant": sums(relevant).astype(np.int64)}
     table = {"up_to": bounds, "items": np.bincount(group, minlength=len(bounds)), **pairs}
     for k, (exposure, hits, contribution) in lists.items():
-        table[f"exposure@{k}"] = _ratio(sums(exposure), np.full(len(bounds), exposure.sum()))
+        table[f"exposure@{k}"] = _safe_ratio(sums(exposure), np.full(len(bounds), exposure.sum()))
         table[f"recall@{k}"] = sums(contribution)
-        table[f"found@{k}"] = _ratio(sums(hits), pairs["relevant"])
+        table[f"found@{k}"] = _safe_ratio(sums(hits), pairs["relevant"])
     return table
 
 
-def _sums(group: np.ndarray, column: np.ndarray, count: int) -> np.ndarray:
+def _group_sums(group: np.ndarray, column: np.ndarray, count: int) -> np.ndarray:
     """float64[count]: the sum of a column over each group."""
     return np.bincount(group, column.astype(np.float64), minlength=count)
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def _safe_ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """float64[n]: part / whole, NaN where whole is 0."""
     return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)

@@ -58,12 +58,14 @@ def evaluate_weights(
       weights: float[n], of the first one.
       ks: list lengths.
     """
-    sums = np.asarray(_sums(first, second, task, jnp.asarray(weights, jnp.float32), ks))
+    sums = np.asarray(_metric_sums(first, second, task, jnp.asarray(weights, jnp.float32), ks))
     return [ranking.mean_metrics(sums[:, place], task, ks) for place in range(len(weights))]
 
 
 @functools.partial(jax.jit, static_argnames="ks")
-def _sums(first: Scorer, second: Scorer, task: EvaluationTask, weights: jax.Array, ks: tuple[int, ...]) -> jax.Array:
+def _metric_sums(
+    first: Scorer, second: Scorer, task: EvaluationTask, weights: jax.Array, ks: tuple[int, ...]
+) -> jax.Array:
     """float[chunks, n, len(ks) * 3]: the sum of every metric over the users of each chunk, for each weight."""
 
     def chunk(number):

@@ -97,19 +97,20 @@ def shard_evaluation_tasks(
         data_shards, chunks, size
     )
     made = [
-        [_part(interactions, split, share, owners, place, axes) for place in range(node_shards)] for share in padded
+        [_task_of_device(interactions, split, share, owners, place, axes) for place in range(node_shards)]
+        for share in padded
     ]
     flat = [part for row in made for part in row]
     width = max(part.width for part in flat)
     entries = max(part.relevant.nnz for part in flat), max(len(part.seen_row) for part in flat) + width
 
     def padded(part: EvaluationTask) -> EvaluationTask:
-        return _padded(dataclasses.replace(part, num_users=len(users)), *entries, ranked, width)
+        return _pad_task(dataclasses.replace(part, num_users=len(users)), *entries, ranked, width)
 
     return [[padded(part) for part in row] for row in made]
 
 
-def _part(
+def _task_of_device(
     interactions: Interactions,
     split: str,
     users: np.ndarray,
@@ -118,7 +119,7 @@ def _part(
     axes: tuple[str | None, str | None],
 ) -> EvaluationTask:
     """The part of one place, without padding; `users` int32[chunks, chunk_size] are -1 where they are padding."""
-    relevant, seen = (_taken(rows, users) for rows in (interactions.part(split), interactions.seen(split)))
+    relevant, seen = (_take_users(rows, users) for rows in (interactions.part(split), interactions.seen(split)))
     items = None
     if owners is not None:
         items = np.flatnonzero(owners == place).astype(np.int32)
@@ -141,14 +142,14 @@ def _part(
     )
 
 
-def _taken(rows: CSR, users: np.ndarray) -> CSR:
+def _take_users(rows: CSR, users: np.ndarray) -> CSR:
     """The rows of the users, which are -1 at the end where there is none; a row without an entry for each of those."""
     real = users[users >= 0]
     found = csr.take_rows(rows, real)
     return found._replace(indptr=np.pad(found.indptr, (0, users.size - len(real)), "edge"))
 
 
-def _padded(part: EvaluationTask, relevant: int, seen: int, ranked: int, width: int) -> EvaluationTask:
+def _pad_task(part: EvaluationTask, relevant: int, seen: int, ranked: int, width: int) -> EvaluationTask:
     """The part with arrays of these lengths."""
 
     def to(array: np.ndarray, size: int, value: int = 0) -> np.ndarray:

@@ -28,18 +28,18 @@ class BucketLayout(Layout):
 
     @classmethod
     def padded_sizes(cls, matrix: Matrix) -> PaddedSizes:
-        widths, counts = np.unique(_widths(matrix), return_counts=True)
+        widths, counts = np.unique(_bucket_widths(matrix), return_counts=True)
         return dict(zip(widths.tolist(), counts.tolist(), strict=True))
 
     @classmethod
     def prepare(cls, matrix: Matrix, padded_sizes: PaddedSizes | None = None) -> "BucketLayout":
-        padded_sizes, width = padded_sizes or cls.padded_sizes(matrix), _widths(matrix)
+        padded_sizes, width = padded_sizes or cls.padded_sizes(matrix), _bucket_widths(matrix)
         position = np.empty(matrix.shape[0], np.int32)
         buckets, before = [], 0
         for w, size in sorted(padded_sizes.items()):
             rows = np.flatnonzero(width == w)
             position[rows] = before + np.arange(len(rows))
-            buckets.append(_rectangle(matrix, rows, w, size))
+            buckets.append(_padded_rectangle(matrix, rows, w, size))
             before += size
         return cls(*zip(*buckets, strict=True), position)
 
@@ -48,10 +48,12 @@ class BucketLayout(Layout):
         return self.position.shape[0]
 
     def product(self, x: jax.Array) -> jax.Array:
-        summed = [self._sum(columns, values, x) for columns, values in zip(self.columns, self.values, strict=True)]
+        summed = [
+            self._bucket_sum(columns, values, x) for columns, values in zip(self.columns, self.values, strict=True)
+        ]
         return jnp.concatenate(summed)[self.position]
 
-    def _sum(self, columns: jax.Array, values: jax.Array, x: jax.Array) -> jax.Array:
+    def _bucket_sum(self, columns: jax.Array, values: jax.Array, x: jax.Array) -> jax.Array:
         turn = min(self.UNROLL, columns.shape[0])
 
         def add(total, neighbors):
@@ -64,12 +66,12 @@ class BucketLayout(Layout):
         return jax.lax.scan(add, total, turns)[0]
 
 
-def _widths(matrix: Matrix) -> np.ndarray:
+def _bucket_widths(matrix: Matrix) -> np.ndarray:
     """int64[n]: each row's degree, rounded up to a power of two."""
     return 1 << np.ceil(np.log2(np.maximum(np.diff(matrix.indptr), 1))).astype(np.int64)
 
 
-def _rectangle(matrix: Matrix, rows: np.ndarray, width: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _padded_rectangle(matrix: Matrix, rows: np.ndarray, width: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Columns int32 and values of some rows, [width, size]: a column for each row, padded with zeros."""
     neighbor = np.arange(width)[:, None]
     inside = neighbor < np.diff(matrix.indptr)[rows]

@@ -79,13 +79,15 @@ class BcsrLayout(Layout):
         degrees = self.starts[nodes + 1] - starts
         # As floats, since integers could overflow; a hundredth is left for their rounding.
         fits = degrees.astype(jnp.float32).sum() <= 0.99 * self._capacity
-        return jax.lax.cond(fits, self._partial, lambda x, nodes, *_: self.product(x)[nodes], x, nodes, starts, degrees)
+        return jax.lax.cond(
+            fits, self._partial_product, lambda x, nodes, *_: self.product(x)[nodes], x, nodes, starts, degrees
+        )
 
     @property
     def _capacity(self) -> int:
         return max(1, self.values.shape[0] // self.SHARE)
 
-    def _partial(self, x: jax.Array, nodes: jax.Array, starts: jax.Array, degrees: jax.Array) -> jax.Array:
+    def _partial_product(self, x: jax.Array, nodes: jax.Array, starts: jax.Array, degrees: jax.Array) -> jax.Array:
         padded_sizes = self._capacity
         stops = jnp.cumsum(degrees, dtype=jnp.int32)
         owner = jnp.repeat(jnp.arange(len(nodes), dtype=jnp.int32), degrees, total_repeat_length=padded_sizes)

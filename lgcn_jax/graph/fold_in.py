@@ -69,8 +69,8 @@ def multiply(matrix: scipy.sparse.csr_matrix, messages: jax.Array) -> np.ndarray
     """
     kind, found = propagation.LAYOUTS[propagation.resolve_layout_name()], []
     for rows, _ in csr.row_blocks(matrix.indptr):
-        block = _with_rows(matrix[rows], _rounded(rows.stop - rows.start))
-        sizes = {name: _rounded(size) for name, size in kind.padded_sizes(block).items()}
+        block = _pad_rows(matrix[rows], _round_up_size(rows.stop - rows.start))
+        sizes = {name: _round_up_size(size) for name, size in kind.padded_sizes(block).items()}
         found.append(jax.device_get(_product(kind.prepare(block, sizes), messages))[: rows.stop - rows.start])
     return np.concatenate([np.zeros((0, messages.shape[1]), np.float32), *found])
 
@@ -80,11 +80,11 @@ def _product(layout: Layout, messages: jax.Array) -> jax.Array:
     return layout.product(messages)
 
 
-def _rounded(size: int) -> int:
+def _round_up_size(size: int) -> int:
     return 1 << max(size - 1, 0).bit_length()
 
 
-def _with_rows(matrix: scipy.sparse.csr_matrix, count: int) -> scipy.sparse.csr_matrix:
+def _pad_rows(matrix: scipy.sparse.csr_matrix, count: int) -> scipy.sparse.csr_matrix:
     """The matrix with empty rows below, `count` in all."""
     indptr = np.pad(matrix.indptr, (0, count - matrix.shape[0]), mode="edge")
     return scipy.sparse.csr_matrix((matrix.data, matrix.indices, indptr), (count, matrix.shape[1]))

@@ -46,11 +46,11 @@ def normalized_adjacency(
     columns[train.nnz :] = backward.indices
     both = None if weights is None else np.concatenate([forward.data, backward.data])
     degree = np.diff(indptr) if weights is None else weighted_degrees(train, num_items, weights)
-    values = _values(indptr, columns, both, degree, dtype)
+    values = _normalized_values(indptr, columns, both, degree, dtype)
     return scipy.sparse.csr_matrix((values, columns, indptr), shape=(len(indptr) - 1, len(indptr) - 1))
 
 
-def _values(
+def _normalized_values(
     indptr: np.ndarray, columns: np.ndarray, weights: np.ndarray | None, degree: np.ndarray, dtype
 ) -> np.ndarray:
     """dtype[nnz]: weight / sqrt(degree[row] * degree[column]), in blocks: in float64 it takes as much as all else."""

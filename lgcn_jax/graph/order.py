@@ -68,10 +68,10 @@ def locality_order(matrix: scipy.sparse.csr_matrix, num_users: int) -> Order:
     and its number of threads, and processes of one run that order rows differently would train on different graphs.
     """
     degree = np.diff(matrix.indptr).astype(np.int64)
-    parts = _bisected(_embedding(matrix, degree, num_users), degree, np.arange(len(degree)), DEPTH)
+    parts = _bisect(_spectral_embedding(matrix, degree, num_users), degree, np.arange(len(degree)), DEPTH)
     by_part = np.concatenate(parts)
     nodes = np.concatenate([by_part[by_part < num_users], by_part[by_part >= num_users]])
-    return _standing(nodes, np.arange(len(nodes)), len(nodes))
+    return _order_from_rows(nodes, np.arange(len(nodes)), len(nodes))
 
 
 def balanced_order(degree: np.ndarray, num_users: int, num_shards: int) -> Order:
@@ -89,10 +89,10 @@ def balanced_order(degree: np.ndarray, num_users: int, num_shards: int) -> Order
     counts = np.bincount(share, minlength=num_shards)
     size = int(counts.max()) + 1
     within = np.arange(len(nodes)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return _standing(nodes, share[nodes] * size + within, num_shards * size)
+    return _order_from_rows(nodes, share[nodes] * size + within, num_shards * size)
 
 
-def _standing(nodes: np.ndarray, rows: np.ndarray, num_rows: int) -> Order:
+def _order_from_rows(nodes: np.ndarray, rows: np.ndarray, num_rows: int) -> Order:
     row = np.empty(len(nodes), np.int32)
     row[nodes] = rows
     return Order(row, num_rows)
@@ -112,25 +112,25 @@ def permute(matrix: scipy.sparse.csr_matrix, order: Order) -> scipy.sparse.csr_m
     return found
 
 
-def _embedding(matrix: scipy.sparse.csr_matrix, degree: np.ndarray, num_users: int) -> np.ndarray:
+def _spectral_embedding(matrix: scipy.sparse.csr_matrix, degree: np.ndarray, num_users: int) -> np.ndarray:
     """int64[num_nodes, VECTORS]: points that are near each other where a random walk soon leads from node to node.
 
     Random numbers of the items are averaged over walks of 2 * STEPS edges, which leaves a random mixture of the leading
     eigenvectors of the walk (a power iteration that stops early). The first of them, a constant, is taken away.
     """
-    vectors, total = _random(len(degree)), max(int(degree.sum()), 1)
-    halves = _halves(matrix, num_users)
+    vectors, total = _random_vector(len(degree)), max(int(degree.sum()), 1)
+    halves = _bipartite_halves(matrix, num_users)
     for _ in range(STEPS):
         for nodes, neighbors in halves:
             vectors[nodes] = (neighbors @ vectors) // np.maximum(degree[nodes], 1)[:, None]
         vectors -= degree @ vectors // total
-        vectors = _scaled(vectors, degree @ np.abs(vectors) // total, TYPICAL)
+        vectors = _quantize(vectors, degree @ np.abs(vectors) // total, TYPICAL)
         np.clip(vectors, -(1 << EMBEDDING), 1 << EMBEDDING, out=vectors)  # cuts components that the walk soon covers
     largest = np.maximum(np.abs(vectors).max(axis=1, keepdims=True), 1)
     return (vectors << POINT) // largest  # a node of few edges is as far from the middle as one of many
 
 
-def _random(num_nodes: int) -> np.ndarray:
+def _random_vector(num_nodes: int) -> np.ndarray:
     """int64[num_nodes, VECTORS], EMBEDDING bits and a sign: the finalizer of SplitMix64 on multiples of its increment.
 
     Not from a generator of NumPy's, whose streams may be others in its next version.
@@ -143,7 +143,7 @@ def _random(num_nodes: int) -> np.ndarray:
     return x.view(np.int64).reshape(num_nodes, VECTORS) >> (63 - EMBEDDING)
 
 
-def _halves(matrix: scipy.sparse.csr_matrix, num_users: int) -> list[tuple[slice, scipy.sparse.csr_matrix]]:
+def _bipartite_halves(matrix: scipy.sparse.csr_matrix, num_users: int) -> list[tuple[slice, scipy.sparse.csr_matrix]]:
     """The users and the items, each with the matrix of ones that adds up their neighbors: int64[nodes, num_nodes]."""
     indptr, num_nodes = matrix.indptr, matrix.shape[0]
     ones = np.ones(indptr[num_users], np.int64)  # both halves have this many entries
@@ -155,29 +155,29 @@ def _halves(matrix: scipy.sparse.csr_matrix, num_users: int) -> list[tuple[slice
     return halves
 
 
-def _scaled(x: np.ndarray, size: np.ndarray, bits: int) -> np.ndarray:
+def _quantize(x: np.ndarray, size: np.ndarray, bits: int) -> np.ndarray:
     """x times the power of two with which `size` (one number, or one for each column) has so many bits."""
     shift = bits - np.array([int(number).bit_length() for number in np.atleast_1d(size)])
     return x << np.maximum(shift, 0) >> np.maximum(-shift, 0)
 
 
-def _bisected(points: np.ndarray, degree: np.ndarray, nodes: np.ndarray, depth: int) -> list[np.ndarray]:
+def _bisect(points: np.ndarray, degree: np.ndarray, nodes: np.ndarray, depth: int) -> list[np.ndarray]:
     """The nodes cut in two along the direction in which their points differ most, and so on `depth` times."""
     if depth == 0 or len(nodes) < SMALLEST:
         return [nodes]
     centered, weight = points[nodes], degree[nodes]
     centered -= weight @ centered // max(int(weight.sum()), 1)
-    axis = _principal((centered * weight[:, None]).T @ centered)
+    axis = _principal_axis((centered * weight[:, None]).T @ centered)
     along = nodes[np.argsort(centered @ axis, kind="stable")]
     edges = np.cumsum(degree[along])
     cut = int(np.searchsorted(2 * edges, edges[-1]))
-    return [part for half in (along[:cut], along[cut:]) for part in _bisected(points, degree, half, depth - 1)]
+    return [part for half in (along[:cut], along[cut:]) for part in _bisect(points, degree, half, depth - 1)]
 
 
-def _principal(covariance: np.ndarray) -> np.ndarray:
+def _principal_axis(covariance: np.ndarray) -> np.ndarray:
     """int64[VECTORS], COVARIANCE bits: about the first eigenvector of an int64[VECTORS, VECTORS] covariance."""
-    power = _scaled(covariance, np.abs(covariance).max(), COVARIANCE)
+    power = _quantize(covariance, np.abs(covariance).max(), COVARIANCE)
     for _ in range(SQUARINGS):
         power = power @ power
-        power = _scaled(power, np.abs(power).max(), COVARIANCE)
+        power = _quantize(power, np.abs(power).max(), COVARIANCE)
     return power[:, np.argmax(power.diagonal())]  # all columns point its way; this one is longest

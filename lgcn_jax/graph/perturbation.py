@@ -20,7 +20,7 @@ ODD = 0x9E3779B9  # 2^32 over the golden ratio: its multiples lie far apart
 
 
 @pytree
-class NodeBits:
+class NodeRandomBits:
     """Random bits that are never written down: a function of a key, a layer, a node and a place in the vector.
 
     So they are the same in every order of the rows and on any number of devices. They are the finalizer of MurmurHash3
@@ -43,13 +43,13 @@ class NodeBits:
 
     def bits(self, node: jax.Array, layer: int, width: int) -> jax.Array:
         """uint32[m, width]: those of a layer, by its number, for int32[m] nodes."""
-        start = _mixed(node.astype(jnp.uint32) * jnp.uint32(ODD) + self.seed[0] + jnp.uint32(layer))
+        start = _mix_bits(node.astype(jnp.uint32) * jnp.uint32(ODD) + self.seed[0] + jnp.uint32(layer))
         place = jnp.arange(width, dtype=jnp.uint32) * jnp.uint32(ODD) + self.seed[1]
-        return _mixed(start[:, None] + place[None, :])
+        return _mix_bits(start[:, None] + place[None, :])
 
 
 @pytree
-class Noise(NodeBits):
+class Noise(NodeRandomBits):
     """Noise whose elements are uniform before it is brought to its length.
 
     Attributes:
@@ -60,13 +60,13 @@ class Noise(NodeBits):
 
     def add_to_layer(self, x: jax.Array, layer: int) -> jax.Array:
         """x [num_rows, d], that layer before its noise, with it."""
-        return self._added(x, self.node, layer)
+        return self._add_noise(x, self.node, layer)
 
     def add_to_rows(self, layout: Layout, rows: jax.Array, nodes: jax.Array, layer: int) -> jax.Array:
         """The same of some rows [m, d] of x, those at int32[m] `nodes`."""
-        return self._added(rows, layout.gather(self.node[:, None], nodes)[:, 0], layer)
+        return self._add_noise(rows, layout.gather(self.node[:, None], nodes)[:, 0], layer)
 
-    def _added(self, x: jax.Array, node: jax.Array, layer: int) -> jax.Array:
+    def _add_noise(self, x: jax.Array, node: jax.Array, layer: int) -> jax.Array:
         bits = self.bits(node, layer, x.shape[1])
         uniform = ((bits >> 8).astype(jnp.float32) * jnp.float32(2**-24)).astype(x.dtype)
         length = jnp.sqrt(jnp.maximum(jnp.square(uniform).sum(-1, keepdims=True), 1e-24))
@@ -74,7 +74,7 @@ class Noise(NodeBits):
 
 
 @pytree
-class Dropout(NodeBits):
+class MessageDropout(NodeRandomBits):
     """Dropout (Srivastava et al. 2014) of the elements of embeddings.
 
     Attributes:
@@ -90,7 +90,7 @@ class Dropout(NodeBits):
         return jnp.where(kept, x * jnp.asarray(1 / (1 - self.rate), x.dtype), 0)
 
 
-def _mixed(x: jax.Array) -> jax.Array:
+def _mix_bits(x: jax.Array) -> jax.Array:
     """The finalizer of MurmurHash3: every bit of the result depends on every bit of x."""
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
         x = (x ^ (x >> shift)) * jnp.uint32(factor)
@@ -138,11 +138,11 @@ def _forward(layout: Layout, noise: Noise, weights, table: jax.Array, nodes, sha
 def _backward(weights: tuple[tuple[float, ...], ...], axis: str | None, kept, gradients: tuple[jax.Array, ...]):
     layout, nodes, shared = kept
     at, *rows = rows_of_all_devices(axis, nodes, shared, *gradients)
-    own, *layers = (_weighted(layer, rows[:-1]) for layer in zip(*weights, strict=True))
+    own, *layers = (_weighted_sum(layer, rows[:-1]) for layer in zip(*weights, strict=True))
     return None, None, sum_of_powers(layout, own + rows[-1], reversed(layers), at), None, None
 
 
-def _weighted(weights: tuple[float, ...], rows: list[jax.Array]) -> jax.Array:
+def _weighted_sum(weights: tuple[float, ...], rows: list[jax.Array]) -> jax.Array:
     total = weights[0] * rows[0]
     for weight, row in zip(weights[1:], rows[1:], strict=True):
         total = total + weight * row

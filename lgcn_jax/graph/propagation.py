@@ -17,8 +17,8 @@ from lgcn_jax.devices.mesh import psum
 from lgcn_jax.devices.pytree import pytree
 from lgcn_jax.graph.bucket import BucketLayout
 from lgcn_jax.graph.compressed import BcooLayout, BcsrLayout, CusparseLayout, SegmentSumLayout
+from lgcn_jax.graph.delegating import DegreeLayout, LowPrecisionLayout
 from lgcn_jax.graph.layout import Layout, Matrix
-from lgcn_jax.graph.wrapped import DegreeLayout, LowPrecisionLayout
 
 DTYPES = ("float32", "bfloat16")
 LAYOUTS: dict[str, type[Layout]] = {
@@ -148,17 +148,17 @@ def propagate_at(
     return layout.product_at(x, flat_rows(nodes, shared))
 
 
-def _at_forward(layout: Layout, x: jax.Array, nodes, shared, axis: str | None):
+def _at_nodes_forward(layout: Layout, x: jax.Array, nodes, shared, axis: str | None):
     return propagate_at(layout, x, nodes, shared, axis), (layout, nodes, shared)
 
 
-def _at_backward(axis: str | None, kept, gradient: jax.Array):
+def _at_nodes_backward(axis: str | None, kept, gradient: jax.Array):
     layout, nodes, shared = kept
     nodes, rows = rows_of_all_devices(axis, nodes, shared, gradient)
     return None, layout.product_of_rows(rows, nodes), None, None
 
 
-propagate_at.defvjp(_at_forward, _at_backward)
+propagate_at.defvjp(_at_nodes_forward, _at_nodes_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -36,25 +36,25 @@ class RingLayout(Layout):
         return self.size
 
     def product(self, x: jax.Array) -> jax.Array:
-        return self._around(x, lambda block, part: block.product(part))
+        return self._sum_around_ring(x, lambda block, part: block.product(part))
 
     def product_at(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
-        local, _ = self._local(nodes)  # elsewhere: the last row, which is zero
-        return psum(self._around(x, lambda block, part: block.product_at(part, local)), self.axis)
+        local, _ = self._local_indices(nodes)  # elsewhere: the last row, which is zero
+        return psum(self._sum_around_ring(x, lambda block, part: block.product_at(part, local)), self.axis)
 
     def product_of_rows(self, rows: jax.Array, nodes: jax.Array) -> jax.Array:
         found = jnp.zeros((self.size, rows.shape[1]), rows.dtype)
         for turn, block in enumerate(self.blocks):
-            local, inside = self._local(nodes, turn)
+            local, inside = self._local_indices(nodes, turn)
             found = found + block.product_of_rows(jnp.where(inside[:, None], rows, 0), local)
         return found
 
     def gather(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
-        local, inside = self._local(nodes)
+        local, inside = self._local_indices(nodes)
         return psum(jnp.where(inside[:, None], x[local], 0), self.axis)
 
     def gather_local(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
-        return x[self._local(nodes)[0]]
+        return x[self._local_indices(nodes)[0]]
 
     def psum(self, value: jax.Array) -> jax.Array:
         return psum(value, self.axis)
@@ -63,10 +63,10 @@ class RingLayout(Layout):
         return jnp.where(jax.lax.axis_index(self.axis) == 0, value, 0)
 
     def scatter_add(self, x: jax.Array, rows: jax.Array, nodes: jax.Array) -> jax.Array:
-        local, inside = self._local(nodes)
+        local, inside = self._local_indices(nodes)
         return self.blocks[0].scatter_add(x, jnp.where(inside[:, None], rows, 0), local)
 
-    def _around(self, x: jax.Array, part_of: Callable[[Layout, jax.Array], jax.Array]) -> jax.Array:
+    def _sum_around_ring(self, x: jax.Array, part_of: Callable[[Layout, jax.Array], jax.Array]) -> jax.Array:
         """The sum of what each block makes of the part of x that it has the columns of."""
         found = part_of(self.blocks[0], x)
         for block in self.blocks[1:]:
@@ -74,7 +74,7 @@ class RingLayout(Layout):
             found = found + part_of(block, x)
         return found
 
-    def _local(self, nodes: jax.Array, turn: int = 0) -> tuple[jax.Array, jax.Array]:
+    def _local_indices(self, nodes: jax.Array, turn: int = 0) -> tuple[jax.Array, jax.Array]:
         """Rows of the nodes on the device `turn` places further on (the last one where they are not there)."""
         place = (jax.lax.axis_index(self.axis) + turn) % len(self.blocks)
         local = nodes - place * self.size

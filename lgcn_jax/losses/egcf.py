@@ -6,7 +6,7 @@ import jax
 
 from lgcn_jax.losses.bpr import ranking_loss
 from lgcn_jax.losses.infonce import info_nce
-from lgcn_jax.losses.logsumexp import held_scores
+from lgcn_jax.losses.logsumexp import num_scores_in_memory
 from lgcn_jax.losses.loss import EmbeddedBatch, Loss, StepSizes, scores
 from lgcn_jax.settings import real
 
@@ -42,8 +42,8 @@ class EGCFLoss(Loss):
     def uses_in_batch_negatives(self) -> bool:
         return True
 
-    def held_scores(self, sizes: StepSizes) -> int:
-        return super().held_scores(sizes) + 3 * held_scores(sizes.examples, sizes.batch)
+    def num_scores_in_memory(self, sizes: StepSizes) -> int:
+        return super().num_scores_in_memory(sizes) + 3 * num_scores_in_memory(sizes.examples, sizes.batch)
 
     def terms(self, batch: EmbeddedBatch) -> dict[str, jax.Array]:
         user, positive, _ = batch.final

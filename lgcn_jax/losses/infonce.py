@@ -19,7 +19,7 @@ def info_nce(batch: EmbeddedBatch, first: jax.Array, second: jax.Array, temperat
       first, second: float[B, d], x and y; either may be the other.
       temperature: T.
     """
-    return _info_nce(batch, first, second, temperature, batch.weight)
+    return _info_nce_term(batch, first, second, temperature, batch.weight)
 
 
 def info_nce_of_nodes(
@@ -37,12 +37,12 @@ def info_nce_of_nodes(
     nodes, weights = batch.of_all_devices(node, batch.weight)
     counts = first_occurrences(nodes, weights > 0)
     own = jax.lax.dynamic_slice_in_dim(counts, batch.first, len(node)).astype(first.dtype)
-    found = _info_nce(batch, first, second, temperature, own)
+    found = _info_nce_term(batch, first, second, temperature, own)
     mean = own / (counts.sum().astype(first.dtype) * jnp.where(own > 0, batch.weight, 1))
     return found * mean
 
 
-def _info_nce(
+def _info_nce_term(
     batch: EmbeddedBatch, first: jax.Array, second: jax.Array, temperature: float, counts: jax.Array
 ) -> jax.Array:
     """InfoNCE with the examples whose `counts` [B] is above 0."""

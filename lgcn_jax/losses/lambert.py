@@ -22,11 +22,11 @@ def lambert_w(z: jax.Array) -> jax.Array:
     far = one_more * (1 - jnp.log1p(one_more) / (2 + one_more))
     w = jnp.where(z < 0.5, near, far)
     for _ in range(STEPS):
-        w = _improved(w, z)
+        w = _halley_step(w, z)
     return w
 
 
-def _improved(w: jax.Array, z: jax.Array) -> jax.Array:
+def _halley_step(w: jax.Array, z: jax.Array) -> jax.Array:
     """w after a step of Halley's method; about the branch point, where the slope vanishes, the series stays."""
     power = jnp.exp(w)
     excess, above = w * power - z, w + 1

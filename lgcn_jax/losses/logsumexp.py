@@ -6,7 +6,7 @@ import jax.numpy as jnp
 BLOCK = 2**22  # scores that are held at a time; below it, 2,048 x 2,048, one block is all
 
 
-def held_scores(rows: int, columns: int) -> int:
+def num_scores_in_memory(rows: int, columns: int) -> int:
     """How many scores are held at a time, and, if they are all in one block, kept for the backward pass."""
     return min(rows * columns, BLOCK)
 
@@ -26,7 +26,7 @@ def logsumexp_of_products(
       offset: float[C]; -inf takes a column out.
       own, label: int32[B] and int32[C].
     """
-    return _of_blocks(_block_values, rows, own, columns, offset, label)
+    return _map_blocks(_block_values, rows, own, columns, offset, label)
 
 
 def _forward(rows, columns, offset, own, label):
@@ -62,7 +62,7 @@ def _backward_of_many(kept, gradient: jax.Array):
         sums = sums + _transposed_product(share, part_rows)
         return sums, jnp.matmul(share, columns, precision="highest")
 
-    parts = tuple(_cut(array, size) for array in (rows, own, found, gradient))
+    parts = tuple(_reshape_to_blocks(array, size) for array in (rows, own, found, gradient))
     of_columns, of_rows = jax.lax.scan(step, jnp.zeros_like(columns), parts)
     return of_rows.reshape(-1, rows.shape[1])[: len(rows)], of_columns
 
@@ -80,11 +80,13 @@ def _transposed_product(left: jax.Array, right: jax.Array) -> jax.Array:
 logsumexp_of_products.defvjp(_forward, _backward)
 
 
-def _of_blocks(function, rows: jax.Array, own: jax.Array, *columns: jax.Array) -> jax.Array:
+def _map_blocks(function, rows: jax.Array, own: jax.Array, *columns: jax.Array) -> jax.Array:
     size = _block_size(len(rows), len(columns[0]))
     if size >= len(rows):
         return function(rows, own, *columns)
-    found = jax.lax.map(lambda part: function(*part, *columns), (_cut(rows, size), _cut(own, size)))
+    found = jax.lax.map(
+        lambda part: function(*part, *columns), (_reshape_to_blocks(rows, size), _reshape_to_blocks(own, size))
+    )
     return found.reshape(-1)[: len(rows)]
 
 
@@ -111,7 +113,7 @@ def _block_size(rows: int, columns: int) -> int:
     return min(rows, max(1, BLOCK // columns))
 
 
-def _cut(array: jax.Array, size: int) -> jax.Array:
+def _reshape_to_blocks(array: jax.Array, size: int) -> jax.Array:
     """[B, ...] as [blocks, size, ...]; the last block is padded with zeros."""
     padding = -len(array) % size
     padded = jnp.pad(array, [(0, padding)] + [(0, 0)] * (array.ndim - 1))

@@ -193,7 +193,7 @@ class Loss(Settings):
         """Whether it looks at `EmbeddedBatch.positive_probability` and `EmbeddedBatch.negative_probability`."""
         return False
 
-    def held_scores(self, sizes: StepSizes) -> int:
+    def num_scores_in_memory(self, sizes: StepSizes) -> int:
         """How many scores a step holds at a time, those of negatives that are rows of an example's own left out.
 
         An estimate, for the memory of a run: a matrix of all scores and its gradient.
@@ -283,14 +283,14 @@ def keep_hardest_negatives(batch: EmbeddedBatch, loss: Loss, count: int) -> Embe
 def l2_penalty(batch: EmbeddedBatch) -> jax.Array:
     """0.5 * the squared norms of an example's layer-0 rows, added up: float[B]; B examples share shared negatives."""
     user, positive, negative = batch.initial
-    found = _squared(user) + _squared(positive)
+    found = _sum_of_squares(user) + _sum_of_squares(positive)
     if negative is not None and negative.ndim == 3:
-        found = found + (_squared(negative[0]) if len(negative) == 1 else _squared(negative).sum(0))
+        found = found + (_sum_of_squares(negative[0]) if len(negative) == 1 else _sum_of_squares(negative).sum(0))
     elif negative is not None:
         size = len(user) if batch.axis is None else len(user) * jax.lax.axis_size(batch.axis)
-        found = found + _squared(negative).sum() / size
+        found = found + _sum_of_squares(negative).sum() / size
     return 0.5 * found
 
 
-def _squared(rows: jax.Array) -> jax.Array:
+def _sum_of_squares(rows: jax.Array) -> jax.Array:
     return jnp.sum(jnp.square(rows), axis=-1)

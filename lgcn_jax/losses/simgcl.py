@@ -5,7 +5,7 @@ import dataclasses
 import jax
 
 from lgcn_jax.losses.infonce import ranking_and_contrast
-from lgcn_jax.losses.logsumexp import held_scores
+from lgcn_jax.losses.logsumexp import num_scores_in_memory
 from lgcn_jax.losses.loss import EmbeddedBatch, Loss, StepSizes, Views
 from lgcn_jax.settings import real
 
@@ -46,9 +46,9 @@ class SimGCL(Loss):
     def views(self) -> Views | None:
         return Views(self.noise)
 
-    def held_scores(self, sizes: StepSizes) -> int:
+    def num_scores_in_memory(self, sizes: StepSizes) -> int:
         """Of users and of items, each with its gradient."""
-        return super().held_scores(sizes) + 4 * held_scores(sizes.examples, sizes.batch)
+        return super().num_scores_in_memory(sizes) + 4 * num_scores_in_memory(sizes.examples, sizes.batch)
 
     def terms(self, batch: EmbeddedBatch) -> dict[str, jax.Array]:
         return ranking_and_contrast(batch, self.temperature)

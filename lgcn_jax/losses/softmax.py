@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lgcn_jax.errors import InputError
-from lgcn_jax.losses.logsumexp import held_scores, logsumexp_of_products
+from lgcn_jax.losses.logsumexp import logsumexp_of_products, num_scores_in_memory
 from lgcn_jax.losses.loss import EmbeddedBatch, StepSizes
 from lgcn_jax.losses.scored import ScoredLoss, vectors_for_score, with_angular_margin
 from lgcn_jax.settings import choice, real, setting
@@ -69,9 +69,9 @@ class Contrastive(ScoredLoss):
     def needs_probabilities(self) -> bool:
         return self.logq
 
-    def held_scores(self, sizes: StepSizes) -> int:
+    def num_scores_in_memory(self, sizes: StepSizes) -> int:
         parts = [sizes.columns] + ([sizes.batch] if self.in_batch and not sizes.in_batch else [])
-        return sum(held_scores(sizes.examples, columns) for columns in parts)
+        return sum(num_scores_in_memory(sizes.examples, columns) for columns in parts)
 
     def contrast(
         self, batch: EmbeddedBatch, temperature: float | jax.Array, user_temperature: jax.Array | None = None
@@ -87,14 +87,14 @@ class Contrastive(ScoredLoss):
         own = with_angular_margin((user * positive).sum(-1), self.angular_margin)
         rows, parts = user / (temperature if user_temperature is None else user_temperature[:, None]), []
         if negative is None or self.in_batch:
-            parts.append(self._of_the_batch(batch, rows, positive))
+            parts.append(self._in_batch_logsumexp(batch, rows, positive))
         if negative is not None:
-            parts.append(self._of_the_drawn(batch, rows, negative))
+            parts.append(self._sampled_logsumexp(batch, rows, negative))
         if self.logq:
             parts = [part - math.log(len(parts)) for part in parts]
         return Contrast(own / temperature, parts[0] if len(parts) == 1 else jnp.logaddexp(*parts))
 
-    def _of_the_batch(self, batch: EmbeddedBatch, rows: jax.Array, positive: jax.Array) -> jax.Array:
+    def _in_batch_logsumexp(self, batch: EmbeddedBatch, rows: jax.Array, positive: jax.Array) -> jax.Array:
         number = jnp.arange(len(rows), dtype=jnp.int32) + batch.first
         label = batch.item if self.mask_duplicates else number
         items, labels, weight = batch.of_all_devices(positive, label, batch.weight)
@@ -105,7 +105,7 @@ class Contrastive(ScoredLoss):
             offset = offset - jnp.log(count * probability).astype(rows.dtype)
         return logsumexp_of_products(rows, items, offset, label, labels)
 
-    def _of_the_drawn(self, batch: EmbeddedBatch, rows: jax.Array, negative: jax.Array) -> jax.Array:
+    def _sampled_logsumexp(self, batch: EmbeddedBatch, rows: jax.Array, negative: jax.Array) -> jax.Array:
         offset = jnp.zeros(negative.shape[:-1], rows.dtype)
         if self.logq:
             offset = offset - jnp.log(len(negative) * require_probability(batch.negative_probability)).astype(

@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 from lgcn_jax.graph.layout import Layout
-from lgcn_jax.graph.perturbation import Dropout, Noise
+from lgcn_jax.graph.perturbation import MessageDropout, Noise
 from lgcn_jax.graph.propagation import gather_rows
 from lgcn_jax.settings import Settings, choice, integer, real
 
@@ -64,7 +64,7 @@ class Encoder(nnx.Module):
           axis: the mesh axis over which the last dimension of `nodes` is cut, None where it is not; the gradient is
             then that of the losses of all its devices, added up.
         """
-        return self._rows(self(layout), layout, nodes, shared, axis)
+        return self._rows_of_kinds(self(layout), layout, nodes, shared, axis)
 
     def perturbed_at(
         self,
@@ -87,22 +87,22 @@ class Encoder(nnx.Module):
         """
         raise NotImplementedError
 
-    def dropped(self, layout: Layout, dropout: Dropout) -> jax.Array:
+    def dropped(self, layout: Layout, dropout: MessageDropout) -> jax.Array:
         """The final embeddings as a train step has them, with dropout; of encoders with a `dropout_rate`."""
         raise NotImplementedError
 
     def dropped_at(
         self,
-        dropout: Dropout,
+        dropout: MessageDropout,
         layout: Layout,
         nodes: jax.Array,
         shared: jax.Array | None = None,
         axis: str | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """As `embeddings_at`, the final embeddings with dropout."""
-        return self._rows(self.dropped(layout, dropout), layout, nodes, shared, axis)
+        return self._rows_of_kinds(self.dropped(layout, dropout), layout, nodes, shared, axis)
 
-    def _rows(self, final: jax.Array, layout: Layout, *where) -> tuple[jax.Array, jax.Array]:
+    def _rows_of_kinds(self, final: jax.Array, layout: Layout, *where) -> tuple[jax.Array, jax.Array]:
         """Rows of all final embeddings, and of the table."""
         return gather_rows(layout, final, *where), gather_rows(layout, self.table[...], *where)
 

@@ -116,7 +116,7 @@ class NeuMFHead:
     def project_users(self, embeddings: jax.Array) -> jax.Array:
         """[..., 2d]: h * p with the part of h that products have, and W_u^T q + b_1."""
         product, network = jnp.split(embeddings, 2, axis=-1)
-        first = _times(network, self.user_weights)
+        first = _matmul(network, self.user_weights)
         scale, bias = (
             jnp.broadcast_to(each, first.shape) for each in (self.output[: len(self.biases[0])], self.biases[0])
         )
@@ -125,12 +125,12 @@ class NeuMFHead:
     def project_items(self, embeddings: jax.Array) -> jax.Array:
         """[..., 2d]: r and W_i^T s."""
         product, network = jnp.split(embeddings, 2, axis=-1)
-        return jnp.concatenate([product, _times(network, self.item_weights)], axis=-1)
+        return jnp.concatenate([product, _matmul(network, self.item_weights)], axis=-1)
 
     def pair_scores(self, user_vectors: jax.Array, item_vectors: jax.Array) -> jax.Array:
         """float[...]: the score of each pair of what `project_users` and `project_items` give, [..., 2d]."""
         (left, first), (right, second) = (jnp.split(each, 2, axis=-1) for each in (user_vectors, item_vectors))
-        return (left * right).sum(-1) + self._network(first + second)
+        return (left * right).sum(-1) + self._tower(first + second)
 
     def score_matrix(self, user_vectors: jax.Array, item_vectors: jax.Array) -> jax.Array:
         """float[n, m]: all scores of n users and m items, BLOCK_NUMBERS of a hidden layer at a time.
@@ -138,30 +138,30 @@ class NeuMFHead:
         The backward pass computes a block's hidden layers anew, and so needs no more memory.
         """
         (left, first), (right, second) = (jnp.split(each, 2, axis=-1) for each in (user_vectors, item_vectors))
-        of_items = _blocks(second, BLOCK_NUMBERS // second.shape[1])
-        of_users = _blocks(first, BLOCK_NUMBERS // of_items[0].size)
+        of_items = _split_into_blocks(second, BLOCK_NUMBERS // second.shape[1])
+        of_users = _split_into_blocks(first, BLOCK_NUMBERS // of_items[0].size)
 
         @jax.checkpoint
         def block(users: jax.Array, items: jax.Array) -> jax.Array:
-            return self._network(users[:, None] + items[None])
+            return self._tower(users[:, None] + items[None])
 
         found = jax.lax.map(lambda users: jax.lax.map(lambda items: block(users, items), of_items), of_users)
         found = found.swapaxes(1, 2).reshape(of_users[..., 0].size, -1)[: len(user_vectors), : len(item_vectors)]
         return jnp.matmul(left, right.T, precision="highest") + found
 
-    def _network(self, first: jax.Array) -> jax.Array:
+    def _tower(self, first: jax.Array) -> jax.Array:
         """float[...]: what the network adds to a score; `first` [..., d] is W_1^T [q, s] + b_1."""
         hidden = jax.nn.relu(first).reshape(-1, first.shape[-1])
         for matrix, bias in zip(self.weights, self.biases[1:], strict=True):
-            hidden = jax.nn.relu(_times(hidden, matrix) + bias[None])
-        return _times(hidden, self.output[len(self.biases[0]) :]).reshape(first.shape[:-1])
+            hidden = jax.nn.relu(_matmul(hidden, matrix) + bias[None])
+        return _matmul(hidden, self.output[len(self.biases[0]) :]).reshape(first.shape[:-1])
 
 
-def _times(x: jax.Array, weights: jax.Array) -> jax.Array:
+def _matmul(x: jax.Array, weights: jax.Array) -> jax.Array:
     return jnp.matmul(x, weights, precision="highest")  # not TF32 or bfloat16
 
 
-def _blocks(rows: jax.Array, most: int) -> jax.Array:
+def _split_into_blocks(rows: jax.Array, most: int) -> jax.Array:
     """[blocks, size, d]: rows [n, d] in equal blocks of at most `most` of them, zeros at the end."""
     count = max(-(-len(rows) // max(most, 1)), 1)
     size = -(-len(rows) // count)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from lgcn_jax.devices.parameters import Replicated
 from lgcn_jax.graph.layout import Layout
-from lgcn_jax.graph.perturbation import Dropout
+from lgcn_jax.graph.perturbation import MessageDropout
 from lgcn_jax.graph.propagation import propagate
 from lgcn_jax.models.encoder import Encoder, EncoderSettings, Nodes, unit_rows
 from lgcn_jax.settings import integer, real
@@ -78,28 +78,28 @@ class NGCF(Encoder):
         super().__init__(table)
         self.sum_weights, self.product_weights = Replicated(sum_weights), Replicated(product_weights)
 
-    def layers(self, layout: Layout, dropout: Dropout | None = None) -> list[jax.Array]:
+    def layers(self, layout: Layout, dropout: MessageDropout | None = None) -> list[jax.Array]:
         """E^(0), ..., E^(K), each [num_rows, d]."""
         layers = [self.table[...]]
         for number, weights in enumerate(zip(self.sum_weights[...], self.product_weights[...], strict=True), 1):
             own, neighbors = layers[-1], propagate(layout, layers[-1])
-            sums, products = _times(own + neighbors, weights[0]), _times(neighbors * own, weights[1])
+            sums, products = _matmul(own + neighbors, weights[0]), _matmul(neighbors * own, weights[1])
             layer = jax.nn.leaky_relu(sums + products, SLOPE)
             layers.append(layer if dropout is None else dropout.applied(layer, number))
         return layers
 
     def __call__(self, layout: Layout) -> jax.Array:
         """The final embeddings, [num_rows, (K + 1) d]."""
-        return _side_by_side(self.layers(layout))
+        return _concatenate_layers(self.layers(layout))
 
-    def dropped(self, layout: Layout, dropout: Dropout) -> jax.Array:
-        return _side_by_side(self.layers(layout, dropout))
+    def dropped(self, layout: Layout, dropout: MessageDropout) -> jax.Array:
+        return _concatenate_layers(self.layers(layout, dropout))
 
 
-def _side_by_side(layers: list[jax.Array]) -> jax.Array:
+def _concatenate_layers(layers: list[jax.Array]) -> jax.Array:
     first, *others = layers
     return jnp.concatenate([first, *map(unit_rows, others)], axis=1)
 
 
-def _times(x: jax.Array, weights: jax.Array) -> jax.Array:
+def _matmul(x: jax.Array, weights: jax.Array) -> jax.Array:
     return jnp.matmul(x, weights, precision="highest")  # not TF32 or bfloat16

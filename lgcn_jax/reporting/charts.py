@@ -99,16 +99,16 @@ def line_chart(
     across = scale_covering(x, LEFT + 4, WIDTH - RIGHT - 4, log=log_x)
     known = np.concatenate([each.known for each in series])
     up = round_to_ticks(scale_covering(known, HEIGHT - BOTTOM, TOP + 4, log=log_y, zero=zero), 5)
-    drawn = [_line(each, x, across, up, kind) for each, kind in zip(series, classes, strict=True)]
+    drawn = [_draw_line(each, x, across, up, kind) for each, kind in zip(series, classes, strict=True)]
     at = [dict(zip(each.x.tolist(), each.y.tolist(), strict=True)) for each in series]
     rows = [[numerals.amount(v), *(show(values.get(v, float("nan"))) for values in at)] for v in x.tolist()]
     grid = Grid(title, [x_label, *(each.name for each in series)], rows)
     inside = [
-        *_axes(across, up, x_label, x_ticks, show_axis),
-        *(_spread(each, x, across, up, kind) for each, kind in zip(series, classes, strict=True)),
+        *_draw_axes(across, up, x_label, x_ticks, show_axis),
+        *(_draw_spread(each, x, across, up, kind) for each, kind in zip(series, classes, strict=True)),
         *drawn[::-1],
-        *_mark(mark, across, up),
-        *_bands(x, across, grid),
+        *_draw_mark(mark, across, up),
+        *_hover_bands(x, across, grid),
     ]
     legend = list(zip((each.name for each in series), classes, strict=True))
     return Chart(name, title, sentence, picture(name, title, sentence, inside), legend, grid)
@@ -122,14 +122,14 @@ def histogram_chart(
     up = round_to_ticks(scale_covering(np.concatenate(list(shares.values())), HEIGHT - BOTTOM, TOP + 4, zero=True), 5)
     drawn = []
     for number, values in enumerate(shares.values()):
-        outline = _outline(edges, values, across, up)
+        outline = _outline_path(edges, values, across, up)
         drawn += [tag("path", d=outline, class_=f"line s{number}")]
         drawn += [tag("path", d=outline, class_="area s0")] if number == 0 else []
     ranges = [f"{numerals.amount(a)} to {numerals.amount(b)}" for a, b in itertools.pairwise(edges.tolist())]
     rows = [[r, *(numerals.percent(v[n]) for v in shares.values())] for n, r in enumerate(ranges)]
     grid = Grid(title, [x_label, *shares], rows)
-    bands = _bands((edges[1:] + edges[:-1]) / 2, across, grid)
-    inside = [*_axes(across, up, x_label, show=numerals.share), *drawn[::-1], *bands]
+    bands = _hover_bands((edges[1:] + edges[:-1]) / 2, across, grid)
+    inside = [*_draw_axes(across, up, x_label, show=numerals.share), *drawn[::-1], *bands]
     legend = [(label, f"s{number}") for number, label in enumerate(shares)]
     return Chart(name, title, sentence, picture(name, title, sentence, inside), legend, grid)
 
@@ -201,7 +201,7 @@ def picture(
     return tag("svg", [*told, *inside], aria_labelledby=f"{name}-title", aria_describedby=f"{name}-desc", **box)
 
 
-def _axes(
+def _draw_axes(
     across: Scale,
     up: Scale,
     x_label: str,
@@ -219,7 +219,7 @@ def _axes(
     return [*drawn, tag("text", x_label, x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 4, class_="x label")]
 
 
-def _line(series: Series, x: np.ndarray, across: Scale, up: Scale, kind: str) -> Markup:
+def _draw_line(series: Series, x: np.ndarray, across: Scale, up: Scale, kind: str) -> Markup:
     """A line through what is known of the series at x, with marks where it is little."""
     kept = np.isin(series.x, x) & np.isfinite(series.y)
     at = [(across(a), up(b)) for a, b in zip(series.x[kept].tolist(), series.y[kept].tolist(), strict=True)]
@@ -228,7 +228,7 @@ def _line(series: Series, x: np.ndarray, across: Scale, up: Scale, kind: str) ->
     return Markup("").join([*drawn, *(tag("circle", cx=a, cy=b, r=2.5, class_=f"dot {kind}") for a, b in marks)])
 
 
-def _spread(series: Series, x: np.ndarray, across: Scale, up: Scale, kind: str) -> Markup:
+def _draw_spread(series: Series, x: np.ndarray, across: Scale, up: Scale, kind: str) -> Markup:
     """The band between the edges of a series, where it has any."""
     if series.low is None or series.high is None:
         return Markup("")
@@ -239,13 +239,13 @@ def _spread(series: Series, x: np.ndarray, across: Scale, up: Scale, kind: str) 
     return tag("path", d=path_data(edges) + "Z", class_=f"area {kind}") if edges else Markup("")
 
 
-def _outline(edges: np.ndarray, values: np.ndarray, across: Scale, up: Scale) -> str:
+def _outline_path(edges: np.ndarray, values: np.ndarray, across: Scale, up: Scale) -> str:
     """The way around a histogram, from the axis to the axis."""
     x, y = np.repeat(edges, 2), np.pad(np.repeat(values, 2), 1)
     return path_data([(across(a), up(b)) for a, b in zip(x.tolist(), y.tolist(), strict=True)])
 
 
-def _mark(mark: tuple[float, float, str] | None, across: Scale, up: Scale) -> list[Markup]:
+def _draw_mark(mark: tuple[float, float, str] | None, across: Scale, up: Scale) -> list[Markup]:
     if mark is None:
         return []
     x, y = across(mark[0]), up(mark[1])
@@ -253,7 +253,7 @@ def _mark(mark: tuple[float, float, str] | None, across: Scale, up: Scale) -> li
     return [tag("circle", cx=x, cy=y, r=5, class_="best"), tag("text", mark[2], y=y + 18, **side)]
 
 
-def _bands(x: np.ndarray, across: Scale, grid: Grid) -> list[Markup]:
+def _hover_bands(x: np.ndarray, across: Scale, grid: Grid) -> list[Markup]:
     """An unseen band around each x, whose title tells the values of all series there."""
     places = [across(value) for value in x.tolist()]
     between = [LEFT, *((a + b) / 2 for a, b in itertools.pairwise(places)), WIDTH - RIGHT]

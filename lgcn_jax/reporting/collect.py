@@ -38,17 +38,17 @@ def from_folder(folder: Path, interactions: Interactions | None = None) -> Repor
     interactions = interactions or raw_ids.with_kept_titles(datasets.load(config.data), folder)
     if workdir.content_sha256(folder) not in (None, interactions.content_hash()):
         raise InputError(f"--workdir={folder}", "other data than the run's", "those that it was trained on")
-    result = _json(folder / "result.json")
+    result = _read_json(folder / "result.json")
     return ReportData(
         model=config.to_dict()["model"],
         status=result.get("status", "unfinished"),
         error=result.get("error", ""),
         settings=setting_rows(config),
-        environment=workdir.flatten(_json(folder / "environment.json")),
+        environment=workdir.flatten(_read_json(folder / "environment.json")),
         interactions=interactions,
         rows=workdir.logged_rows(folder),
         result=result,
-        findings=_findings_of_folder(folder, config, interactions),
+        findings=_findings_in_folder(folder, config, interactions),
     )
 
 
@@ -117,11 +117,11 @@ def findings(
     degrees = csr.column_counts(interactions.train, interactions.num_items)
     ranker = topk.Ranker(scorer, interactions.num_items, Mesh.of(ONE_DEVICE))
     assessed = quality.assess(scorer, ranker, interactions, split, config.evaluation.top_k) if split else None
-    lists = _lists(ranker, interactions, split or "valid")
+    lists = _user_lists(ranker, interactions, split or "valid")
     return Findings(epoch, notes, assessed, measures.item_map(items, degrees), lists)
 
 
-def _lists(ranker: topk.Ranker, interactions: Interactions, split: str) -> list[UserLists]:
+def _user_lists(ranker: topk.Ranker, interactions: Interactions, split: str) -> list[UserLists]:
     part, seen = interactions.part(split), interactions.seen(split)
     degrees = csr.degrees(interactions.train)
     candidates = np.flatnonzero((csr.degrees(part) > 0) | (part.nnz == 0))
@@ -136,7 +136,7 @@ def _lists(ranker: topk.Ranker, interactions: Interactions, split: str) -> list[
     return found
 
 
-def _findings_of_folder(folder: Path, config: Config, interactions: Interactions) -> Findings | None:
+def _findings_in_folder(folder: Path, config: Config, interactions: Interactions) -> Findings | None:
     """None where no checkpoint was saved."""
     if not integrity.checkpoint_steps(folder / "checkpoints"):
         return None
@@ -154,7 +154,7 @@ def _findings_of_folder(folder: Path, config: Config, interactions: Interactions
     return findings(jax.device_put(scorer), items, interactions, config, epoch, notes)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; empty where there is none."""
     with contextlib.suppress(OSError, ValueError):
         found = json.loads(path.read_text(encoding="utf-8"))

@@ -101,13 +101,13 @@ class Comparison:
           WriteError: the file could not be written.
         """
         path = require_kind(path, "path")
-        content = json.dumps(self.to_json(), indent=1).encode() if path.suffix == ".json" else self._picture(path)
+        content = json.dumps(self.to_json(), indent=1).encode() if path.suffix == ".json" else self._draw_picture(path)
         try:
             files.write(path, content)
         except OSError as error:
             raise WriteError(path, error.strerror or error) from None
 
-    def _picture(self, path: Path) -> bytes:
+    def _draw_picture(self, path: Path) -> bytes:
         """A point and its interval for each difference."""
         figure = extras.import_extra("matplotlib.figure").Figure(figsize=(7, 1.2 + 0.34 * len(self.differences)))
         axes, rows = figure.subplots(), self.differences[::-1]
@@ -167,10 +167,13 @@ def compare(
     first = configs[folders[0]]
     interactions = datasets.load(first.data) if interactions is None else interactions
     split = "test" if interactions.test.nnz else "valid"
-    metrics = _metrics(metrics, first)
+    metrics = _metric_names(metrics, first)
     groups = comparable.group_runs(configs, by)
     values = {
-        label: {seed: _values(configs[folder], folder, interactions, split, metrics) for seed, folder in group.items()}
+        label: {
+            seed: _metric_values(configs[folder], folder, interactions, split, metrics)
+            for seed, folder in group.items()
+        }
         for label, group in groups.items()
     }
     protocol = f"epochs chosen on the {first.evaluation.eval_split} part, evaluated every {first.evaluation.eval_every}"
@@ -188,20 +191,22 @@ def _differences(values: dict[str, dict[int, Values]], metrics: Sequence[str]) -
         found = []
         for other in others:
             for metric in metrics:
-                a, b = (_paired(values[label], metric, over) for label in (first, other))
+                a, b = (_paired_values(values[label], metric, over) for label in (first, other))
                 means = float(a.mean()), float(b.mean())
                 found.append(Difference(first, other, metric, over, means, paired_difference(a, b)))
         for row, corrected in zip(found, holm([row.found.p_value for row in found]), strict=True):
             yield dataclasses.replace(row, corrected=corrected)
 
 
-def _paired(group: dict[int, Values], metric: str, over: str) -> np.ndarray:
+def _paired_values(group: dict[int, Values], metric: str, over: str) -> np.ndarray:
     """float64: the metric of each user, the mean over the seeds; or of each seed, the mean over the users."""
     whole = np.stack([group[seed][metric] for seed in sorted(group)]).astype(np.float64)
     return whole.mean(0 if over == "users" else 1)
 
 
-def _values(config: Config, folder: Path, interactions: Interactions, split: str, metrics: Sequence[str]) -> Values:
+def _metric_values(
+    config: Config, folder: Path, interactions: Interactions, split: str, metrics: Sequence[str]
+) -> Values:
     """The metrics of each user at the run's best epoch, ranked as the run is served."""
     names = tuple(dict.fromkeys(metric.split("@")[0] for metric in metrics))
     one = config.replace(mesh=ONE_DEVICE)  # whatever the run was trained on
@@ -214,7 +219,7 @@ def _values(config: Config, folder: Path, interactions: Interactions, split: str
     return {metric: found.per_user[metric] for metric in metrics}
 
 
-def _metrics(stated: Sequence[str] | None, config: Config) -> tuple[str, ...]:
+def _metric_names(stated: Sequence[str] | None, config: Config) -> tuple[str, ...]:
     """The metrics that are compared, of single users."""
     ks = config.evaluation.top_k
     known = [f"{name}@{k}" for k in ks for name in ("recall", "ndcg", "precision", "mrr", "hit_rate", "map")]

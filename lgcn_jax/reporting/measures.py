@@ -26,7 +26,7 @@ def sample_triples(part: CSR, seen: CSR, num_items: int) -> tuple[np.ndarray, np
     users, positives = users[kept], positives[kept]
     rank = np.random.default_rng(SEED).integers(0, num_items - known[users])
     known_by = (np.union1d(csr_row(part, user), csr_row(seen, user)) for user in users)
-    unseen = np.array([_missing(own, each) for own, each in zip(known_by, rank, strict=True)], np.int64)
+    unseen = np.array([_kth_missing_item(own, each) for own, each in zip(known_by, rank, strict=True)], np.int64)
     return users, positives, unseen
 
 
@@ -60,11 +60,11 @@ def item_map(item_vectors: np.ndarray, degrees: np.ndarray) -> ItemMap:
     two[: len(variance)] = directions.T[:2]
     two *= np.where(two[[0, 1], np.abs(two).argmax(1)] < 0, -1, 1)[:, None]
     shares = np.append(variance, 0.0)[:2] / max(variance.sum(), np.finfo(float).tiny)
-    chosen, popular = _chosen(degrees)
+    chosen, popular = _items_to_show(degrees)
     return ItemMap(chosen, centered[chosen] @ two.T, degrees[chosen], tuple(shares.tolist()), popular, len(degrees))
 
 
-def _chosen(degrees: np.ndarray) -> tuple[np.ndarray, int]:
+def _items_to_show(degrees: np.ndarray) -> tuple[np.ndarray, int]:
     """The items of the map, the least popular first, and how many of them are there for their popularity."""
     order = np.argsort(degrees, kind="stable")
     if len(order) <= POINTS:
@@ -84,7 +84,7 @@ def users_to_show(degrees: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     return np.array([random.choice(share) for share in shares], np.int64)
 
 
-def _missing(own: np.ndarray, rank: int) -> int:
+def _kth_missing_item(own: np.ndarray, rank: int) -> int:
     """The `rank`-th smallest item (from 0) that is not one of `own`, which are ascending."""
     return int(rank + np.searchsorted(own - np.arange(len(own)), rank, side="right"))
 

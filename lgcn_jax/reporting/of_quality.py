@@ -29,11 +29,11 @@ def quality_section(quality: Quality, chosen_on: str) -> Section:
     )
     chosen = "The epoch was chosen on this very part, as in the papers, which flatters it a little."
     told += f" {chosen}" if quality.split == chosen_on else ""
-    by_k = [_by_k(quality, name) for name in names]
+    by_k = [_chart_by_k(quality, name) for name in names]
     return Section("quality", "Quality", [told], charts=by_k, tables=[table])
 
 
-def _by_k(quality: Quality, name: str) -> Chart:
+def _chart_by_k(quality: Quality, name: str) -> Chart:
     ks = np.array(quality.k, float)
     series = [
         Series(model, ks, np.array([means[f"{name}@{k}"] for k in quality.k])) for model, means in quality.means.items()
@@ -56,14 +56,14 @@ def groups_section(quality: Quality) -> Section:
         "Users are in groups of about equal interactions in all parts, items in groups of about equal train "
         "interactions: the first group has many users, or items, with little each."
     )
-    found = [_user_groups(quality, name) for name in ("recall", "ndcg")]
-    return Section("groups", "Groups of users and items", [told], charts=[*found, *_item_groups(quality)])
+    found = [_chart_of_user_groups(quality, name) for name in ("recall", "ndcg")]
+    return Section("groups", "Groups of users and items", [told], charts=[*found, *_charts_of_item_groups(quality)])
 
 
-def _user_groups(quality: Quality, name: str) -> Chart:
+def _chart_of_user_groups(quality: Quality, name: str) -> Chart:
     key, tables = f"{name}@{quality.watched}", quality.user_groups
     ours = tables[MODEL]
-    labels = _ranges(ours["up_to"], "items")
+    labels = _range_labels(ours["up_to"], "items")
     best, worst = int(np.nanargmax(ours[key])), int(np.nanargmin(ours[key]))
     sentence = (
         f"Highest for users with {labels[best]} ({numerals.metric(ours[key][best])}), lowest for those with "
@@ -75,12 +75,12 @@ def _user_groups(quality: Quality, name: str) -> Chart:
     return charts.bar_chart(f"users-{name}", title, sentence, labels, values, row_label="users with", more=more)
 
 
-def _item_groups(quality: Quality) -> list[Chart]:
+def _charts_of_item_groups(quality: Quality) -> list[Chart]:
     k, tables = quality.watched, quality.item_groups
-    labels = _ranges(tables[MODEL]["up_to"], "users")
+    labels = _range_labels(tables[MODEL]["up_to"], "users")
     counts = {"items": [numerals.count(n) for n in tables[MODEL]["items"]]}
     how: dict[str, Any] = {"row_label": "items with", "more": counts, "show": numerals.percent}
-    found, shown = _columns(tables, f"found@{k}"), _columns(tables, f"exposure@{k}")
+    found, shown = _column_values(tables, f"found@{k}"), _column_values(tables, f"exposure@{k}")
     half = len(labels) // 2
     rare = float(np.sum(shown[MODEL][:half]))
     told_found = (
@@ -98,11 +98,11 @@ def _item_groups(quality: Quality) -> list[Chart]:
     ]
 
 
-def _columns(tables: dict[str, Table], key: str) -> dict[str, np.ndarray]:
+def _column_values(tables: dict[str, Table], key: str) -> dict[str, np.ndarray]:
     return {model: table[key] for model, table in tables.items()}
 
 
-def _ranges(bounds: np.ndarray, what: str) -> list[str]:
+def _range_labels(bounds: np.ndarray, what: str) -> list[str]:
     """Labels of groups by the largest size of each, such as at most 4 users, 5 to 9, 10."""
     before = [0, *bounds[:-1].tolist()]
     labels = [numerals.span(a + 1, b) for a, b in zip(before, bounds.tolist(), strict=True)]
@@ -157,7 +157,7 @@ def scores_section(quality: Quality) -> Section:
 
 def map_section(data: ReportData, found: ItemMap) -> Section:
     """The items in the plane."""
-    shades = _shades(found.degrees)
+    shades = _degree_shades(found.degrees)
     of_shade = {shade: found.degrees[shades == shade] for shade in np.unique(shades).tolist()}
     legend = [(f"{numerals.span(each.min(), each.max())} users", f"p{shade}") for shade, each in of_shade.items()]
     items = [item_label(data, number) for number in found.items.tolist()]
@@ -184,7 +184,7 @@ def map_section(data: ReportData, found: ItemMap) -> Section:
     return Section("items", "Items", wide=[chart])
 
 
-def _shades(degrees: np.ndarray) -> np.ndarray:
+def _degree_shades(degrees: np.ndarray) -> np.ndarray:
     """int[n], ascending: the SHADES equal shares of the items by popularity; equal ones stay together."""
     bounds = np.unique(np.quantile(degrees, np.arange(1, SHADES) / SHADES))
     return np.searchsorted(bounds, degrees, side="left")
@@ -199,11 +199,13 @@ def users_section(data: ReportData, users: list[UserLists], split: str) -> Secti
     degrees = np.bincount(data.interactions.train.indices, minlength=data.interactions.num_items)
     hits = [len(np.intersect1d(each.recommended, each.relevant)) for each in users]
     opened = {0, int(np.argmax(hits))} if users else set()
-    cards = [_card(data, each, split, degrees, number, number in opened) for number, each in enumerate(users)]
+    cards = [_user_card(data, each, split, degrees, number, number in opened) for number, each in enumerate(users)]
     return Section("users", f"{len(users)} users and their lists", [told], cards=cards)
 
 
-def _card(data: ReportData, lists: UserLists, split: str, degrees: np.ndarray, number: int, opened: bool) -> UserCard:
+def _user_card(
+    data: ReportData, lists: UserLists, split: str, degrees: np.ndarray, number: int, opened: bool
+) -> UserCard:
     history = lists.history[np.argsort(-degrees[lists.history], kind="stable")].tolist()
     relevant, shown = set(lists.relevant.tolist()), lists.recommended.tolist()
     missed = [item for item in lists.relevant.tolist() if item not in set(shown)]
@@ -212,7 +214,7 @@ def _card(data: ReportData, lists: UserLists, split: str, degrees: np.ndarray, n
     scored = f", {hits} of {len(relevant)} held-out ones among the first {LISTED}" if relevant else ""
     return UserCard(
         name=f"user-{number + 1}",
-        user=Label(*_titled(data.interactions.user_titles, data.interactions.user_ids, lists.user)),
+        user=Label(*_title_and_id(data.interactions.user_titles, data.interactions.user_ids, lists.user)),
         summary=f"{counted}{scored}",
         history=[item_label(data, item) for item in history[:SHOWN]],
         more=max(len(history) - SHOWN, 0),
@@ -228,10 +230,10 @@ def _card(data: ReportData, lists: UserLists, split: str, degrees: np.ndarray, n
 
 def item_label(data: ReportData, number: int) -> Label:
     """How an item is called."""
-    return Label(*_titled(data.interactions.item_titles, data.interactions.item_ids, number))
+    return Label(*_title_and_id(data.interactions.item_titles, data.interactions.item_ids, number))
 
 
-def _titled(titles: np.ndarray | None, ids: np.ndarray, number: int) -> tuple[str, str]:
+def _title_and_id(titles: np.ndarray | None, ids: np.ndarray, number: int) -> tuple[str, str]:
     """A title and an id; the id alone where there is no title."""
     title = "" if titles is None else titles[number]
     return (str(title), str(ids[number])) if title else (str(ids[number]), "")

@@ -36,7 +36,7 @@ def data_section(interactions: Interactions, split: str) -> Section:
         "items of a user": csr.degrees(interactions.train),
         "users of an item": csr.column_counts(interactions.train, interactions.num_items),
     }
-    rows = [[name, *_quantiles(each)] for name, each in degrees.items()]
+    rows = [[name, *_format_quantiles(each)] for name, each in degrees.items()]
     noticed = interactions.noticed(split or "none")
     return Section(
         "data",
@@ -44,16 +44,16 @@ def data_section(interactions: Interactions, split: str) -> Section:
         [f"{noticed[0].upper()}{noticed[1:]}.", f"Content hash (sha256): {hash_of}"],
         beside=[Grid("Counts", ["", "count"], facts)],
         tables=[Grid("Degrees in the train part", ["", *QUANTILES], rows)],
-        charts=[_tail(degrees["users of an item"])],
+        charts=[_popularity_chart(degrees["users of an item"])],
         remarks=interactions.remarks,
     )
 
 
-def _quantiles(degrees: np.ndarray) -> list[str]:
+def _format_quantiles(degrees: np.ndarray) -> list[str]:
     return [numerals.count(value) for value in np.quantile(degrees, list(QUANTILES.values()), method="lower")]
 
 
-def _tail(degrees: np.ndarray) -> Chart:
+def _popularity_chart(degrees: np.ndarray) -> Chart:
     """How much of the train part the most popular items make up."""
     held = np.cumsum(np.sort(degrees)[::-1]) / max(degrees.sum(), 1)
     share = np.arange(1, len(held) + 1) / len(held)
@@ -72,9 +72,9 @@ def training_section(data: ReportData) -> Section:
     evaluated = [row for row in data.rows if row["split"] != "train"]
     if not train:
         return Section("training", "Training", ["No epoch has been trained to its end."])
-    found = [*_loss(train), _learning_rate(train)]
+    found = [*_loss_charts(train), _learning_rate_chart(train)]
     for family in FAMILIES:
-        found += _metric(evaluated, family)
+        found += _metric_charts(evaluated, family)
     took = numerals.seconds(sum(row["seconds"] for row in train))
     epochs = f"{numerals.count(len(train))} epoch{'s' if len(train) > 1 else ''}"
     told = [f"Learning took {took} for {epochs}, evaluation and compilation not counted."]
@@ -82,15 +82,15 @@ def training_section(data: ReportData) -> Section:
     return Section("training", "Training", told, charts=found)
 
 
-def _series(rows: list[dict[str, Any]], key: str, name: str) -> Series:
+def _curve_series(rows: list[dict[str, Any]], key: str, name: str) -> Series:
     return Series(name, *(np.array([row[each] for row in rows], float) for each in ("epoch", key)))
 
 
-def _loss(train: list[dict[str, Any]]) -> list[Chart]:
+def _loss_charts(train: list[dict[str, Any]]) -> list[Chart]:
     """The total with its terms; and the penalty, which would dwarf them, though its weight is tiny."""
     terms = [name for name in train[0] if name.startswith("loss_") and name != PENALTY]
-    series = [_series(train, "loss", "total")]
-    series += [_series(train, name, name.removeprefix("loss_")) for name in terms]
+    series = [_curve_series(train, "loss", "total")]
+    series += [_curve_series(train, name, name.removeprefix("loss_")) for name in terms]
     first, last = train[0]["loss"], train[-1]["loss"]
     moved = "falls" if last < first else "rises"
     sentence = (
@@ -103,12 +103,12 @@ def _loss(train: list[dict[str, Any]]) -> list[Chart]:
     if PENALTY in train[0]:
         first, last = (numerals.amount(row[PENALTY]) for row in (train[0], train[-1]))
         sentence = f"Half the squared length of a batch's rows, before its weight: from {first} to {last}."
-        penalty = [_series(train, PENALTY, "l2")]
+        penalty = [_curve_series(train, PENALTY, "l2")]
         found.append(charts.line_chart("penalty", "Penalty l2", sentence, penalty, x_label="epoch", zero=True))
     return found
 
 
-def _metric(evaluated: list[dict[str, Any]], family: str) -> list[Chart]:
+def _metric_charts(evaluated: list[dict[str, Any]], family: str) -> list[Chart]:
     names = [name for name in (evaluated[0] if evaluated else ()) if name.split("@")[0] == family]
     if not names:
         return []
@@ -117,17 +117,17 @@ def _metric(evaluated: list[dict[str, Any]], family: str) -> list[Chart]:
     value = numerals.metric(best[watched])
     sentence = f"On the {split} part, {watched} is highest at epoch {best['epoch']}: {value}."
     mark = (best["epoch"], best[watched], value)
-    series = [_series(evaluated, name, name) for name in names]
+    series = [_curve_series(evaluated, name, name) for name in names]
     how: dict[str, Any] = {"x_label": "epoch", "show": numerals.metric, "mark": mark, "zero": True}
     return [charts.line_chart(f"curve-{family}", f"{family}, {split} part", sentence, series, **how)]
 
 
-def _learning_rate(train: list[dict[str, Any]]) -> Chart:
+def _learning_rate_chart(train: list[dict[str, Any]]) -> Chart:
     first, last = train[0]["learning_rate"], train[-1]["learning_rate"]
     sentence = f"From {first:.3g} in epoch {train[0]['epoch']} to {last:.3g} in epoch {train[-1]['epoch']}."
     if len({row["learning_rate"] for row in train}) == 1:
         sentence = f"{first:.3g} throughout."
-    series = [_series(train, "learning_rate", "learning rate")]
+    series = [_curve_series(train, "learning_rate", "learning rate")]
     show: Callable[[float], str] = "{:.3g}".format
     return charts.line_chart("learning-rate", "Learning rate", sentence, series, x_label="epoch", show=show, zero=True)
 
@@ -156,12 +156,12 @@ def environment_section(environment: dict[str, Any]) -> Section:
     """Versions, devices, and what else could change numbers."""
     if not environment:
         return Section("environment", "Environment", ["The run has left no environment.json."])
-    facts = [[name, _told(value)] for name, value in environment.items() if not name.startswith("dataset.")]
+    facts = [[name, _format_value(value)] for name, value in environment.items() if not name.startswith("dataset.")]
     title = "Versions, device and what else could change the numbers"
     wanted = {"lgcn_jax": "lgcn_jax {}", "jax": "JAX {}", "device.kind": "on {}", "cpu": "{}", "commit": "commit {}"}
     named = [text.format(str(environment[key])[:40]) for key, text in wanted.items() if environment.get(key)]
     return Section("environment", "Environment", [", ".join(named)], folded=[Grid(title, ["", "value"], facts, False)])
 
 
-def _told(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return "none" if value in (None, "", {}) else str(value)

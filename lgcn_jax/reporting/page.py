@@ -24,7 +24,9 @@ _NUMBER = re.compile(rf"[-+{numerals.MINUS}]?[\d,.]+(e[-+]?\d+)?( %)?|{numerals.
 def render(data: ReportData) -> str:
     """The page."""
     title = f"{data.model} on {data.interactions.name}"
-    return render_document(title, _lead(data), _sections(data), alert=_alert(data), tiles=_tiles(data))
+    return render_document(
+        title, _lead_sentence(data), _page_sections(data), alert=_alert_lines(data), tiles=_stat_tiles(data)
+    )
 
 
 def render_document(
@@ -37,12 +39,12 @@ def render_document(
 ) -> str:
     """A page of these sections; `alert` is what is to be known before all else, `tiles` are the figures at the top:
     name, value, and what it is held against."""
-    style, script = (_asset(name) for name in ("report.css", "report.js"))
+    style, script = (_read_asset(name) for name in ("report.css", "report.js"))
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.tests["number"] = lambda text: bool(_NUMBER.fullmatch(text))
-    return environment.from_string(_asset("report.html.jinja")).render(
+    return environment.from_string(_read_asset("report.html.jinja")).render(
         title=title,
         lead=lead,
         alert=alert,
@@ -50,18 +52,18 @@ def render_document(
         sections=sections,
         style=Markup(style),
         script=Markup(script),
-        policy=_policy(style, script),
+        policy=_content_security_policy(style, script),
         version=__version__,
     )
 
 
-def _sections(data: ReportData) -> Sequence[Section]:
+def _page_sections(data: ReportData) -> Sequence[Section]:
     found, quality = data.findings, data.findings.quality if data.findings else None
     split = quality.split if quality else ""
     sections = []
     if quality:
         sections += [
-            of_quality.quality_section(quality, _value(data, "eval_split")),
+            of_quality.quality_section(quality, _setting_value(data, "eval_split")),
             of_quality.groups_section(quality),
             of_quality.lists_section(quality),
             of_quality.scores_section(quality),
@@ -77,7 +79,7 @@ def _sections(data: ReportData) -> Sequence[Section]:
     ]
 
 
-def _lead(data: ReportData) -> str:
+def _lead_sentence(data: ReportData) -> str:
     """One sentence about the run."""
     interactions, epochs = data.interactions, sum(row["split"] == "train" for row in data.rows)
     what = f"{numerals.count(interactions.num_users)} users, {numerals.count(interactions.num_items)} items"
@@ -86,9 +88,9 @@ def _lead(data: ReportData) -> str:
     return f"{what}, {numerals.count(interactions.train.nnz)} train interactions. The run has {trained}{shown}."
 
 
-def _alert(data: ReportData) -> list[str]:
+def _alert_lines(data: ReportData) -> list[str]:
     """What a reader has to know before all else."""
-    planned = _value(data, "epochs")
+    planned = _setting_value(data, "epochs")
     epochs = sum(row["split"] == "train" for row in data.rows)
     told = {
         "completed": [],
@@ -101,11 +103,11 @@ def _alert(data: ReportData) -> list[str]:
     return [*told, *missing, *notes]
 
 
-def _value(data: ReportData, setting: str) -> str:
+def _setting_value(data: ReportData, setting: str) -> str:
     return next(row.value for row in data.settings if row.name == setting)
 
 
-def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
+def _stat_tiles(data: ReportData) -> list[tuple[str, str, str]]:
     """The figures at the top: name, value, and what it is held against."""
     quality = data.findings.quality if data.findings else None
     if not quality:
@@ -122,7 +124,7 @@ def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
     return tiles
 
 
-def _policy(style: str, script: str) -> str:
+def _content_security_policy(style: str, script: str) -> str:
     def allowed(text: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
@@ -130,5 +132,5 @@ def _policy(style: str, script: str) -> str:
     return f"default-src 'none'; {rules}; base-uri 'none'; form-action 'none'"
 
 
-def _asset(name: str) -> str:
+def _read_asset(name: str) -> str:
     return resources.files("lgcn_jax.reporting").joinpath("assets", name).read_text(encoding="utf-8")

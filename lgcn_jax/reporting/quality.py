@@ -36,13 +36,15 @@ def assess(
         means={name: each.means() for name, each in found.items()},
         user_groups={name: each.user_groups() for name, each in found.items()},
         item_groups={name: each.item_groups() for name, each in found.items()},
-        lists=_lists(found, asked[0], interactions),
+        lists=_list_statistics(found, asked[0], interactions),
         scores=pairs | {FIRST: _first_scores(ranker, interactions, split)},
         auc=measures.area_under_curve(pairs[HELD_OUT], pairs[UNSEEN]),
     )
 
 
-def _lists(found: dict[str, EvaluationResult], k: int, interactions: Interactions) -> dict[str, dict[str, float]]:
+def _list_statistics(
+    found: dict[str, EvaluationResult], k: int, interactions: Interactions
+) -> dict[str, dict[str, float]]:
     """What the lists of k items of each model hold, and beside them the train part."""
     degrees = csr.column_counts(interactions.train, interactions.num_items)
     counts = {name: each.items.exposure[k] for name, each in found.items()} | {TRAIN: degrees}

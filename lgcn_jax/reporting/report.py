@@ -39,12 +39,12 @@ def report(run: str | Path | Model, interactions: Interactions | None = None, ou
         if interactions is None or out is None:
             raise InputError("report", "a model alone", "report(model, interactions, out=FILE)")
         run._require_fitted()
-        target, data = _file(out), collect.from_model(run, interactions)
+        target, data = _output_path(out), collect.from_model(run, interactions)
     elif not isinstance(run, str | os.PathLike):
         raise InputError("report", f"a {type(run).__name__}", "a run folder, or a trained model")
     else:
         folder = Path(run).expanduser()
-        target = folder / NAME if out is None else _file(out)
+        target = folder / NAME if out is None else _output_path(out)
         data = collect.from_folder(folder, interactions)
     try:
         files.write(target, page.render(data).encode())
@@ -53,7 +53,7 @@ def report(run: str | Path | Model, interactions: Interactions | None = None, ou
     return target
 
 
-def _file(out: str | Path) -> Path:
+def _output_path(out: str | Path) -> Path:
     """The path of a page, which can be written."""
     path = Path(out).expanduser()
     tables.require_writable(path, "--out=", (".html", ".htm"))

@@ -31,7 +31,7 @@ class Scale:
 
     def ticks(self, wanted: int = 5) -> list[float]:
         """About so many round values within the scale."""
-        return _log_ticks(self.low, self.high, wanted) if self.log else _ticks(self.low, self.high, wanted)
+        return _log_ticks(self.low, self.high, wanted) if self.log else _linear_ticks(self.low, self.high, wanted)
 
 
 def scale_covering(values: np.ndarray, start: float, stop: float, *, log: bool = False, zero: bool = False) -> Scale:
@@ -48,20 +48,20 @@ def round_to_ticks(scale: Scale, wanted: int = 5) -> Scale:
     """The scale widened to round values at both ends."""
     if scale.log:
         return scale
-    step = _step(scale.high - scale.low, wanted)
+    step = _nice_step(scale.high - scale.low, wanted)
     low, high = math.floor(scale.low / step + 1e-9) * step, math.ceil(scale.high / step - 1e-9) * step
     return dataclasses.replace(scale, low=low, high=high)
 
 
-def _step(span: float, wanted: int) -> float:
+def _nice_step(span: float, wanted: int) -> float:
     """1, 2 or 5 times a power of ten, such that about so many steps make the span."""
     rough = span / max(wanted, 1)
     power = 10.0 ** math.floor(math.log10(rough))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
 
 
-def _ticks(low: float, high: float, wanted: int) -> list[float]:
-    step = _step(high - low, wanted)
+def _linear_ticks(low: float, high: float, wanted: int) -> list[float]:
+    step = _nice_step(high - low, wanted)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     digits = max(0, -math.floor(math.log10(step)) + 1)
     return [round(number * step, digits) for number in range(first, last + 1)]
@@ -74,4 +74,4 @@ def _log_ticks(low: float, high: float, wanted: int) -> list[float]:
         found = [float(f"{tick:.3g}") for tick in found if low * 0.999 <= tick <= high * 1.001]
         if len(found) <= wanted + 1:
             break
-    return found if len(found) >= 2 else _ticks(low, high, wanted)
+    return found if len(found) >= 2 else _linear_ticks(low, high, wanted)

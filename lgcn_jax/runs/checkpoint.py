@@ -86,7 +86,7 @@ class Checkpoints:
         self._folder = folder
         handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
         handlers.add("arrays", ocp.args.StandardSave, ChecksumHandler())
-        with self._failing_as_write_error(), processes.time_limit("at the opening of the checkpoints"):
+        with self._as_write_error(), processes.time_limit("at the opening of the checkpoints"):
             # Orbax writes from a background thread, where a relative path would mean another place.
             self._manager = ocp.CheckpointManager(folder.absolute(), options=options, handler_registry=handlers)
 
@@ -102,7 +102,7 @@ class Checkpoints:
         Raises:
           WriteError: this or the previous checkpoint could not be written.
         """
-        self.save_arrays(_arrays(snapshot), snapshot.progress, steps_per_epoch, facts, is_scheduled)
+        self.save_arrays(_snapshot_arrays(snapshot), snapshot.progress, steps_per_epoch, facts, is_scheduled)
 
     def save_arrays(
         self,
@@ -116,10 +116,10 @@ class Checkpoints:
         step = step_of(progress, steps_per_epoch)
         place = {"progress": dataclasses.asdict(progress), "steps_per_epoch": steps_per_epoch}
         meta = {"format": FORMAT, **place, "scheduled": is_scheduled, **facts}
-        with self._failing_as_write_error():
+        with self._as_write_error():
             newest = processes.broadcast_from_first(f"before the save of step {step}", self._manager.latest_step)
             if step == newest:
-                self._complete(step, meta)
+                self._complete_metadata(step, meta)
                 return
             meta = ocp.args.JsonSave(with_checksum(meta))
             items = ocp.args.Composite(arrays=ocp.args.StandardSave(arrays), meta=meta)
@@ -127,13 +127,13 @@ class Checkpoints:
                 if not self._manager.save(step, args=items, metrics=metrics_of(progress, is_scheduled)):
                     raise RuntimeError(f"Orbax declines to save step {step} after {newest}")
 
-    def _complete(self, step: int, meta: dict[str, Any]) -> None:
+    def _complete_metadata(self, step: int, meta: dict[str, Any]) -> None:
         """Gives the newest checkpoint the evaluation that was made due by the run's end there; its arrays stay."""
         with processes.time_limit(f"at the save of step {step}"):
             self._manager.wait_until_finished()
         if processes.is_primary():
             saved = read_metadata(self._folder, step)
-            if any(told(saved) != told(meta) for told in (_final, _members)):
+            if any(told(saved) != told(meta) for told in (_final_metadata, _members_in_metadata)):
                 whole = with_checksum(meta | {"scheduled": saved["scheduled"]})  # by which Orbax ranks it
                 files.write(self._folder / str(step) / "meta" / "metadata", json.dumps(whole).encode())
         processes.all_gather(f"at the save of step {step}")
@@ -149,7 +149,7 @@ class Checkpoints:
         Raises:
           WriteError: one could not be written.
         """
-        with self._failing_as_write_error(), processes.time_limit("for the last save"):
+        with self._as_write_error(), processes.time_limit("for the last save"):
             self._manager.wait_until_finished()
 
     def __enter__(self) -> "Checkpoints":
@@ -162,11 +162,11 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _closing(self):
-        with self._failing_as_write_error(), processes.time_limit("for the last save"):
+        with self._as_write_error(), processes.time_limit("for the last save"):
             yield
 
     @contextlib.contextmanager
-    def _failing_as_write_error(self):
+    def _as_write_error(self):
         """A failed write, in whatever dress the libraries below report it, as a WriteError."""
         try:
             yield
@@ -176,11 +176,11 @@ class Checkpoints:
             raise WriteError(f"a checkpoint in {self._folder}", describe_error(error)) from error
 
 
-def _final(meta: dict[str, Any]) -> Any:
+def _final_metadata(meta: dict[str, Any]) -> Any:
     return meta["progress"]["final"]
 
 
-def _members(meta: dict[str, Any]) -> Any:
+def _members_in_metadata(meta: dict[str, Any]) -> Any:
     """What is said of each member of a population; None of a run."""
     return meta.get("members")
 
@@ -212,7 +212,7 @@ def load(folder: Path, step: int, meta: dict[str, Any], like: Snapshot) -> Check
     Raises:
       InputError: it could not be loaded. Its bytes are those that were saved: memory, or open files, are too few.
     """
-    arrays = load_arrays(folder, step, _arrays(like))
+    arrays = load_arrays(folder, step, _snapshot_arrays(like))
     params = jax.tree.map(lambda leaf: leaf, like.state.params)
     nnx.replace_by_pure_dict(params, arrays["params"])
     statistics = arrays.get("statistics", {})
@@ -233,7 +233,7 @@ def load_arrays(folder: Path, step: int, like: dict[str, Any]) -> dict[str, Any]
         ) from None
 
 
-def _arrays(snapshot: Snapshot) -> dict[str, Any]:
+def _snapshot_arrays(snapshot: Snapshot) -> dict[str, Any]:
     """Those of a snapshot by name; losses without statistics save what they saved before there were any."""
     state = snapshot.state
     arrays = {"params": nnx.to_pure_dict(state.params), "optimizer": state.optimizer, "totals": snapshot.totals}

@@ -27,7 +27,7 @@ class Display:
         self._terminal = not quiet and sys.stderr.isatty()
         self._notebook = not quiet and not self._terminal and "ipykernel" in sys.modules
         self._lines = not quiet and not self._terminal and not self._notebook
-        size = {"ncols": _columns(), "nrows": 2}  # of our own: where a terminal says 0, tqdm shows nothing
+        size = {"ncols": _terminal_columns(), "nrows": 2}  # of our own: where a terminal says 0, tqdm shows nothing
         shape = {"bar_format": "{percentage:3.0f}% |{bar}|", "miniters": 0}  # blocks differ in what they add
         if self._notebook:
             self._bar = tqdm.auto.tqdm(total=config.training.epochs, unit="epoch")
@@ -62,26 +62,30 @@ class Display:
             self._bar.refresh()  # the next block may be long in coming, and after the last epoch there is none
         if self._lines:
             place = f"epoch {epoch:>{len(str(self._config.training.epochs))}}/{self._config.training.epochs}"
-            print(f"{place}  {self._told(self._metric, epoch)}", file=sys.stderr, flush=True)
+            print(f"{place}  {self._format_metric(self._metric, epoch)}", file=sys.stderr, flush=True)
 
-    def _told(self, metric: str, place: float) -> str:
+    def _format_metric(self, metric: str, place: float) -> str:
         """Loss, metric and time left; the metric alone where no step was made before the evaluation."""
         if self._first is None:
             return metric
-        return ", ".join(filter(None, (f"loss {self._loss:.4f}", metric, f"{_clock(self._left(place))} left")))
+        return ", ".join(
+            filter(None, (f"loss {self._loss:.4f}", metric, f"{_format_clock(self._seconds_left(place))} left"))
+        )
 
-    def _left(self, place: float) -> float:
+    def _seconds_left(self, place: float) -> float:
         """Seconds until the last epoch is over, `place` epochs into the run, at the mean rate since the first block."""
         return (time.perf_counter() - self._begun) / (place - self._first) * (self._config.training.epochs - place)
 
     def _describe(self, epoch: int, place: float) -> None:
         """The texts around the bar, for a terminal as wide as it is now; what does not fit is cut off at the end."""
         shown = f"{epoch}/{self._config.training.epochs}"
-        self._bar.ncols = _columns()
+        self._bar.ncols = _terminal_columns()
         if self._bar.ncols >= ENOUGH:
-            self._bar.bar_format = f"epoch {shown} {{percentage:3.0f}}% |{{bar}}| {self._told(self._metric, place)}"
+            self._bar.bar_format = (
+                f"epoch {shown} {{percentage:3.0f}}% |{{bar}}| {self._format_metric(self._metric, place)}"
+            )
         else:
-            self._bar.bar_format = f"{shown}, {self._told(self._metric.partition(' ')[2], place)}"
+            self._bar.bar_format = f"{shown}, {self._format_metric(self._metric.partition(' ')[2], place)}"
 
     def __enter__(self) -> "Display":
         return self
@@ -104,10 +108,10 @@ def format_table(rows: dict[str, dict[str, float]]) -> str:
 def format_facts(values: dict) -> str:
     """A dictionary as aligned lines."""
     width = max(map(len, values))
-    return "\n".join(f"{name:<{width}}  {_number(value)}" for name, value in values.items())
+    return "\n".join(f"{name:<{width}}  {_format_number(value)}" for name, value in values.items())
 
 
-def _columns() -> int:
+def _terminal_columns() -> int:
     """The width of the terminal; some say 0 and mean that they do not know."""
     try:
         return os.get_terminal_size(sys.stderr.fileno()).columns or ENOUGH
@@ -115,11 +119,11 @@ def _columns() -> int:
         return ENOUGH
 
 
-def _number(value) -> str:
+def _format_number(value) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _clock(seconds: float) -> str:
+def _format_clock(seconds: float) -> str:
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes:02d}:{seconds:02d}"

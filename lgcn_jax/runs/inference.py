@@ -75,10 +75,10 @@ def describe_choice(found: dict[str, Any], watched: str) -> str:
     """A line about a choice."""
     called = {"inference_weights": "layer weights", "popularity_prior": "popularity prior"}
     chosen, trained = found["chosen"], found["tried"][0]
-    what = " and ".join(f"{name} {_text(chosen[key])}" for key, name in called.items() if key in chosen)
+    what = " and ".join(f"{name} {_to_text(chosen[key])}" for key, name in called.items() if key in chosen)
     gain = f"{watched} {chosen[watched]:.4f}, as trained {trained[watched]:.4f}"
     return f"chosen on the {found['split']} part among {len(found['tried'])}: {what} ({gain})"
 
 
-def _text(value: Any) -> str:
+def _to_text(value: Any) -> str:
     return ", ".join(f"{each:g}" for each in value) if isinstance(value, list) else f"{value:g}"

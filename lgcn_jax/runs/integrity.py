@@ -44,7 +44,7 @@ class ChecksumHandler(ocp.StandardCheckpointHandler):
 
     def finalize(self, directory) -> None:
         super().finalize(directory)
-        sums = self._sums(Path(directory))
+        sums = self._checksums(Path(directory))
         lines = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
         (Path(directory) / self.NAME).write_text(lines, encoding="utf-8")
 
@@ -52,18 +52,18 @@ class ChecksumHandler(ocp.StandardCheckpointHandler):
     def check(cls, directory: Path) -> None:
         """Raises a DamagedError where a file is missing, added or changed."""
         try:
-            lines = _content(directory / cls.NAME).decode().split("\n")
+            lines = _read_content(directory / cls.NAME).decode().split("\n")
         except UnicodeDecodeError:
             raise DamagedError(f"{cls.NAME} is not the file that was saved") from None
         written = {name: digest for digest, _, name in (line.partition("  ") for line in lines if line)}
         with read_errors_as_input_errors(directory):
-            found = cls._sums(directory)
+            found = cls._checksums(directory)
         if written != found:
             changed = min(name for name in written.keys() | found.keys() if written.get(name) != found.get(name))
             raise DamagedError(f"{changed or cls.NAME} is not the file that was saved")
 
     @classmethod
-    def _sums(cls, directory: Path) -> dict[str, str]:
+    def _checksums(cls, directory: Path) -> dict[str, str]:
         files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in cls.LATER)
         return {str(path.relative_to(directory)): _digest(path) for path in files}
 
@@ -110,7 +110,7 @@ def verify(folder: Path, step: int) -> dict[str, Any]:
             raise DamagedError("its saving was cut off")
     ChecksumHandler.check(path / "arrays")
     try:
-        metrics = json.loads(_content(path / "metrics" / "metrics"))
+        metrics = json.loads(_read_content(path / "metrics" / "metrics"))
     except (ValueError, RecursionError) as error:
         raise DamagedError(describe_error(error)) from None
     if metrics != metrics_of(Progress(**meta["progress"]), meta["scheduled"]):
@@ -126,7 +126,7 @@ def read_metadata(folder: Path, step: int) -> dict[str, Any]:
     """
     path = folder / str(step)
     try:
-        meta = json.loads(_content(path / "meta" / "metadata"))
+        meta = json.loads(_read_content(path / "meta" / "metadata"))
     except (ValueError, RecursionError) as error:
         raise DamagedError(describe_error(error)) from None
     if not isinstance(meta, dict):
@@ -173,7 +173,7 @@ def read_errors_as_input_errors(path: Path):
         raise InputError(path, f"what cannot be read ({error.strerror or error})", "readable files") from None
 
 
-def _content(path: Path) -> bytes:
+def _read_content(path: Path) -> bytes:
     """The bytes of a file of a checkpoint; a DamagedError where there is no such file."""
     with read_errors_as_input_errors(path):
         try:

@@ -29,16 +29,16 @@ def hold_lock(folder: Path) -> Iterator[None]:
     Raises:
       InputError: another process holds the folder, or it cannot be written.
     """
-    with _made(folder):
+    with _removing_empty_folders(folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = _acquire(folder)
         except OSError as error:
-            raise _not_writable(folder, error) from None
+            raise _not_writable_error(folder, error) from None
         release = functools.partial(_release, folder, lock)
         try:
             with ending.cleanup(release):
-                _sign(folder)
+                _write_owner(folder)
                 yield
         finally:
             release()
@@ -61,7 +61,7 @@ def lock_owner(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def _made(folder: Path) -> Iterator[None]:
+def _removing_empty_folders(folder: Path) -> Iterator[None]:
     """Removes on leaving, however that comes, those of the folder and its parents that were missing and stay empty."""
     missing = [path for path in (folder, *folder.parents) if not paths.exists(path, f"--workdir={folder}")]
     try:
@@ -77,7 +77,7 @@ def _acquire(folder: Path) -> filelock.BaseFileLock:
     try:
         lock.acquire()
     except filelock.Timeout:
-        found = f"a folder in use by {_told(folder)}"
+        found = f"a folder in use by {_describe_owner(folder)}"
         raise InputError(f"--workdir={folder}", found, "one that no run is using") from None
     except OSError as error:
         if error.errno != errno.ELOOP:
@@ -86,16 +86,16 @@ def _acquire(folder: Path) -> filelock.BaseFileLock:
     return lock
 
 
-def _sign(folder: Path) -> None:
+def _write_owner(folder: Path) -> None:
     """Writes who holds the lock."""
     signature = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
     try:
         write(folder / OWNER, json.dumps(signature).encode())
     except OSError as error:
-        raise _not_writable(folder, error) from None
+        raise _not_writable_error(folder, error) from None
 
 
-def _told(folder: Path) -> str:
+def _describe_owner(folder: Path) -> str:
     """Who holds the lock, as a user is told."""
     try:
         signature = json.loads(lock_owner(folder))
@@ -104,5 +104,5 @@ def _told(folder: Path) -> str:
         return "another process"
 
 
-def _not_writable(folder: Path, error: OSError) -> InputError:
+def _not_writable_error(folder: Path, error: OSError) -> InputError:
     return InputError(f"--workdir={folder}", f"a folder that cannot be written ({error.strerror})", "a writable folder")

@@ -64,13 +64,13 @@ def stored_population(folder: Path) -> StoredPopulation | None:
     Raises:
       InputError: there is a run, or a population that cannot be read.
     """
-    written, checkpoints = _written(folder), folder / "checkpoints"
+    written, checkpoints = _read_stored(folder), folder / "checkpoints"
     for number in reversed(integrity.checkpoint_steps(checkpoints)):
         with contextlib.suppress(DamagedError):
             meta = checkpoint.read_metadata(checkpoints, number)
             if KEY not in meta:
                 raise InputError(f"--workdir={folder}", "a run", "a population, a free folder, or --overwrite")
-            sealed = _described(checkpoints / str(number), meta[KEY])
+            sealed = _parse_stored(checkpoints / str(number), meta[KEY])
             free = {} if written is None else written.config.to_dict()
             free = {name: value for name, value in free.items() if name in resume.CHANGEABLE}
             return sealed._replace(config=sealed.config.replace(**free))
@@ -79,14 +79,14 @@ def stored_population(folder: Path) -> StoredPopulation | None:
     return written
 
 
-def _written(folder: Path) -> StoredPopulation | None:
+def _read_stored(folder: Path) -> StoredPopulation | None:
     """What population.json says; None where there is none, or what is there is damaged."""
     if not workdir.is_population(folder):
         return None
-    return _described(folder / POPULATION, json.loads((folder / POPULATION).read_text(encoding="utf-8")))
+    return _parse_stored(folder / POPULATION, json.loads((folder / POPULATION).read_text(encoding="utf-8")))
 
 
-def _described(where: Path, values: dict[str, Any]) -> StoredPopulation:
+def _parse_stored(where: Path, values: dict[str, Any]) -> StoredPopulation:
     try:
         return StoredPopulation.of_json(values)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
@@ -114,7 +114,7 @@ class PopulationFolder(contextlib.ExitStack):
         self._path, self._population = path, population
         self.environment = workdir.describe_environment(population.members.base, interactions)
         self.stored = StoredPopulation(population.members.base, list(population.members.settings), population.width)
-        with self._writing():
+        with self._as_write_error():
             (path / MEMBERS).mkdir(parents=True, exist_ok=True)
             (path / "result.json").unlink(missing_ok=True)  # its presence says that the population has ended
             workdir.write_json(path / POPULATION, self.stored.to_json())
@@ -137,13 +137,13 @@ class PopulationFolder(contextlib.ExitStack):
         best = best_member_snapshot(self._population, snapshot, member_index)
         if best is not None and last is not None and best.progress.epoch == last.progress.epoch:
             best = None
-        with self._writing():
+        with self._as_write_error():
             shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
         with Checkpoints(run.path / "checkpoints", run.config.evaluation.watched_metric) as checkpoints:
             for place in filter(None, (best, last)):
-                self._save(checkpoints, run, place)
+                self._save_checkpoints(checkpoints, run, place)
 
-    def _save(self, checkpoints: Checkpoints, run: RunFolder, place: Snapshot) -> None:
+    def _save_checkpoints(self, checkpoints: Checkpoints, run: RunFolder, place: Snapshot) -> None:
         setup, progress = self._population.setup, place.progress
         place = Snapshot(*setup.to_node_order((place.state, place.totals)), progress)
         facts = {
@@ -158,11 +158,11 @@ class PopulationFolder(contextlib.ExitStack):
         """Writes result.json and the curves of each member, then result.json of the population."""
         for run, each in zip(self.runs, results, strict=True):
             run.finish(each)
-        with self._writing():
+        with self._as_write_error():
             workdir.write_json(self._path / "result.json", result | {"environment": self.environment})
 
     @contextlib.contextmanager
-    def _writing(self):
+    def _as_write_error(self):
         try:
             yield
         except OSError as error:

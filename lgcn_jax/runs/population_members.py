@@ -30,13 +30,13 @@ def parse_members(stated: Any) -> list[dict[str, Any]]:
       InputError: it is none of these.
     """
     if isinstance(stated, str) and stated.startswith("seeds:"):
-        return [{"seed": seed} for seed in _seeds(stated)]
+        return [{"seed": seed} for seed in _parse_seeds(stated)]
     if isinstance(stated, str | Path):
-        return _of_values(_read(Path(stated).expanduser()), f"{FLAG}={stated}")
-    return _of_values(stated, FLAG)
+        return _members_of_values(_read_json(Path(stated).expanduser()), f"{FLAG}={stated}")
+    return _members_of_values(stated, FLAG)
 
 
-def _seeds(stated: str) -> list[int]:
+def _parse_seeds(stated: str) -> list[int]:
     """The numbers of 'seeds:1,5-9'."""
     seeds: list[int] = []
     for part in stated.removeprefix("seeds:").split(","):
@@ -49,7 +49,7 @@ def _seeds(stated: str) -> list[int]:
     return seeds
 
 
-def _read(path: Path) -> Any:
+def _read_json(path: Path) -> Any:
     where = f"{FLAG}={path}"
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -61,9 +61,9 @@ def _read(path: Path) -> Any:
         raise InputError(where, f"a file that is no JSON ({error})", EXPECTED) from None
 
 
-def _of_values(values: Any, where: str) -> list[dict[str, Any]]:
+def _members_of_values(values: Any, where: str) -> list[dict[str, Any]]:
     if isinstance(values, Mapping):
-        return _product(values, where)
+        return _grid_product(values, where)
     if not isinstance(values, Sequence) or isinstance(values, str | bytes):
         raise InputError(where, f"a {type(values).__name__}", EXPECTED)
     for number, member in enumerate(values):
@@ -74,7 +74,7 @@ def _of_values(values: Any, where: str) -> list[dict[str, Any]]:
     return [dict(member) for member in values]
 
 
-def _product(values: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+def _grid_product(values: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
     """Every combination of a value of each list."""
     count = 1
     for name, each in values.items():

@@ -96,14 +96,14 @@ def resolve_members(
     """
     if stored is None:
         return Members.of(lambda each: make(stated | each), own)
-    if not _are(stored.members, own, stated):
+    if not _are_same_members(stored.members, own, stated):
         raise InputError(f"--workdir={folder}", f"other members than those of {FLAG}", "the same, or --overwrite")
     shared = {name: value for name, value in stated.items() if name not in stored.members[0]}
     config = resume.resolve_config(folder, stored.config, shared)
     return Members.of(lambda each: config.replace(**each), stored.members)
 
 
-def _are(members: OwnSettings, own: OwnSettings, stated: dict[str, Any]) -> bool:
+def _are_same_members(members: OwnSettings, own: OwnSettings, stated: dict[str, Any]) -> bool:
     """Whether members that are stored are those that state settings of their own, beside those stated for all."""
     if len(members) != len(own) or set(members[0]) != {name for each in own for name in each}:
         return False

@@ -40,7 +40,7 @@ def write_raw_ids(folder: Path, users: RawIds, items: RawIds) -> None:
     """
     folder.mkdir(exist_ok=True)
     for name, ids in ((USERS, users), (ITEMS, items)):
-        files.write(folder / name, _serialized(ids))
+        files.write(folder / name, _serialize(ids))
 
 
 def read_raw_ids(folder: Path) -> tuple[RawIds, RawIds]:
@@ -49,7 +49,7 @@ def read_raw_ids(folder: Path) -> tuple[RawIds, RawIds]:
     Raises:
       InputError: a file is missing, or none of ours.
     """
-    return _read(folder / USERS), _read(folder / ITEMS)
+    return _read_ids(folder / USERS), _read_ids(folder / ITEMS)
 
 
 def with_kept_titles(interactions: Interactions, folder: Path) -> Interactions:
@@ -75,7 +75,7 @@ def arrow_column(values: np.ndarray) -> Any:
     return pyarrow.array(values, pyarrow.large_string() if values.dtype.kind in "OTU" else None)
 
 
-def _serialized(ids: RawIds) -> bytes:
+def _serialize(ids: RawIds) -> bytes:
     import pyarrow
 
     titles = {} if ids.titles is None else {"title": arrow_column(ids.titles)}
@@ -86,7 +86,7 @@ def _serialized(ids: RawIds) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def _read(path: Path) -> RawIds:
+def _read_ids(path: Path) -> RawIds:
     import pyarrow
 
     expected = "raw ids, as train and save write them"

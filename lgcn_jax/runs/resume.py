@@ -78,7 +78,7 @@ def stored_settings(folder: Path) -> Config | None:
             raise
     for number in reversed(integrity.checkpoint_steps(folder / "checkpoints")):
         try:
-            with_checksum = _settings(folder / "checkpoints", number)
+            with_checksum = _stored_config(folder / "checkpoints", number)
         except DamagedError:
             continue
         free = {name: value for name, value in written.to_dict().items() if name in CHANGEABLE} if written else {}
@@ -95,7 +95,7 @@ def _without_lost_tables(config: Config) -> Config:
     return config
 
 
-def _settings(checkpoints: Path, number: int) -> Config:
+def _stored_config(checkpoints: Path, number: int) -> Config:
     meta = checkpoint.read_metadata(checkpoints, number)
     try:
         return Config.of_json(meta["config"])
@@ -121,7 +121,7 @@ class CheckpointInventory(NamedTuple):
     steps_to_prune: list[int]
 
 
-def _survey(checkpoints: Path, interactions: Interactions, watched: str | None) -> CheckpointInventory:
+def _survey_checkpoints(checkpoints: Path, interactions: Interactions, watched: str | None) -> CheckpointInventory:
     require_same_dataset(checkpoints, interactions)
     good, bad = integrity.verify_all(checkpoints)
     if not (good or bad) and workdir.content_sha256(checkpoints.parent) not in (None, interactions.content_hash()):
@@ -144,7 +144,9 @@ def restore_or_init(folder: Path, setup: Setup, interactions: Interactions) -> R
         checkpoint left, or one that cannot be read; nothing is removed then.
     """
     watched = setup.config.evaluation.watched_metric
-    return restore_by(lambda found: _continuation(folder, setup, interactions, found), folder, interactions, watched)
+    return restore_by(
+        lambda found: _load_resume_point(folder, setup, interactions, found), folder, interactions, watched
+    )
 
 
 def restore_by(
@@ -156,9 +158,11 @@ def restore_by(
     """As `restore_or_init`, with the `continuation` that is made of what is found where a whole checkpoint is."""
     checkpoints = folder / "checkpoints"
     found = CheckpointInventory(
-        *processes.broadcast_from_first("at the checkpoints", lambda: _survey(checkpoints, interactions, watched))
+        *processes.broadcast_from_first(
+            "at the checkpoints", lambda: _survey_checkpoints(checkpoints, interactions, watched)
+        )
     )
-    point = _beginning(folder, found.bad) if found.newest is None else continuation(found)
+    point = _fresh_start(folder, found.bad) if found.newest is None else continuation(found)
     processes.all_gather("before checkpoints are removed")  # all have read what they need
     if is_primary():
         for number in [*(step for step, _ in found.bad), *found.steps_to_prune]:
@@ -167,14 +171,16 @@ def restore_by(
     return point
 
 
-def _continuation(folder: Path, setup: Setup, interactions: Interactions, found: CheckpointInventory) -> ResumePoint:
+def _load_resume_point(
+    folder: Path, setup: Setup, interactions: Interactions, found: CheckpointInventory
+) -> ResumePoint:
     """The place at the newest whole checkpoint, loaded."""
     config, checkpoints = setup.config, folder / "checkpoints"
     meta, changed = require_continuable(checkpoints, config, interactions, found)
     whole = Progress(**meta["progress"])
     progress = loop.progress_for_resume(config, whole)
     warm_start = meta["environment"].get("warm_start")
-    notes = removal_notes(found) + _notes(progress, setup.steps_per_epoch, found.whole, changed)
+    notes = removal_notes(found) + _resume_notes(progress, setup.steps_per_epoch, found.whole, changed)
     notes += [] if loop.is_finished(config, progress) else [describe_continuation(progress, setup.steps_per_epoch)]
     with processes.time_limit("at the reading of the checkpoint"):
         state, totals, _ = checkpoint.load(checkpoints, found.newest, meta, setup.abstract_state()).snapshot
@@ -191,7 +197,7 @@ def require_continuable(
     Raises:
       InputError: it lies beyond the last epoch, is of other random numbers, or not what the first process sees.
     """
-    meta = _seen_alike(checkpoints, found)
+    meta = _read_agreed_metadata(checkpoints, found)
     begun = meta["progress"]["epoch"] + (meta["progress"]["step"] > 0)
     if begun > config.training.epochs:
         raise InputError("--epochs", config.training.epochs, f"at least {begun}, which are begun")
@@ -200,7 +206,7 @@ def require_continuable(
     return meta, describe_changes(meta["environment"], now)
 
 
-def _seen_alike(checkpoints: Path, found: CheckpointInventory) -> dict[str, Any]:
+def _read_agreed_metadata(checkpoints: Path, found: CheckpointInventory) -> dict[str, Any]:
     """What the newest checkpoint says of itself, which has to be what the first process read there."""
     try:
         meta = checkpoint.read_metadata(checkpoints, found.newest)
@@ -217,7 +223,7 @@ def removal_notes(found: CheckpointInventory) -> list[str]:
     return [f"removed the damaged checkpoint {number} ({reason})" for number, reason in found.bad]
 
 
-def _notes(progress: Progress, steps_per_epoch: int, good: Collection[int], changed: list[str]) -> list[str]:
+def _resume_notes(progress: Progress, steps_per_epoch: int, good: Collection[int], changed: list[str]) -> list[str]:
     """What a user should know of a run that goes on from `progress` with the checkpoints `good`."""
     notes, best = [], progress.chosen
     if best and best["epoch"] * steps_per_epoch not in good:
@@ -235,7 +241,7 @@ def describe_continuation(progress: Progress, steps_per_epoch: int) -> str:
     return f"continues after epoch {progress.epoch}{within}"
 
 
-def _beginning(folder: Path, bad: list[list[Any]]) -> ResumePoint:
+def _fresh_start(folder: Path, bad: list[list[Any]]) -> ResumePoint:
     """The place of a run that has no checkpoint yet; an InputError where it had some, all of them `bad`."""
     if bad:
         reasons = "; ".join(f"{number}: {reason}" for number, reason in bad)

@@ -110,27 +110,27 @@ def run_training(
         except NonFiniteError as error:
             result = failed_result(run_folder.rows, config.evaluation.watched_metric, str(error))
         if result["status"] == "completed" and config.inference.chosen_on_validation:
-            config, chosen = _inference(config, interactions, folder)
+            config, chosen = _choose_inference(config, interactions, folder)
             result |= chosen
         chosen_on_valid = config.evaluation.eval_split == "valid" and interactions.test.nnz > 0
         if result["status"] == "completed" and chosen_on_valid and score_test:
-            result |= _test_part(config, interactions, folder)
+            result |= _score_test_part(config, interactions, folder)
         elif result["status"] == "completed" and is_primary():
             best = result["best"] or {"epoch": result["epochs"]}  # without evaluations, the last
-            result |= _lost_best(folder / "checkpoints", best["epoch"] * setup.steps_per_epoch, config)
+            result |= _lost_best_facts(folder / "checkpoints", best["epoch"] * setup.steps_per_epoch, config)
         result |= {"vector_width": width, "usage": usage.measure_usage(request.begun, started, whole)}
         run_folder.finish(result)
     return result
 
 
-def _lost_best(checkpoints: Path, best: int, config: Config) -> dict[str, Any]:
+def _lost_best_facts(checkpoints: Path, best: int, config: Config) -> dict[str, Any]:
     """What result.json says where the best checkpoint, of step `best`, is gone."""
     if best in integrity.checkpoint_steps(checkpoints):
         return {}
     return {"missing": selection.select_checkpoint(checkpoints, "best", config.evaluation.watched_metric).missing}
 
 
-def _inference(config: Config, interactions: Interactions, folder: Path) -> tuple[Config, dict[str, Any]]:
+def _choose_inference(config: Config, interactions: Interactions, folder: Path) -> tuple[Config, dict[str, Any]]:
     """The settings with what is chosen on the validation part, and what result.json says of it.
 
     Where no checkpoint can be read the choice is left for another time, and the next step says what is missing.
@@ -144,7 +144,7 @@ def _inference(config: Config, interactions: Interactions, folder: Path) -> tupl
     return with_inference_settings(config, found), {inference.KEY: found}
 
 
-def _test_part(config: Config, interactions: Interactions, folder: Path) -> dict[str, Any]:
+def _score_test_part(config: Config, interactions: Interactions, folder: Path) -> dict[str, Any]:
     """What result.json says of the test part, scored from the best checkpoint; or from the best that is left, and then
     `missing` says so."""
     try:

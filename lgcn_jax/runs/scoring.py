@@ -28,7 +28,7 @@ def score_checkpoint(
     """The metrics of a run's 'best' or 'latest' checkpoint on a part of its data set, with epoch and split; and which
     checkpoint that is, with what was lost where it is not the very one that was asked for."""
     setup = build_setup(config.replace(eval_split=split), interactions, trains=False)
-    sums, epoch, choice = _measured(setup, interactions, folder, which, ranking.chunk_sums)
+    sums, epoch, choice = _measure_checkpoint(setup, interactions, folder, which, ranking.chunk_sums)
     scores = ranking.mean_metrics(sums, setup.task, config.evaluation.top_k)
     return {"epoch": epoch, "split": split} | scores, choice
 
@@ -46,12 +46,12 @@ def score_in_detail(
     results.require_metrics(wanted, "metrics")
     results.require_evaluated_users(interactions, split, users, "users")
     setup = build_setup(config.replace(eval_split=split), interactions, trains=False, users=users)
-    found, epoch, choice = _measured(setup, interactions, folder, which, details.chunk_details)
+    found, epoch, choice = _measure_checkpoint(setup, interactions, folder, which, details.chunk_details)
     ks = config.evaluation.top_k
     return results.result_from_details(found, interactions, split, ks, users, wanted), epoch, choice
 
 
-def _measured(
+def _measure_checkpoint(
     setup: Setup, interactions: Interactions, folder: Path, which: str, measure: Callable
 ) -> tuple[Any, int, selection.CheckpointSelection]:
     """On the host, what `measure` finds of a run's 'best' or 'latest' checkpoint; its epoch, and which that is."""
@@ -89,10 +89,12 @@ def load_selected_checkpoint(
 
     while True:
         choice = selection.CheckpointSelection(*processes.broadcast_from_first("at the choice of a checkpoint", choose))
-        meta, trouble = _by_all("after a checkpoint's meta data", checkpoint.read_metadata, checkpoints, choice.step)
+        meta, trouble = _read_on_all(
+            "after a checkpoint's meta data", checkpoint.read_metadata, checkpoints, choice.step
+        )
         if not trouble:
             load = checkpoint.load, checkpoints, choice.step, meta, setup.abstract_state()
-            loaded, trouble = _by_all("after a checkpoint's arrays", *load)
+            loaded, trouble = _read_on_all("after a checkpoint's arrays", *load)
         if not trouble:
             return choice, loaded
         there = processes.broadcast_from_first(
@@ -102,7 +104,7 @@ def load_selected_checkpoint(
             raise InputError(checkpoints, f"what cannot be loaded ({trouble})", "a whole checkpoint")
 
 
-def _by_all(barrier: str, read: Callable, *arguments) -> tuple[Any, str]:
+def _read_on_all(barrier: str, read: Callable, *arguments) -> tuple[Any, str]:
     """What this process reads; and '', or why one of the processes could not read it."""
     try:
         with processes.time_limit(barrier):

@@ -38,7 +38,7 @@ def select_checkpoint(folder: Path, which: str, watched: str) -> CheckpointSelec
     """
     while True:
         found = checkpoint_steps(folder)
-        choice, everything_was_there = _choice(folder, found, which, watched)
+        choice, everything_was_there = _choose_checkpoint(folder, found, which, watched)
         if choice and everything_was_there:
             return choice
         if checkpoint_steps(folder) == found:
@@ -52,7 +52,9 @@ def select_checkpoint(folder: Path, which: str, watched: str) -> CheckpointSelec
     )
 
 
-def _choice(folder: Path, found: list[int], which: str, watched: str) -> tuple[CheckpointSelection | None, bool]:
+def _choose_checkpoint(
+    folder: Path, found: list[int], which: str, watched: str
+) -> tuple[CheckpointSelection | None, bool]:
     """The choice among the steps `found`, None where all are damaged; and whether none was damaged or gone."""
     notes, good = [], {}
     for step in reversed(found):
@@ -74,15 +76,15 @@ def _choice(folder: Path, found: list[int], which: str, watched: str) -> tuple[C
     for step in (step for step in found if step < newest and step != wanted):
         with contextlib.suppress(DamagedError):
             good[step] = verify(folder, step)
-    left = max(good, key=lambda step: (_evaluated(good[step], watched), -step))
-    if _evaluated(good[left], watched) == -math.inf:
+    left = max(good, key=lambda step: (_metric_in_metadata(good[step], watched), -step))
+    if _metric_in_metadata(good[left], watched) == -math.inf:
         left, what = newest, f"of those that are left none was evaluated, {newest} is the newest"
     else:
         what = f"{left} is the best of those that are left"
     return CheckpointSelection(left, f"{missing}; {what}", notes), False
 
 
-def _evaluated(meta: dict[str, Any], watched: str) -> float:
+def _metric_in_metadata(meta: dict[str, Any], watched: str) -> float:
     """The watched metric of the very place of a checkpoint, -inf where it was not evaluated."""
     progress = Progress(**meta["progress"])
     latest = progress.latest

@@ -68,13 +68,13 @@ def prepare(
     setup = build_setup(config, interactions)
     agreement.require_agreement(config, interactions, setup)
     request.check()
-    beginning = _beginning(folder, setup, interactions, overwrite, warm)
+    beginning = _warm_start_point(folder, setup, interactions, overwrite, warm)
     if overwrite and processes.is_primary():
         workdir.clear_run(folder)
     processes.all_gather("before checkpoints are looked at")  # nobody looks into the folder before it is cleared
     point = resume.restore_or_init(folder, setup, interactions)
     request.check()
-    return PreparedRun(config, interactions, setup, _warmed(point, beginning, warm))
+    return PreparedRun(config, interactions, setup, _with_warm_start(point, beginning, warm))
 
 
 def find_warm_start_point(
@@ -86,7 +86,7 @@ def find_warm_start_point(
     return make_warm_start_point(setup, interactions, source) if source else None
 
 
-def _beginning(
+def _warm_start_point(
     folder: Path, setup: Setup, interactions: Interactions, overwrite: bool, warm: WarmStart | None
 ) -> WarmStartPoint | None:
     """As `find_warm_start_point`, where a run begins in the folder: one that goes on does not need its source."""
@@ -98,7 +98,7 @@ def _beginning(
     return find_warm_start_point(setup, interactions, warm) if begins else None
 
 
-def _warmed(point: ResumePoint, beginning: WarmStartPoint | None, warm: WarmStart | None) -> ResumePoint:
+def _with_warm_start(point: ResumePoint, beginning: WarmStartPoint | None, warm: WarmStart | None) -> ResumePoint:
     """The point where a run goes on, or the beginning in place of the usual one."""
     if beginning:
         notes = [*point.notes, beginning.note]

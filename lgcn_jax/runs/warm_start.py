@@ -25,7 +25,7 @@ def warm_start_from_run(folder: Path, config: Config) -> WarmStart:
     stored = stored_settings(folder) if folder.is_dir() else None
     if stored is None:
         raise InputError(where, "no run", "the folder of a run")
-    users, items = _raw_ids(folder, stored)
+    users, items = _stored_raw_ids(folder, stored)
     count, mesh = len(users) + len(items), config.devices.mesh
     require_compatible_source(config, WarmStart(str(folder), stored, users, items, np.zeros((count, 0), np.float32)))
     placement = Placement(stored.replace(mesh=mesh), Mesh.of(mesh), identity_order(count))
@@ -34,7 +34,7 @@ def warm_start_from_run(folder: Path, config: Config) -> WarmStart:
     return WarmStart(str(folder), stored, users, items, trained.table, trained.replicated)
 
 
-def _raw_ids(folder: Path, stored: Config) -> tuple[np.ndarray, np.ndarray]:
+def _stored_raw_ids(folder: Path, stored: Config) -> tuple[np.ndarray, np.ndarray]:
     """Those that the run kept; a run of an older version kept none, and its data are read again."""
     if (folder / raw_ids.FOLDER).is_dir():
         users, items = raw_ids.read_raw_ids(folder / raw_ids.FOLDER)

@@ -62,14 +62,14 @@ class RunFolder:
 
         self.path, self.config, self.environment = path, config, environment
         self.rows = list(rows)
-        with self._writing():
+        with self._as_write_error():
             path.mkdir(parents=True, exist_ok=True)
             (path / "result.json").unlink(missing_ok=True)  # its presence says that the run has ended
             write_json(path / "config.json", config.to_json())
             write_json(path / "environment.json", environment)
             if ids is not None:
                 raw_ids.write_raw_ids(path / raw_ids.FOLDER, *ids)
-            write(path / "metrics.jsonl", "".join(map(_line, self.rows)).encode())
+            write(path / "metrics.jsonl", "".join(map(_json_line, self.rows)).encode())
             self._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
             self._scalars = TensorBoardLog(
                 path / "tensorboard", 1 + max((row["epoch"] for row in self.rows), default=0)
@@ -78,8 +78,8 @@ class RunFolder:
     def log(self, row: dict[str, Any]) -> None:
         """Appends a line to metrics.jsonl and its numbers to TensorBoard's scalars."""
         self.rows.append(row)
-        with self._writing():
-            self._metrics.write(_line(row))
+        with self._as_write_error():
+            self._metrics.write(_json_line(row))
             self._metrics.flush()
             self._scalars.append(row)
             if row["split"] != "train":
@@ -87,14 +87,14 @@ class RunFolder:
 
     def finish(self, result: dict[str, Any]) -> None:
         """Writes result.json, and curves.png where there was an evaluation: what matters more comes first."""
-        with self._writing():
+        with self._as_write_error():
             whole = result | {"config": self.config.to_json(), "environment": self.environment}
             write_json(self.path / "result.json", whole)
             if any(row["split"] != "train" for row in self.rows):
                 write(self.path / "curves.png", curves.plot_run(self.rows))
 
     @contextlib.contextmanager
-    def _writing(self):
+    def _as_write_error(self):
         try:
             yield
         except OSError as error:
@@ -105,7 +105,7 @@ class RunFolder:
 
     def __exit__(self, kind, *exception) -> None:
         # Closing flushes, which fails on a full disk; the error that is on its way then says so already.
-        with contextlib.suppress(WriteError) if kind else contextlib.nullcontext(), self._writing():
+        with contextlib.suppress(WriteError) if kind else contextlib.nullcontext(), self._as_write_error():
             self._metrics.close()
             self._scalars.close()
 
@@ -204,7 +204,7 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     write(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
-def _line(row: dict[str, Any]) -> str:
+def _json_line(row: dict[str, Any]) -> str:
     return json.dumps(row, allow_nan=False) + "\n"
 
 
@@ -230,9 +230,9 @@ def describe_common_environment(interactions: Interactions) -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cpu_cores": usable_cores(),
         **{name: getattr(jax.config, name) for name in JAX_SETTINGS},
-        "variables": {name: os.environ[name] for name in sorted(os.environ) if _matters(name)},
+        "variables": {name: os.environ[name] for name in sorted(os.environ) if _is_recorded(name)},
         "processes": jax.process_count(),
-        "commit": _commit(),
+        "commit": _git_commit(),
         "dataset": {
             "name": interactions.name,
             "users": interactions.num_users,
@@ -246,7 +246,7 @@ def describe_common_environment(interactions: Interactions) -> dict[str, Any]:
     }
 
 
-def _matters(variable: str) -> bool:
+def _is_recorded(variable: str) -> bool:
     """Whether an environment variable can change numbers: those of JAX and XLA, but for where caches and dumps lie."""
     named = variable.startswith(("JAX_", "XLA_")) or variable == "NVIDIA_TF32_OVERRIDE"
     return named and not variable.endswith(("_DIR", "_PATH"))
@@ -277,7 +277,7 @@ def versions() -> dict[str, str]:
 
 
 @functools.cache  # what this process runs does not change with the tree
-def _commit() -> str | None:
+def _git_commit() -> str | None:
     """The commit of the source tree that this package runs from, `-dirty` with changes; None for an installed one."""
     here = Path(__file__)
     git = ["git", "-C", str(here.parent)]

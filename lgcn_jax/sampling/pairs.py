@@ -118,7 +118,7 @@ class Ownership(NamedTuple):
         """The rows of this device's users, in arrays of the same shapes on all devices."""
         if self.owners is None:
             return pairs
-        users, padding = self._users(self.owners)
+        users, padding = self._users_of_owner(self.owners)
         rows = csr.take_rows(pairs, users)
         entries = int(np.bincount(self.owners, csr.degrees(pairs)).max()) - rows.nnz
         return CSR(np.pad(rows.indptr, (0, padding), mode="edge"), np.pad(rows.indices, (0, entries)))
@@ -127,10 +127,10 @@ class Ownership(NamedTuple):
         """The values (one for each user) of this device's rows; padding gets `fill`."""
         if self.owners is None:
             return values
-        users, padding = self._users(self.owners)
+        users, padding = self._users_of_owner(self.owners)
         return np.pad(values[users], (0, padding), constant_values=fill)
 
-    def _users(self, owners: np.ndarray) -> tuple[np.ndarray, int]:
+    def _users_of_owner(self, owners: np.ndarray) -> tuple[np.ndarray, int]:
         """int[rows], this device's users, and how many rows are added so that all devices have as many."""
         users = np.flatnonzero(owners == self.place)
         return users, int(np.bincount(owners).max()) - len(users)

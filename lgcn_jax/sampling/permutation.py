@@ -31,20 +31,20 @@ def permuted_index(key: jax.Array, place: jax.Array, count: int) -> jax.Array:
         return (found >= count).any()
 
     def again(found):
-        return jnp.where(found >= count, _network(keys, found, a, b), found)
+        return jnp.where(found >= count, _feistel_network(keys, found, a, b), found)
 
-    return jax.lax.while_loop(outside, again, _network(keys, place, a, b))
+    return jax.lax.while_loop(outside, again, _feistel_network(keys, place, a, b))
 
 
-def _network(keys: jax.Array, place: jax.Array, a: int, b: int) -> jax.Array:
+def _feistel_network(keys: jax.Array, place: jax.Array, a: int, b: int) -> jax.Array:
     left, right = place // b, place % b
     for number in range(0, ROUNDS, 2):
-        left = (left + _hash(keys[number], right, a)) % a
-        right = (right + _hash(keys[number + 1], left, b)) % b
+        left = (left + _round_function(keys[number], right, a)) % a
+        right = (right + _round_function(keys[number + 1], left, b)) % b
     return left * b + right
 
 
-def _hash(key: jax.Array, x: jax.Array, size: int) -> jax.Array:
+def _round_function(key: jax.Array, x: jax.Array, size: int) -> jax.Array:
     """int32 in [0, size): the finalizer of MurmurHash3 on key + x, whose bits all depend on all bits of its input."""
     x = x.astype(jnp.uint32) + key
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):

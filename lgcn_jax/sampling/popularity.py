@@ -48,7 +48,7 @@ class PopularityNegatives(Negatives):
 
         passed = csr.first_offset(pairs.train, row, beyond)
         position = jnp.minimum(pairs.train.indptr[row] + passed, pairs.train.nnz - 1)
-        inside = jnp.where(passed < pairs.degree(row), self.own[position], self._total() - left)
+        inside = jnp.where(passed < pairs.degree(row), self.own[position], self._total_mass() - left)
         found = jnp.searchsorted(self.start, place + inside, side="right", method="scan_unrolled").astype(jnp.int32) - 1
         items = jnp.where(left > 0, found, pairs.missing_item(row, uniform)).reshape(-1, self.count)
         return pairs.broadcast_from_owner(here[:, None], items)[0]
@@ -57,9 +57,9 @@ class PopularityNegatives(Negatives):
         """Before a user's own items are cut out."""
         del pairs
         assert items is not None
-        return (self.start[items + 1] - self.start[items]).astype(jnp.float32) / self._total().astype(jnp.float32)
+        return (self.start[items + 1] - self.start[items]).astype(jnp.float32) / self._total_mass().astype(jnp.float32)
 
-    def _total(self) -> jax.Array:
+    def _total_mass(self) -> jax.Array:
         return jnp.asarray(self.start)[-1]
 
 

@@ -50,10 +50,10 @@ class Choices(Dimension):
         return self.values
 
     def suggest(self, trial: "optuna.Trial", name: str) -> Any:
-        return self.from_stored(trial.suggest_categorical(name, [_stored(value) for value in self.values]))
+        return self.from_stored(trial.suggest_categorical(name, [_to_storable(value) for value in self.values]))
 
     def from_stored(self, stored: Any) -> Any:
-        return next(value for value in self.values if _stored(value) == stored)
+        return next(value for value in self.values if _to_storable(value) == stored)
 
     def to_json(self) -> list[Any]:
         return [list(value) if isinstance(value, tuple) else value for value in self.values]
@@ -98,13 +98,13 @@ def parse_dimension(where: str, stated: Any, kind: Any) -> Dimension:
       InputError: it is neither, or of another type than the setting.
     """
     if isinstance(stated, list | tuple):
-        return _choices(where, stated, kind)
+        return _parse_choices(where, stated, kind)
     if isinstance(stated, dict):
-        return _range(where, stated, kind)
-    raise InputError(where, _shown(stated), 'a list of values, or {"low": .., "high": ..}')
+        return _parse_range(where, stated, kind)
+    raise InputError(where, _shorten(stated), 'a list of values, or {"low": .., "high": ..}')
 
 
-def _choices(where: str, stated: list[Any] | tuple[Any, ...], kind: Any) -> Choices:
+def _parse_choices(where: str, stated: list[Any] | tuple[Any, ...], kind: Any) -> Choices:
     if not stated:
         raise InputError(where, "an empty list", "at least one value")
     values = tuple(convert_value(where, value, kind) for value in stated)
@@ -114,20 +114,20 @@ def _choices(where: str, stated: list[Any] | tuple[Any, ...], kind: Any) -> Choi
     return Choices(values)
 
 
-def _range(where: str, stated: dict[str, Any], kind: Any) -> Range:
-    number = next((each for each in _members(kind) if each in (int, float)), None)
+def _parse_range(where: str, stated: dict[str, Any], kind: Any) -> Range:
+    number = next((each for each in _union_members(kind) if each in (int, float)), None)
     if number is None:
-        raise InputError(where, "a range", f"a list of values, since the setting is {_called(kind)}")
+        raise InputError(where, "a range", f"a list of values, since the setting is {_describe_type(kind)}")
     for key in stated:
         if key not in KEYS:
             near = difflib.get_close_matches(key, KEYS, 1)
-            raise InputError(where, f"the key {_shown(key)}", f"{near[0] if near else 'one of ' + ', '.join(KEYS)}")
+            raise InputError(where, f"the key {_shorten(key)}", f"{near[0] if near else 'one of ' + ', '.join(KEYS)}")
     for key in ("low", "high"):
         if key not in stated:
             raise InputError(where, f"a range without {key}", '{"low": .., "high": ..}')
     log, step = stated.get("log", False), stated.get("step")
     if not isinstance(log, bool):
-        raise InputError(f"{where}, log", _shown(log), "true or false")
+        raise InputError(f"{where}, log", _shorten(log), "true or false")
     low, high = (convert_value(f"{where}, {key}", stated[key], number) for key in ("low", "high"))
     step = None if step is None else convert_value(f"{where}, step", step, number)
     _require_range(where, low, high, log, step)
@@ -157,32 +157,32 @@ def convert_value(where: str, value: Any, kind: Any) -> Any:
     Raises:
       InputError: it is of another type.
     """
-    for member in _members(kind):
+    for member in _union_members(kind):
         if typing.get_origin(member) is tuple and isinstance(value, list | tuple):
             return tuple(convert_value(where, each, typing.get_args(member)[0]) for each in value)
         if member is float and type(value) is int and abs(value) < 2**53:
             return float(value)
         if type(value) is member and not (member is float and not math.isfinite(value)):
             return value
-    raise InputError(where, _shown(value), _called(kind))
+    raise InputError(where, _shorten(value), _describe_type(kind))
 
 
-def _members(kind: Any) -> tuple[Any, ...]:
+def _union_members(kind: Any) -> tuple[Any, ...]:
     union = isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union
     return typing.get_args(kind) if union else (kind,)
 
 
-def _called(kind: Any) -> str:
+def _describe_type(kind: Any) -> str:
     """What a user calls a type."""
     names = {bool: "true or false", int: "an integer", float: "a number", str: "a text", type(None): "null"}
-    return " or ".join(names.get(each, "a list of numbers") for each in _members(kind))
+    return " or ".join(names.get(each, "a list of numbers") for each in _union_members(kind))
 
 
-def _stored(value: Any) -> Any:
+def _to_storable(value: Any) -> Any:
     """A choice as Optuna's storages take it."""
     return format_value(value) if isinstance(value, tuple) else value
 
 
-def _shown(value: Any) -> str:
+def _shorten(value: Any) -> str:
     shown = repr(value)
     return shown if len(shown) <= 60 else f"{shown[:60]}..."

@@ -30,12 +30,12 @@ def draw_search(
     with matplotlib.rc_context({"svg.hashsalt": "search", "svg.fonttype": "none", "font.size": 9}):
         figure = extras.import_extra("matplotlib.figure").Figure(figsize=(9, 1.6 + 0.3 * rows), layout="constrained")
         left, right = figure.subplots(1, 2)
-        _bars(left, importance)
-        _points(right, values, completed, metric)
+        _draw_bars(left, importance)
+        _draw_points(right, values, completed, metric)
         figure.savefig(file, format=kind, metadata={"Date": None} if kind == "svg" else None)
 
 
-def _bars(axes: Any, importance: Mapping[str, float]) -> None:
+def _draw_bars(axes: Any, importance: Mapping[str, float]) -> None:
     names = list(importance)[::-1]
     axes.barh(names, [importance[name] for name in names], color=DARK, height=0.6)
     axes.set(xlim=(0, 1), title="importance of each setting" if names else "too few trials for importance")
@@ -43,7 +43,7 @@ def _bars(axes: Any, importance: Mapping[str, float]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _points(axes: Any, values: Mapping[int, float], completed: set[int], of: str) -> None:
+def _draw_points(axes: Any, values: Mapping[int, float], completed: set[int], of: str) -> None:
     best: dict[int, float] = {}
     for label, color, chosen in (("pruned", LIGHT, values.keys() - completed), ("completed", DARK, completed)):
         numbers = sorted(chosen & values.keys())

@@ -49,24 +49,24 @@ class BestModelKeeper:
                 not before or (-value, number) < (-objective_value(before[0]), before[0].number),
             )
             if folder is None and is_best and self._path is not None:
-                folder = self._beside(number)
+                folder = self._folder_of_trial(number)
                 outcome.model.save(folder)
             elif folder is None and is_best:
                 self._in_memory = {number: outcome.model}
             kept = {} if folder is None else {FOLDER: str(folder.absolute())}
             self._study.complete(outcome.claimed.trial, value, outcome.facts() | kept)
             if is_best:
-                self._forget(before)
+                self._remove_models(before)
 
-    def _beside(self, number: int) -> Path:
+    def _folder_of_trial(self, number: int) -> Path:
         """The folder of a trial's model beside the study's file."""
         assert self._path is not None
         return self._path.with_name(f"{self._path.stem}-trial-{number:04d}")
 
-    def _forget(self, trials: "list[optuna.trial.FrozenTrial]") -> None:
+    def _remove_models(self, trials: "list[optuna.trial.FrozenTrial]") -> None:
         """Removes models beside the study that were kept of these trials."""
         for trial in trials:
-            if self._path is not None and storage.is_model(folder := self._beside(trial.number)):
+            if self._path is not None and storage.is_model(folder := self._folder_of_trial(trial.number)):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def model_folder(self, trial: "optuna.trial.FrozenTrial") -> str | None:
@@ -106,7 +106,7 @@ class BestModelKeeper:
             found = {"trial": best.number} | scores
             self._study.set_note(TEST, [*self._study.get_note(TEST, []), found])
         if (folder := self.model_folder(best)) and not storage.is_model(Path(folder)):
-            _record(Path(folder), {"epoch": best.user_attrs[BEST]["epoch"], "split": "test"} | scores)
+            _add_test_scores(Path(folder), {"epoch": best.user_attrs[BEST]["epoch"], "split": "test"} | scores)
         return found
 
     def test_scores(self) -> dict[str, Any] | None:
@@ -115,7 +115,7 @@ class BestModelKeeper:
         return next((each for each in self._study.get_note(TEST, []) if best and each["trial"] == best.number), None)
 
 
-def _record(folder: Path, scores: dict[str, Any]) -> None:
+def _add_test_scores(folder: Path, scores: dict[str, Any]) -> None:
     """Adds the metrics on the test part to a run's result.json, as a run of its own has them."""
     with contextlib.suppress(OSError, ValueError):
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))

@@ -122,7 +122,7 @@ class SearchResult:
             return []
         stated = self.settings | self.best.settings
         whole = Config.of(**stated).to_dict()
-        return [f"--{name}={_flag(value)}" for name, value in whole.items() if name in stated]
+        return [f"--{name}={_format_flag(value)}" for name, value in whole.items() if name in stated]
 
     def command(self, workdir: str = "runs/best") -> str:
         """The command line that trains the best trial anew; '' where there is none."""
@@ -147,15 +147,15 @@ class SearchResult:
         """
         path = require_kind(path, "path")
         try:
-            files.write(path, self._content(path))
+            files.write(path, self._file_content(path))
         except OSError as error:
             raise WriteError(path, error.strerror or error) from None
 
-    def _content(self, path: Path) -> bytes:
+    def _file_content(self, path: Path) -> bytes:
         if path.suffix == ".json":
             return (json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n").encode()
         if path.suffix == ".flags":
-            return self._flagfile().encode()
+            return self._flagfile_text().encode()
         content = io.BytesIO()
         values = {trial.number: trial.value for trial in self.trials if trial.value is not None}
         completed = {trial.number for trial in self.ranking}
@@ -164,14 +164,14 @@ class SearchResult:
         )
         return content.getvalue()
 
-    def _flagfile(self) -> str:
+    def _flagfile_text(self) -> str:
         if self.best is None:
             raise InputError("path", "a search without a completed trial", "one with a best trial")
         told = f"# Trial {self.best.number}, the best of {len(self.trials)} on {self.dataset}"
         return "\n".join([f"{told}: {self.metric} {self.best.value:.4f} on the validation part.", *self.flags(), ""])
 
 
-def _flag(value: Any) -> str:
+def _format_flag(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else "" if value == "" else format_value(value)
 
 

@@ -130,7 +130,7 @@ def search(
     kept = None if study is None else storages.check_study_path(study)
     folder = None if workdir is None else paths.as_path(workdir, "workdir")
     plan = SearchPlan(drawn, kept, trials, timeout, batch, prune, folder)
-    say = (lambda line: None) if quiet else _print
+    say = (lambda line: None) if quiet else _print_line
     return run_interruptibly(lambda request: run_search(plan, interactions, request, say))
 
 
@@ -163,7 +163,7 @@ def run_search(
     Raises:
       InputError, WriteError: as `search`.
     """
-    configs = _checked(plan.space, interactions)
+    configs = _check_space(plan.space, interactions)
     metric, seed = configs[0].evaluation.watched_metric, configs[0].training.seed
     facts = plan.space.facts() | {"metric": metric, "content_sha256": interactions.content_hash()}
     epochs = max(config.training.epochs for config in configs)
@@ -177,17 +177,17 @@ def run_search(
             asked = study.claim(plan.batch, plan.trials)
             if not asked:
                 break
-            with contextlib.closing(_trained(trainer, study, asked)) as outcomes:
+            with contextlib.closing(_train_trials(trainer, study, asked)) as outcomes:
                 for outcome in outcomes:
-                    _settle(outcome, study, keeper, request)
-                    say(_line(outcome, study, metric, plan))
-        status = _status(study, plan, request)
+                    _tell_outcome(outcome, study, keeper, request)
+                    say(_trial_line(outcome, study, metric, plan))
+        status = _search_status(study, plan, request)
         if status == "completed" or (status == "out of time" and not study.num_running()):
             keeper.score_test(interactions, configs[0].evaluation.top_k)
-        return _result(plan, interactions, study, keeper, metric, status)
+        return _make_result(plan, interactions, study, keeper, metric, status)
 
 
-def _checked(space: Space, interactions: Interactions) -> list[Config]:
+def _check_space(space: Space, interactions: Interactions) -> list[Config]:
     """The settings of examples of the space, each of which can be trained on these data.
 
     Raises:
@@ -208,7 +208,7 @@ def _checked(space: Space, interactions: Interactions) -> list[Config]:
     return configs
 
 
-def _trained(trainer: TrialTrainer, study: Study, asked: list[ClaimedTrial]) -> Generator[Outcome, None, None]:
+def _train_trials(trainer: TrialTrainer, study: Study, asked: list[ClaimedTrial]) -> Generator[Outcome, None, None]:
     """The outcomes of the trials; those that come to none, whyever, are left to do."""
     left = {each.trial.number: each for each in asked}
     try:
@@ -221,7 +221,7 @@ def _trained(trainer: TrialTrainer, study: Study, asked: list[ClaimedTrial]) -> 
                 study.fail(each.trial)
 
 
-def _settle(outcome: Outcome, study: Study, keeper: BestModelKeeper, request: StopRequest) -> None:
+def _tell_outcome(outcome: Outcome, study: Study, keeper: BestModelKeeper, request: StopRequest) -> None:
     """Tells the study what became of a trial."""
     if outcome.ended == INTERRUPTED:
         request.signal = request.signal or signal.SIGINT  # which `fit` has answered
@@ -232,7 +232,7 @@ def _settle(outcome: Outcome, study: Study, keeper: BestModelKeeper, request: St
         study.prune(outcome.claimed.trial, outcome.facts())
 
 
-def _line(outcome: Outcome, study: Study, metric: str, plan: SearchPlan) -> str:
+def _trial_line(outcome: Outcome, study: Study, metric: str, plan: SearchPlan) -> str:
     """What is shown of a trial."""
     head = f"trial {outcome.claimed.trial.number} {outcome.ended} ({len(study.finished_trials())} of {plan.trials})"
     reached = f"{metric} {outcome.best[metric]:.4f} at epoch {outcome.best['epoch']}, " if outcome.best else ""
@@ -241,7 +241,7 @@ def _line(outcome: Outcome, study: Study, metric: str, plan: SearchPlan) -> str:
     return f"{head}: {reached}{outcome.seconds:.1f} s; {drawn}" + (f"; {outcome.reason}" if outcome.reason else "")
 
 
-def _status(study: Study, plan: SearchPlan, request: StopRequest) -> str:
+def _search_status(study: Study, plan: SearchPlan, request: StopRequest) -> str:
     if request.signal:
         return "interrupted"
     if len(study.finished_trials()) >= plan.trials:
@@ -249,7 +249,7 @@ def _status(study: Study, plan: SearchPlan, request: StopRequest) -> str:
     return "shared" if study.num_running() else "out of time"
 
 
-def _result(
+def _make_result(
     plan: SearchPlan, interactions: Interactions, study: Study, keeper: BestModelKeeper, metric: str, status: str
 ) -> SearchResult:
     return SearchResult(
@@ -257,7 +257,7 @@ def _result(
         metric=metric,
         status=status,
         wanted=plan.trials,
-        trials=tuple(_record(trial, plan.space, keeper, metric) for trial in study.finished_trials()),
+        trials=tuple(_to_search_trial(trial, plan.space, keeper, metric) for trial in study.finished_trials()),
         importance=study.importance(),
         test=keeper.test_scores(),
         settings=plan.space.fixed,
@@ -267,7 +267,9 @@ def _result(
     )
 
 
-def _record(trial: "optuna.trial.FrozenTrial", space: Space, keeper: BestModelKeeper, metric: str) -> SearchTrial:
+def _to_search_trial(
+    trial: "optuna.trial.FrozenTrial", space: Space, keeper: BestModelKeeper, metric: str
+) -> SearchTrial:
     known = trial.user_attrs
     best = known.get(BEST, {})
     return SearchTrial(
@@ -283,5 +285,5 @@ def _record(trial: "optuna.trial.FrozenTrial", space: Space, keeper: BestModelKe
     )
 
 
-def _print(line: str) -> None:
+def _print_line(line: str) -> None:
     print(line, file=sys.stderr, flush=True)

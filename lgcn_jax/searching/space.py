@@ -58,8 +58,8 @@ class Space:
         for name in stated:
             _require_searchable(where, name, fixed)
         found = {
-            name: dimensions.parse_dimension(f"{where}: {name}", stated[name], _type_of(name))
-            for name in sorted(stated, key=lambda name: (name not in PARTS, list(_types()).index(name)))
+            name: dimensions.parse_dimension(f"{where}: {name}", stated[name], _setting_type(name))
+            for name in sorted(stated, key=lambda name: (name not in PARTS, list(_setting_types()).index(name)))
         }
         space = cls(where, found, dict(fixed))
         space._require_settings_of_parts()
@@ -70,9 +70,9 @@ class Space:
         """The settings of a trial, for `Config.of`; `pick` says what each one of the space is that the trial has."""
         chosen = {name: value for name, value in self.fixed.items() if name in PARTS}
         for name, dimension in self.dimensions.items():
-            if name in PARTS or self._has(chosen, name):
+            if name in PARTS or self._has_setting(chosen, name):
                 chosen[name] = pick(name, dimension)
-        return chosen | {name: value for name, value in self.fixed.items() if self._has(chosen, name)}
+        return chosen | {name: value for name, value in self.fixed.items() if self._has_setting(chosen, name)}
 
     def pick_searched(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Those settings of a trial that the space has."""
@@ -81,7 +81,7 @@ class Space:
     def examples(self) -> Iterator[dict[str, Any]]:
         """For all combinations of parts, the settings with the first value of each dimension, and with each of the
         others in turn."""
-        for parts in self._combinations():
+        for parts in self._part_combinations():
             first = self.settings(lambda name, dimension: {**parts}.get(name, dimension.values_to_check[0]))  # noqa: B023
             yield first
             for name, dimension in self.dimensions.items():
@@ -96,31 +96,31 @@ class Space:
         space = {name: dimension.to_json() for name, dimension in sorted(self.dimensions.items())}
         return json.loads(json.dumps({"space": space, "settings": settings}))
 
-    def _combinations(self) -> Iterator[dict[str, str]]:
+    def _part_combinations(self) -> Iterator[dict[str, str]]:
         """All that the dimensions that choose parts may choose."""
         named = {name: dimension.values_to_check for name, dimension in self.dimensions.items() if name in PARTS}
         for values in itertools.product(*named.values()):
             yield dict(zip(named, values, strict=True))
 
-    def _has(self, chosen: Mapping[str, Any], name: str) -> bool:
+    def _has_setting(self, chosen: Mapping[str, Any], name: str) -> bool:
         """Whether the parts that are chosen have the setting."""
-        return name in PARTS or any(name in fields(cls) for cls in _classes(chosen))
+        return name in PARTS or any(name in fields(cls) for cls in _settings_classes(chosen))
 
     def _require_settings_of_parts(self) -> None:
         """Raises an InputError where no trial would have a setting, or a value is out of its range."""
         for name, dimension in self.dimensions.items():
             if isinstance(kind := PARTS.get(name), Registry):
                 for value in dimension.values_to_check:
-                    _named_here(f"{self.where}: {name}", lambda: kind[value])  # noqa: B023
-        combinations = [self.fixed | parts for parts in self._combinations()]
+                    _check_at(f"{self.where}: {name}", lambda: kind[value])  # noqa: B023
+        combinations = [self.fixed | parts for parts in self._part_combinations()]
         for name in (*self.dimensions, *self.fixed):
-            if not any(self._has(chosen, name) for chosen in combinations):
+            if not any(self._has_setting(chosen, name) for chosen in combinations):
                 for part, having in parts_with_setting(name).items():
                     where = f"{self.where}: {name}" if name in self.dimensions else f"--{name}"
                     expected = f"nothing, or {part} = {' or '.join(having)}, which has it"
                     raise InputError(where, "a setting that no part of the search has", expected)
         for name in self.dimensions.keys() - PARTS.keys():
-            for cls in dict.fromkeys(cls for chosen in combinations for cls in _classes(chosen)):
+            for cls in dict.fromkeys(cls for chosen in combinations for cls in _settings_classes(chosen)):
                 if name in fields(cls):
                     for value in self.dimensions[name].values_to_check:
                         require_accepted(fields(cls)[name], value, f"{self.where}: {name}")
@@ -129,7 +129,7 @@ class Space:
         """Raises an InputError where settings that a trial may have do not go together."""
         for settings in self.examples():
             found = ", ".join(f"{name}={format_value(value)}" for name, value in self.pick_searched(settings).items())
-            _named_here(f"{self.where}, {found}", lambda: Config.of(**settings))  # noqa: B023
+            _check_at(f"{self.where}, {found}", lambda: Config.of(**settings))  # noqa: B023
 
 
 def read_space(space: Any, fixed: Mapping[str, Any], where: str = "") -> Space:
@@ -145,7 +145,7 @@ def read_space(space: Any, fixed: Mapping[str, Any], where: str = "") -> Space:
     where = where or str(space)
     try:
         content = Path(space).expanduser().read_text(encoding="utf-8")
-        stated = json.loads(content, object_pairs_hook=_unique, parse_constant=_refused)
+        stated = json.loads(content, object_pairs_hook=_require_unique_keys, parse_constant=_refuse_constant)
     except (OSError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(where, f"a file that cannot be read ({reason})", "a JSON file of a space") from None
@@ -154,7 +154,7 @@ def read_space(space: Any, fixed: Mapping[str, Any], where: str = "") -> Space:
     return Space.of(stated, fixed, where)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _require_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     for name in found:
         if sum(key == name for key, _ in pairs) > 1:
@@ -162,17 +162,17 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _refused(constant: str) -> None:
+def _refuse_constant(constant: str) -> None:
     raise ValueError(f"{constant} is no number")
 
 
-def _classes(chosen: Mapping[str, Any]) -> list[type[Settings]]:
+def _settings_classes(chosen: Mapping[str, Any]) -> list[type[Settings]]:
     """The settings of the parts that are chosen, and those of what is no part."""
     names = chosen_names(dict(chosen))
     return [kind[names[part]] if isinstance(kind, Registry) else kind for part, kind in PARTS.items()]
 
 
-def _types() -> dict[str, Any]:
+def _setting_types() -> dict[str, Any]:
     """The type of each setting, of all parts that are registered."""
     found: dict[str, Any] = {}
     for part, kind in PARTS.items():
@@ -184,13 +184,13 @@ def _types() -> dict[str, Any]:
     return found
 
 
-def _type_of(name: str) -> typing.Any:
-    return _types()[name]
+def _setting_type(name: str) -> typing.Any:
+    return _setting_types()[name]
 
 
 def _require_searchable(where: str, name: Any, fixed: Mapping[str, Any]) -> None:
     """Raises an InputError where a name is not that of a setting that may differ between trials."""
-    known = _types().keys() - COMMON.keys()
+    known = _setting_types().keys() - COMMON.keys()
     if name in COMMON:
         raise InputError(
             f"{where}: {name}", "a setting that no search chooses", f"it beside the space, since {COMMON[name]}"
@@ -203,7 +203,7 @@ def _require_searchable(where: str, name: Any, fixed: Mapping[str, Any]) -> None
         raise InputError(f"--{name}", f"a setting that {where} has, too", "it in one of both places")
 
 
-def _named_here(where: str, check: Callable[[], Any]) -> None:
+def _check_at(where: str, check: Callable[[], Any]) -> None:
     """Calls the check; what it refuses is told with the place in the space."""
     try:
         check()

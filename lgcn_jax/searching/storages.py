@@ -73,12 +73,12 @@ def check_study_path(study: Any) -> Path:
         raise InputError(where, f"a file that cannot be read ({error.strerror})", "the file of a study") from None
     if first and not (_is_record(first) if path.suffix in JOURNAL else first.startswith(SQLITE_MAGIC)):
         raise InputError(where, "a file that is no study", "that of a search, or a new one")
-    if path.suffix in SQLITE and (tables := _tables(path)) and STUDIES not in tables:
+    if path.suffix in SQLITE and (tables := _table_names(path)) and STUDIES not in tables:
         raise InputError(where, f"a database of another program, with {tables[0]}", "that of a search, or a new one")
     return path
 
 
-def _tables(path: Path) -> list[str]:
+def _table_names(path: Path) -> list[str]:
     """The tables of an SQLite file; none of one that is damaged, which is told when it is opened."""
     with (
         contextlib.suppress(sqlite3.Error),

@@ -55,14 +55,14 @@ class Study:
         with self._workers.exclusive(), storages.quiet_optuna():
             self._fail_lost()
             left = trials - sum(trial.state != self._states.FAIL for trial in self.all_trials())
-            return [self._ask() for _ in range(min(wanted, left))]
+            return [self._ask_trial() for _ in range(min(wanted, left))]
 
     def _fail_lost(self) -> None:
         for trial in self.all_trials():
             if trial.state == self._states.RUNNING and not self._workers.is_alive(trial.user_attrs.get(WORKER)):
                 self._study.tell(trial.number, state=self._states.FAIL)
 
-    def _ask(self) -> ClaimedTrial:
+    def _ask_trial(self) -> ClaimedTrial:
         """A new trial: the first draw that no trial has that has not failed."""
         drawn = {trial.user_attrs.get(DRAW) for trial in self.all_trials() if trial.state != self._states.FAIL}
         draw = next(number for number in range(len(drawn) + 1) if number not in drawn)
@@ -81,17 +81,17 @@ class Study:
 
     def complete(self, trial: "optuna.Trial", value: float, facts: dict[str, Any]) -> None:
         """The trial is over, and `value` is its result."""
-        self._tell(trial, facts, value)
+        self._tell_trial(trial, facts, value)
 
     def prune(self, trial: "optuna.Trial", facts: dict[str, Any]) -> None:
         """The trial was ended early, or has no result: it counts, and is no candidate for the best."""
-        self._tell(trial, facts, state=self._states.PRUNED)
+        self._tell_trial(trial, facts, state=self._states.PRUNED)
 
     def fail(self, trial: "optuna.Trial") -> None:
         """The trial was interrupted, and is left to do."""
-        self._tell(trial, {}, state=self._states.FAIL)
+        self._tell_trial(trial, {}, state=self._states.FAIL)
 
-    def _tell(
+    def _tell_trial(
         self, trial: "optuna.Trial", facts: dict[str, Any], value: float | None = None, state: Any = None
     ) -> None:
         with storages.quiet_optuna():
@@ -161,12 +161,12 @@ def open_study(
             warmup = int(WARMUP_SHARE * epochs)
             pruner = optuna.pruners.MedianPruner(PRUNING_STARTUP_TRIALS, n_warmup_steps=warmup)
         with workers.exclusive():
-            found = _found(optuna, path, pruner)
+            found = _open_study(optuna, path, pruner)
             _require_same(path, found, {"format": FORMAT} | facts)
         yield Study(optuna, found, workers, space, seed)
 
 
-def _found(optuna: Any, path: Path | None, pruner: Any) -> "optuna.Study":
+def _open_study(optuna: Any, path: Path | None, pruner: Any) -> "optuna.Study":
     """The search's study in its storage."""
     if path is None:
         return optuna.create_study(direction="maximize", pruner=pruner)
@@ -193,11 +193,11 @@ def _require_same(path: Path | None, kept: "optuna.Study", facts: dict[str, Any]
         raise InputError(f"--study={path}", "a study that is none of this version", "that of a search, or a new file")
     for name, called in (("content_sha256", "other data"), ("space", "another space"), ("settings", "other settings")):
         if known.get(name) != facts[name]:
-            found = f"a study of {_difference(called, known[name], facts[name])}"
+            found = f"a study of {_describe_difference(called, known[name], facts[name])}"
             raise InputError(f"--study={path}", found, "one of this search, or a new file")
 
 
-def _difference(called: str, known: Any, stated: Any) -> str:
+def _describe_difference(called: str, known: Any, stated: Any) -> str:
     """In what a study differs, for a message."""
     if not isinstance(known, dict):
         return called

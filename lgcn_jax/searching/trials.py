@@ -97,18 +97,18 @@ class TrialTrainer:
         Raises:
           InputError: the run folder of a trial is there already.
         """
-        for group in self._groups(asked):
-            outcomes = self._together(group)
+        for group in self._groups_to_train_together(asked):
+            outcomes = self._train_together(group)
             yield from outcomes
             for each in () if outcomes else group:
-                outcomes.append(self._alone(each))
+                outcomes.append(self._train_alone(each))
                 yield outcomes[-1]
                 if outcomes[-1].ended == INTERRUPTED:
                     return
             if any(outcome.ended == INTERRUPTED for outcome in outcomes):
                 return
 
-    def _groups(self, asked: Sequence[ClaimedTrial]) -> list[list[ClaimedTrial]]:
+    def _groups_to_train_together(self, asked: Sequence[ClaimedTrial]) -> list[list[ClaimedTrial]]:
         """The trials that may be trained as one population, in the order of their first ones."""
         found: dict[str, list[ClaimedTrial]] = {}
         for each in asked:
@@ -117,7 +117,7 @@ class TrialTrainer:
             found.setdefault(alike, []).append(each)
         return list(found.values())
 
-    def _folder(self, number: int) -> Path | None:
+    def _trial_folder(self, number: int) -> Path | None:
         """The run folder of a trial, which must not be there; None where runs are kept in memory."""
         if self._workdir is None:
             return None
@@ -126,13 +126,13 @@ class TrialTrainer:
             raise InputError(f"--workdir={self._workdir}", f"{folder.name} of another search", "another folder")
         return folder
 
-    def _alone(self, asked: ClaimedTrial) -> Outcome:
-        folder, watch = self._folder(asked.trial.number), TrialCallback(self._study, asked.trial, self._metric)
+    def _train_alone(self, asked: ClaimedTrial) -> Outcome:
+        folder, watch = self._trial_folder(asked.trial.number), TrialCallback(self._study, asked.trial, self._metric)
         begun, model, reason = time.perf_counter(), None, ""
         try:
             model = Model(**model_settings(asked.settings))
             model.fit(self._interactions, folder, callbacks=[watch], quiet=True, score_test=False)
-            ended = _ended(model.status, watch)
+            ended = _ended_how(model.status, watch)
         except KeyboardInterrupt:  # before the first step
             ended = INTERRUPTED
         except FloatingPointError as error:
@@ -142,7 +142,7 @@ class TrialTrainer:
         seconds = time.perf_counter() - begun
         return Outcome(asked, ended, watch.best, seconds, reason, folder, model if ended == COMPLETED else None)
 
-    def _together(self, group: Sequence[ClaimedTrial]) -> list[Outcome]:
+    def _train_together(self, group: Sequence[ClaimedTrial]) -> list[Outcome]:
         """The outcomes of trials that were trained as one population; [] where they cannot be, and nothing was done.
 
         Populations don't have all that runs have, and may need more memory than there is; then trials are trained
@@ -173,13 +173,13 @@ class TrialTrainer:
         seconds = (time.perf_counter() - begun) / len(group)
         outcomes = []
         for each, seen, result, model in zip(group, watches, results, models, strict=True):
-            ended, reason = _ended(result["status"], seen), result.get("error", "")
+            ended, reason = _ended_how(result["status"], seen), result.get("error", "")
             kept = model if ended == COMPLETED else None
             outcomes.append(Outcome(each, ended, seen.best, seconds, reason, model=kept))
         return outcomes
 
 
-def _ended(status: str, watch: TrialCallback) -> str:
+def _ended_how(status: str, watch: TrialCallback) -> str:
     """How a trial ended whose training came back with this status."""
     if status == FAILED:
         return DIVERGED

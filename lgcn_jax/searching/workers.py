@@ -44,7 +44,7 @@ class Workers:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with self.exclusive():
-                self._own = _lock(self._folder / self.name)
+                self._own = _file_lock(self._folder / self.name)
                 self._own.acquire()
         except OSError as error:
             raise not_writable_error(study, error) from None
@@ -64,7 +64,7 @@ class Workers:
         if self._study is None:
             yield
             return
-        lock = _lock(self._folder / TURN)
+        lock = _file_lock(self._folder / TURN)
         try:
             lock.acquire(timeout=PATIENCE_SECONDS, blocking=True)
         except filelock.Timeout:
@@ -82,7 +82,7 @@ class Workers:
         path = self._folder / name
         if name == self.name or not path.exists():
             return name == self.name
-        lock = _lock(path)
+        lock = _file_lock(path)
         try:
             lock.acquire()
         except filelock.Timeout:
@@ -103,5 +103,5 @@ def not_writable_error(study: Path, error: OSError) -> InputError:
     return InputError(f"--study={study}", found, "a file in a folder that can be written")
 
 
-def _lock(path: Path) -> filelock.BaseFileLock:
+def _file_lock(path: Path) -> filelock.BaseFileLock:
     return filelock.FileLock(path, blocking=False, thread_local=False, fallback_to_soft=False)

@@ -78,7 +78,7 @@ def write(vectors: ExportedVectors, path: Path, format: str) -> None:
 
     def fill(made: Path) -> None:
         facts.update(FORMATS[format].write(vectors, made))
-        raw_ids.write_raw_ids(_made(made / raw_ids.FOLDER), vectors.users, vectors.items)
+        raw_ids.write_raw_ids(_make_folder(made / raw_ids.FOLDER), vectors.users, vectors.items)
         np.savez(made / SEEN, indptr=vectors.seen.indptr, items=vectors.seen.indices)
         (made / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         (made / README).write_text(export_readme.readme_text(format, facts), encoding="utf-8")
@@ -95,19 +95,19 @@ def _is_ours(path: Path) -> bool:
     return not names or (FACTS in names and names <= known | {README, FACTS, SEEN, raw_ids.FOLDER})
 
 
-def _made(folder: Path) -> Path:
+def _make_folder(folder: Path) -> Path:
     folder.mkdir()
     return folder
 
 
-def _npz(vectors: ExportedVectors, folder: Path) -> dict[str, Any]:
+def _write_npz(vectors: ExportedVectors, folder: Path) -> dict[str, Any]:
     arrays = {"user_embeddings": vectors.user_embeddings, "item_embeddings": vectors.item_embeddings}
-    ids = {"user_ids": _plain(vectors.users.ids, folder), "item_ids": _plain(vectors.items.ids, folder)}
+    ids = {"user_ids": _plain_ids(vectors.users.ids, folder), "item_ids": _plain_ids(vectors.items.ids, folder)}
     np.savez(folder / "vectors.npz", allow_pickle=False, **ids, **arrays)
     return {}
 
 
-def _plain(ids: np.ndarray, folder: Path) -> np.ndarray:
+def _plain_ids(ids: np.ndarray, folder: Path) -> np.ndarray:
     """Raw ids without objects: text in NumPy's type of a fixed width, which knows no zero at the end of a text."""
     plain = ids.astype(np.str_) if is_text(ids) else ids
     if not (plain == ids).all():
@@ -115,7 +115,7 @@ def _plain(ids: np.ndarray, folder: Path) -> np.ndarray:
     return plain
 
 
-def _safetensors(vectors: ExportedVectors, folder: Path) -> dict[str, Any]:
+def _write_safetensors(vectors: ExportedVectors, folder: Path) -> dict[str, Any]:
     from safetensors.numpy import save
 
     arrays = {"user_embeddings": vectors.user_embeddings, "item_embeddings": vectors.item_embeddings}
@@ -124,7 +124,7 @@ def _safetensors(vectors: ExportedVectors, folder: Path) -> dict[str, Any]:
     return {}
 
 
-def _parquet(vectors: ExportedVectors, folder: Path) -> dict[str, Any]:
+def _write_parquet(vectors: ExportedVectors, folder: Path) -> dict[str, Any]:
     import pyarrow
     from pyarrow import parquet
 
@@ -137,7 +137,7 @@ def _parquet(vectors: ExportedVectors, folder: Path) -> dict[str, Any]:
     return {}
 
 
-def _usearch(vectors: ExportedVectors, folder: Path) -> dict[str, Any]:
+def _write_usearch(vectors: ExportedVectors, folder: Path) -> dict[str, Any]:
     """An HNSW graph of items, all made equally long by one more number, which is 0 in a query (Bachrach et al. 2014).
 
     Dot products are the same; but among vectors of many lengths some short ones are reached from nowhere, however long
@@ -148,16 +148,16 @@ def _usearch(vectors: ExportedVectors, folder: Path) -> dict[str, Any]:
     from usearch.index import Index
 
     squares = (vectors.item_embeddings.astype(np.float64) ** 2).sum(1)
-    longer = _with_column(vectors.item_embeddings, np.sqrt(squares.max() - squares))
+    longer = _append_column(vectors.item_embeddings, np.sqrt(squares.max() - squares))
     index = Index(ndim=longer.shape[1], metric="ip", dtype="f32", connectivity=32, expansion_add=512)
     index.add(np.arange(len(longer)), longer, threads=1)
-    queries = _with_column(vectors.user_embeddings, np.zeros(len(vectors.user_embeddings)))
+    queries = _append_column(vectors.user_embeddings, np.zeros(len(vectors.user_embeddings)))
     (folder / "items.usearch").write_bytes(index.save() or b"")
     np.save(folder / QUERIES, queries)
-    return _tuned(index, queries, longer)
+    return _tune_index(index, queries, longer)
 
 
-def _tuned(index: Any, queries: np.ndarray, items: np.ndarray) -> dict[str, Any]:
+def _tune_index(index: Any, queries: np.ndarray, items: np.ndarray) -> dict[str, Any]:
     """The least `expansion_search` by which a sample of users gets the exact best, up to RECALL, and their recall."""
     k = min(LISTED, len(items))
     count = int(np.clip(SAMPLED // len(items), 1, min(256, len(queries))))
@@ -172,11 +172,11 @@ def _tuned(index: Any, queries: np.ndarray, items: np.ndarray) -> dict[str, Any]
     return {"expansion_search": int(size), "k": k, "recall": round(float(recall), 4)}
 
 
-def _with_column(array: np.ndarray, column: np.ndarray) -> np.ndarray:
+def _append_column(array: np.ndarray, column: np.ndarray) -> np.ndarray:
     return np.column_stack([array, column]).astype(np.float32)
 
 
-def _faiss(vectors: ExportedVectors, folder: Path) -> dict[str, Any]:
+def _write_faiss(vectors: ExportedVectors, folder: Path) -> dict[str, Any]:
     import faiss
 
     index = faiss.IndexFlatIP(vectors.item_embeddings.shape[1])
@@ -196,9 +196,9 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
-    "npz": Format(_npz, ("vectors.npz",)),
-    "safetensors": Format(_safetensors, ("vectors.safetensors",), "safetensors"),
-    "parquet": Format(_parquet, ("users.parquet", "items.parquet")),
-    "usearch": Format(_usearch, ("items.usearch", QUERIES), "usearch"),
-    "faiss": Format(_faiss, ("items.faiss", QUERIES), "faiss"),
+    "npz": Format(_write_npz, ("vectors.npz",)),
+    "safetensors": Format(_write_safetensors, ("vectors.safetensors",), "safetensors"),
+    "parquet": Format(_write_parquet, ("users.parquet", "items.parquet")),
+    "usearch": Format(_write_usearch, ("items.usearch", QUERIES), "usearch"),
+    "faiss": Format(_write_faiss, ("items.faiss", QUERIES), "faiss"),
 }

@@ -144,8 +144,8 @@ def fold_in_users(
     """What `Model.fold_in` says."""
     lists.require_k(k, len(model.items))
     allowed = lists.allowed_items(model.items, candidates, exclude)
-    found, edges, folded = _folded(model, source, "users", on_unknown)
-    masked = _seen(model._seen, found, edges, len(model.items)) if exclude_seen else None
+    found, edges, folded = _fold_in_histories(model, source, "users", on_unknown)
+    masked = _seen_by_folded(model._seen, found, edges, len(model.items)) if exclude_seen else None
     scorer = DotProduct(folded.vectors, model.item_embeddings)  # type: ignore[arg-type]
     ranker = topk.Ranker(scorer, len(model.items), mesh_of(ONE_DEVICE))
     best, scores = ranker.top_items(np.arange(len(found.ids)), masked, allowed, k)
@@ -156,7 +156,7 @@ def fold_in_users(
 
 def fold_in_items(model: Any, source: Any, on_unknown: str) -> Folded:
     """What `Model.fold_in_items` says."""
-    _, edges, folded = _folded(model, source, "items", on_unknown)
+    _, edges, folded = _fold_in_histories(model, source, "items", on_unknown)
     pairs = np.bincount(csr.row_of_entry(edges.rows), edges.weight, edges.rows.num_rows)
     inference, popularity = (
         _require_graph(model).config.inference.stated_inference(),
@@ -166,7 +166,7 @@ def fold_in_items(model: Any, source: Any, on_unknown: str) -> Folded:
     return dataclasses.replace(folded, vectors=np.asarray(scaled))
 
 
-def _folded(model: Any, source: Any, side: str, on_unknown: str) -> tuple[Histories, Edges, Folded]:
+def _fold_in_histories(model: Any, source: Any, side: str, on_unknown: str) -> tuple[Histories, Edges, Folded]:
     """The histories of users or items, all their edges, and the vectors that follow."""
     if on_unknown not in ON_UNKNOWN:
         raise InputError("on_unknown", repr(on_unknown), f"one of {', '.join(ON_UNKNOWN)}")
@@ -200,7 +200,7 @@ def _require_graph(model: Any) -> TrainedGraph:
     return model._trained
 
 
-def _seen(seen: CSR, found: Histories, edges: Edges, num_items: int) -> CSR:
+def _seen_by_folded(seen: CSR, found: Histories, edges: Edges, num_items: int) -> CSR:
     """A row for each folded user: the history, and what the model had seen of the user."""
     known = np.flatnonzero(found.number >= 0)
     before = csr.take_rows(seen, found.number[known])

@@ -56,7 +56,7 @@ def parse_histories(
       InputError: another form or type of ids, an unknown neighbor, a new node without one, or a weight that is not a
         finite number above 0.
     """
-    names, row, listed, weight = _columns(source, nodes, neighbors, kinds)
+    names, row, listed, weight = _read_columns(source, nodes, neighbors, kinds)
     place, found = ids.locate(listed, neighbors)
     if not found.all() and not skip_unknown:
         unknown = listed[~found]
@@ -74,7 +74,7 @@ def parse_histories(
     return Histories(names[kept], np.where(known, number, -1)[kept], *edges)
 
 
-def _columns(
+def _read_columns(
     source: Any, nodes: np.ndarray, neighbors: np.ndarray, kinds: tuple[str, str]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """Raw ids of the nodes; of each event the place of its node in them, the neighbor's raw id, and the weight."""
@@ -84,17 +84,17 @@ def _columns(
         listed = np.concatenate([neighbors[:0], *(each for each in lists if len(each))])
         return names, np.repeat(np.arange(len(lists)), [len(each) for each in lists]), listed, None
     if isinstance(source, Interactions):
-        source = _of_interactions(source, kinds)
+        source = _edges_of_interactions(source, kinds)
     if not isinstance(source, tuple) or len(source) not in (2, 3):
         raise InputError("histories", f"a {type(source).__name__}", FORMS)
     who, listed = (ids.as_array(*each) for each in zip(source, (nodes, neighbors), kinds, strict=False))
     if len(who) != len(listed):
         raise InputError("histories", f"{len(who)} {kinds[0]} and {len(listed)} {kinds[1]}", "one for each")
     names, row = np.unique(who, return_inverse=True)
-    return names, row, listed, None if len(source) == 2 or source[2] is None else _weights(source[2])
+    return names, row, listed, None if len(source) == 2 or source[2] is None else _weights_array(source[2])
 
 
-def _weights(source: Any) -> np.ndarray:
+def _weights_array(source: Any) -> np.ndarray:
     """float64, or an InputError where they are no numbers."""
     try:
         return np.asarray(source, np.float64)
@@ -104,7 +104,7 @@ def _weights(source: Any) -> np.ndarray:
         ) from None
 
 
-def _of_interactions(source: Interactions, kinds: tuple[str, str]) -> tuple[np.ndarray, np.ndarray, Any]:
+def _edges_of_interactions(source: Interactions, kinds: tuple[str, str]) -> tuple[np.ndarray, np.ndarray, Any]:
     """The train part as arrays."""
     columns = {
         "users": source.user_ids[csr.row_of_entry(source.train)],
@@ -126,7 +126,7 @@ def merge_with_known(histories: Histories, known: CSR, known_weight: np.ndarray 
       num_neighbors: columns of `known`.
     """
     adds = known_weight is not None or histories.weight is not None
-    old, entry = _entries(known, histories.number, num_neighbors)
+    old, entry = _known_entries(known, histories.number, num_neighbors)
     weight = np.ones(len(old)) if known_weight is None else known_weight[entry].astype(np.float64)
     new, event = np.unique(histories.row * num_neighbors + histories.neighbor, return_inverse=True)
     amount = np.bincount(event, histories.weight, len(new)) if adds else (~np.isin(new, old)).astype(np.float64)
@@ -136,7 +136,7 @@ def merge_with_known(histories: Histories, known: CSR, known_weight: np.ndarray 
     return Edges(rows, total, np.bincount(place[len(old) :], amount, len(keys)))
 
 
-def _entries(known: CSR, number: np.ndarray, num_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
+def _known_entries(known: CSR, number: np.ndarray, num_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
     """Of the nodes that are known: int64 keys row * num_neighbors + neighbor, and each one's entry in `known`."""
     rows = np.flatnonzero(number >= 0)
     start, count = known.indptr[number[rows]], np.diff(known.indptr)[number[rows]]

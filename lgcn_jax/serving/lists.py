@@ -30,7 +30,7 @@ def recommend(
     if on_unknown not in UNKNOWN:
         raise InputError("on_unknown", repr(on_unknown), f"one of {', '.join(UNKNOWN)}")
     allowed = allowed_items(model.items, candidates, exclude)
-    asked, numbers, known = _known(users, model.users, on_unknown)
+    asked, numbers, known = _known_users(users, model.users, on_unknown)
     found, scores = np.zeros((len(asked), k), np.int32), np.full((len(asked), k), -np.inf, np.float32)
     masked = model._seen if exclude_seen else None
     found[known], scores[known] = model._ranker(mesh).top_items(numbers, masked, allowed, k)
@@ -64,7 +64,7 @@ def allowed_items(items: np.ndarray, candidates: Any = None, exclude: Any = None
     return allowed
 
 
-def _known(users: Any, all_users: np.ndarray, on_unknown: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _known_users(users: Any, all_users: np.ndarray, on_unknown: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Raw ids of the users that get a list, the numbers of those who are known, and bool[n], who they are."""
     if on_unknown != "popular":
         numbers = positions(users, all_users, "users", skip_unknown=on_unknown == "skip")

@@ -52,15 +52,15 @@ def load_model(
     if storage.is_model(folder):
         for name, value in stated.items():
             raise InputError(name, value, "nothing beside a saved model, which needs no data")
-        return _saved(folder)
+        return _load_saved(folder)
     for name in settings.keys() - set(RELOCATABLE):
         raise InputError(name, settings[name], f"one of {', '.join(RELOCATABLE)}")
     if checkpoint not in selection.CHOICES:
         raise InputError("checkpoint", repr(checkpoint), f"one of {', '.join(selection.CHOICES)}")
-    return _of_run(folder, stated, checkpoint)
+    return _load_run(folder, stated, checkpoint)
 
 
-def _saved(folder: Path) -> Recommender:
+def _load_saved(folder: Path) -> Recommender:
     try:
         return restore_model(*storage.load(folder), folder)
     except KeyError as error:
@@ -83,12 +83,12 @@ def restore_model(
     return kinds[facts["kind"]]._loaded(facts, arrays, ids)
 
 
-def _of_run(folder: Path, stated: dict[str, Any], checkpoint: str) -> Model:
+def _load_run(folder: Path, stated: dict[str, Any], checkpoint: str) -> Model:
     stored = resume.stored_settings(folder)
     if stored is None:
         raise InputError(folder, "neither a run nor a saved model", "a folder that train has filled, or save")
     how = {name: stated.pop(name) for name in inference.AS_TRAINED if name in stated}
-    config, interactions = _settled(stored, {"mesh": ONE_DEVICE} | stated)
+    config, interactions = _resolve_config(stored, {"mesh": ONE_DEVICE} | stated)
     config, notes = inference.resolve_inference_settings(config, how, interactions, folder, checkpoint)
     setup = build_setup(config, interactions, trains=False)
     trained, final, choice = scoring.load_final_embeddings(setup, interactions, folder, checkpoint)
@@ -97,17 +97,17 @@ def _of_run(folder: Path, stated: dict[str, Any], checkpoint: str) -> Model:
     made = Model._of_config(stored.replace(**{name: getattr(config.inference, name) for name in inference.AS_TRAINED}))
     made.user_embeddings, made.item_embeddings = np.split(final, [interactions.num_users])
     made._remember_graph(config, trained, interactions)
-    made.history, made.status = workdir.logged_rows(folder), _status(folder)
+    made.history, made.status = workdir.logged_rows(folder), _run_status(folder)
     made._remember(raw_ids.with_kept_titles(interactions, folder))
     return made
 
 
-def _settled(stored: Config, stated: dict[str, Any]) -> tuple[Config, Interactions]:
+def _resolve_config(stored: Config, stated: dict[str, Any]) -> tuple[Config, Interactions]:
     """The settings of a run with what is stated anew, and its data set."""
     dataset = stated.get("dataset")
     if isinstance(dataset, Interactions):
         return stored.replace(**{name: value for name, value in stated.items() if name != "dataset"}), dataset
-    config = stored.replace(**{name: _absolute(name, value) for name, value in stated.items()})
+    config = stored.replace(**{name: _absolute_path(name, value) for name, value in stated.items()})
     try:
         return config, datasets.load(config.data)
     except InputError as error:
@@ -117,7 +117,7 @@ def _settled(stored: Config, stated: dict[str, Any]) -> tuple[Config, Interactio
         raise InputError(where, found, f"{expected}; where the data of a run lie now is what dataset says") from None
 
 
-def _absolute(name: str, value: Any) -> Any:
+def _absolute_path(name: str, value: Any) -> Any:
     """Paths as they are from everywhere, and other settings as they are."""
     if name == "dataset" and not datasets.is_dataset_name(str(value)):
         found = datasets.paths_of(str(Path(value).expanduser()))
@@ -127,7 +127,7 @@ def _absolute(name: str, value: Any) -> Any:
     return str(value) if name == "dataset" else value
 
 
-def _status(folder: Path) -> str:
+def _run_status(folder: Path) -> str:
     """How the run ended, 'interrupted' where it has not."""
     try:
         return json.loads((folder / "result.json").read_text(encoding="utf-8"))["status"]

@@ -86,7 +86,7 @@ class Mixture(VectorModel):
             expected = "a number, or data with a validation part, on which it is chosen (--validation_fraction)"
             raise InputError("--weight", AUTO, expected)
         ks = lists.require_ks(self.top_k, interactions.num_items)
-        first, second = (_model(name, given, interactions) for name, given in self._given.items())
+        first, second = (_fitted_component(name, given, interactions) for name, given in self._given.items())
         weight, self.tried = self._stated, []
         if weight == AUTO:
             self.tried = evaluate_weights(first, second, interactions, "valid", WEIGHTS, ks)
@@ -125,7 +125,7 @@ class Mixture(VectorModel):
         if not isinstance(self._scorer, DotProduct):
             both = self.first, self.second
             lacking = next(each for each in both if not isinstance(each._host_scorer(), DotProduct))
-            raise InputError("Mixture", f"one with {_called(lacking)}, without vectors", "two models with vectors")
+            raise InputError("Mixture", f"one with {_model_kind(lacking)}, without vectors", "two models with vectors")
         return self._scorer
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -167,32 +167,32 @@ def evaluate_weights(
     return [{"weight": weight} | row for weight, row in zip(weights, found, strict=True)]
 
 
-def _model(name: str, given: Any, interactions: Interactions) -> Recommender:
+def _fitted_component(name: str, given: Any, interactions: Interactions) -> Recommender:
     """A fitted model, which has the train part of these data and nothing else."""
-    made = _made(name, given, interactions)
+    made = _make_component(name, given, interactions)
     if not hasattr(made, "users"):
-        _fit(name, made, interactions)
+        _fit_component(name, made, interactions)
     pairs = csr.column_counts(interactions.train, interactions.num_items)
     seen = interactions.seen("test")
     same = np.array_equal(made.users, interactions.user_ids) and np.array_equal(made.items, interactions.item_ids)
     same = same and np.array_equal(made._counts, pairs) and np.array_equal(made._seen.indices, seen.indices)
     if not same:
-        found = f"{_called(made)} of other data"
+        found = f"{_model_kind(made)} of other data"
         raise InputError(f"--{name}", found, f"one of {interactions.name}, read and split as here")
     return made
 
 
-def _fit(name: str, made: Any, interactions: Interactions) -> None:
+def _fit_component(name: str, made: Any, interactions: Interactions) -> None:
     """Fits one of the models; an InputError says which one it is of."""
     try:
         made.fit(interactions)
     except InputError as error:
         where, found, expected = error.parts
         advice = "(a model with other settings is fitted first)"
-        raise InputError(f"--{name}", f"{_called(made)} with {where} {found}", f"{expected} {advice}") from None
+        raise InputError(f"--{name}", f"{_model_kind(made)} with {where} {found}", f"{expected} {advice}") from None
 
 
-def _made(name: str, given: Any, interactions: Interactions) -> Any:
+def _make_component(name: str, given: Any, interactions: Interactions) -> Any:
     """A model that may be not fitted yet."""
     if isinstance(given, Model | SolvedModel | Mixture):
         return given
@@ -205,6 +205,6 @@ def _made(name: str, given: Any, interactions: Interactions) -> Any:
     raise InputError(f"--{name}", found, f"the folder of a run or model, or one of {', '.join(BASELINES)}")
 
 
-def _called(model: Any) -> str:
+def _model_kind(model: Any) -> str:
     """What to call a model."""
     return f"a {type(model).__name__} model"

@@ -64,13 +64,13 @@ class SolvedModel(Recommender):
         require_devices()
         if type(self.baseline).fit is Baseline.fit:
             solution = self.baseline.solve(interactions)
-            self._take(solution, self.baseline.scorer(solution))
+            self._take_solution(solution, self.baseline.scorer(solution))
         else:
-            self._take({}, self.baseline.fit(interactions))
+            self._take_solution({}, self.baseline.fit(interactions))
         self._remember(interactions)
         return self
 
-    def _take(self, solution: dict[str, np.ndarray], scorer: Scorer) -> None:
+    def _take_solution(self, solution: dict[str, np.ndarray], scorer: Scorer) -> None:
         self.solution, self._scorer = solution, scorer
 
     def _host_scorer(self) -> Scorer:
@@ -90,7 +90,7 @@ class SolvedModel(Recommender):
         SolvedModel.__init__(made, facts.get("model", "popularity"), **facts.get("settings", {}))  # older: no settings
         made._restore(arrays, ids)
         solution = {name: arrays[name] for name in arrays.keys() - made._state_names()}
-        made._take(solution, made.baseline.scorer(solution))
+        made._take_solution(solution, made.baseline.scorer(solution))
         return made
 
     def _state_names(self) -> set[str]:
@@ -203,8 +203,8 @@ class IALS(_Named, VectorModel):
 
     NAME = "ials"
 
-    def _take(self, solution: dict[str, np.ndarray], scorer: Scorer) -> None:
-        super()._take(solution, scorer)
+    def _take_solution(self, solution: dict[str, np.ndarray], scorer: Scorer) -> None:
+        super()._take_solution(solution, scorer)
         self.user_embeddings, self.item_embeddings = solution["user_embeddings"], solution["item_embeddings"]
 
 

@@ -40,7 +40,7 @@ def require_writable(path: Path, where: str = "", endings: Collection[str] = (".
         raise InputError(where, found, "one in a folder to write to") from None
 
 
-def _csv(table: Any) -> bytes:
+def _csv_bytes(table: Any) -> bytes:
     from pyarrow import csv
 
     sink = io.BytesIO()
@@ -48,14 +48,14 @@ def _csv(table: Any) -> bytes:
     return sink.getvalue()
 
 
-def _jsonl(table: Any) -> bytes:
-    columns = [_json_values(table[name]) for name in table.column_names]
+def _jsonl_bytes(table: Any) -> bytes:
+    columns = [_json_literals(table[name]) for name in table.column_names]
     keys = [json.dumps(name) for name in table.column_names]
     rows = (", ".join(map(": ".join, zip(keys, row, strict=True))) for row in zip(*columns, strict=True))
     return "".join(f"{{{row}}}\n" for row in rows).encode()
 
 
-def _json_values(column: Any) -> list[str]:
+def _json_literals(column: Any) -> list[str]:
     """Each value as JSON; numbers of float32 with the digits that they need, and no more."""
     import pyarrow
 
@@ -64,7 +64,7 @@ def _json_values(column: Any) -> list[str]:
     return [json.dumps(value, ensure_ascii=False) for value in column.to_pylist()]
 
 
-def _parquet(table: Any) -> bytes:
+def _parquet_bytes(table: Any) -> bytes:
     from pyarrow import parquet
 
     sink = io.BytesIO()
@@ -72,4 +72,4 @@ def _parquet(table: Any) -> bytes:
     return sink.getvalue()
 
 
-WRITERS: dict[str, Callable[[Any], bytes]] = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}
+WRITERS: dict[str, Callable[[Any], bytes]] = {".csv": _csv_bytes, ".jsonl": _jsonl_bytes, ".parquet": _parquet_bytes}

@@ -39,13 +39,13 @@ class Ranker:
         self._ranked = self._share
         if hasattr(scorer, "select_items"):
             self._ranked = -(-self._share // BLOCK) * BLOCK
-            self._scorer = mesh.make_sharded(lambda data, nodes: scorer.select_items(self._items(nodes)))
+            self._scorer = mesh.make_sharded(lambda data, nodes: scorer.select_items(self._items_of_shard(nodes)))
         elif mesh.nodes == 1:
             self._scorer = mesh.make_sharded(lambda data, nodes: scorer)
         else:
             raise InputError("--mesh", f"nodes:{mesh.nodes}", "nodes:1, since this model is not cut over its items")
 
-    def _items(self, nodes: int) -> np.ndarray:
+    def _items_of_shard(self, nodes: int) -> np.ndarray:
         """int32[ranked], the items of a place, ascending; padding is item 0, which is masked there."""
         items = np.arange(nodes * self._share, min((nodes + 1) * self._share, self.num_items), dtype=np.int32)
         return np.pad(items, (0, self._ranked - len(items)))
@@ -63,11 +63,11 @@ class Ranker:
           allowed: bool[num_items], the items that may be recommended at all.
           k: at most the number of items.
         """
-        rank = _program(self._mesh, self._share, k)
+        rank = _top_k_program(self._mesh, self._share, k)
         mask = self._mesh.make_sharded(lambda data, nodes: self._allowed_of_block(allowed, nodes))
         waiting: collections.deque[Any] = collections.deque()
         found = [(np.zeros((0, k), np.float32), np.zeros((0, k), np.int32))]
-        for place in self._chunks(users, masked):
+        for place in self._chunks_of_users(users, masked):
             waiting.append(rank(self._scorer, mask, self._mesh.make_sharded(place)))
             if len(waiting) > IN_FLIGHT:
                 found.append(jax.device_get(waiting.popleft()))
@@ -80,7 +80,7 @@ class Ranker:
         share = allowed[nodes * self._share : (nodes + 1) * self._share]
         return np.pad(share, (0, self._ranked - len(share)))
 
-    def _chunks(self, users: np.ndarray, masked: CSR | None) -> Iterator[Callable[[int, int], Any]]:
+    def _chunks_of_users(self, users: np.ndarray, masked: CSR | None) -> Iterator[Callable[[int, int], Any]]:
         """For each chunk the function that gives a place on the mesh its share: users, and the pairs to be masked."""
         rows = csr.empty(len(users)) if masked is None else csr.take_rows(masked, users)
         each = 1 << max(-(-len(users) // self._mesh.data) - 1, 0).bit_length()  # few sizes: each is compiled
@@ -93,12 +93,12 @@ class Ranker:
             some = slice(start + data * size, min(start + (data + 1) * size, len(users)))
             chunk = np.zeros(size, np.int32)
             chunk[: len(users[some])] = users[some]
-            return chunk, *self._masked(rows, some, nodes, size, width)
+            return chunk, *self._masked_pairs(rows, some, nodes, size, width)
 
         for start in range(0, len(users), size * self._mesh.data):
             yield functools.partial(place, start)
 
-    def _masked(self, rows: CSR, some: slice, nodes: int, size: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    def _masked_pairs(self, rows: CSR, some: slice, nodes: int, size: int, width: int) -> tuple[np.ndarray, np.ndarray]:
         """int32[width] each: for the pairs that are masked at a place, the user in the chunk and the item there."""
         row, item = np.full(width, size, np.int32), np.zeros(width, np.int32)  # past the end: masks nothing
         if some.start < some.stop:
@@ -112,7 +112,7 @@ class Ranker:
 
 
 @functools.lru_cache(maxsize=16)
-def _program(mesh: Mesh, share: int, k: int) -> Callable[..., tuple[jax.Array, jax.Array]]:
+def _top_k_program(mesh: Mesh, share: int, k: int) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """(scorer, allowed, chunk) -> scores [users, k] and items [users, k], compiled once for each mesh and k."""
     axis, over_data = mesh.axis(NODES), PartitionSpec(DATA)
 
@@ -122,13 +122,13 @@ def _program(mesh: Mesh, share: int, k: int) -> Callable[..., tuple[jax.Array, j
         scores = jnp.where(scores == 0, 0, scores)  # a zero of either sign is a tie
         best, items = top_k(scores.at[row, item].set(-jnp.inf, mode="drop"), k)
         if axis is not None:
-            best, items = _merged(best, items + share * jax.lax.axis_index(axis), axis)
+            best, items = _merge_top_k(best, items + share * jax.lax.axis_index(axis), axis)
         return best[:, :k], jnp.where(jnp.isneginf(best), 0, items)[:, :k]
 
     return jax.jit(mesh.shard_map(rank, (PER_DEVICE,) * 3, (over_data, over_data)))
 
 
-def _merged(scores: jax.Array, items: jax.Array, axis: str) -> tuple[jax.Array, jax.Array]:
+def _merge_top_k(scores: jax.Array, items: jax.Array, axis: str) -> tuple[jax.Array, jax.Array]:
     """Scores and items of all devices of the axis, best first, and the lower item first in a tie."""
     scores, items = (jax.lax.all_gather(part, axis, axis=1, tiled=True) for part in (scores, items))
     scores, items = jax.lax.sort((-scores, items), dimension=1, num_keys=2)

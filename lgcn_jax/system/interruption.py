@@ -20,7 +20,7 @@ def run_interruptibly(work: Callable[[StopRequest], Found]) -> Found:
       KeyboardInterrupt: a signal came before there was anything to return.
     """
     found = None
-    with contextlib.suppress(Stopped), _requests() as request:
+    with contextlib.suppress(Stopped), _stop_request() as request:
         found = work(request)
     if request.signal not in (0, signal.SIGINT):
         signal.raise_signal(request.signal)
@@ -29,7 +29,7 @@ def run_interruptibly(work: Callable[[StopRequest], Found]) -> Found:
     return found
 
 
-def _requests() -> contextlib.AbstractContextManager[StopRequest]:
+def _stop_request() -> contextlib.AbstractContextManager[StopRequest]:
     """Only the main thread may have answers to signals."""
     if threading.current_thread() is threading.main_thread():
         return StopRequest()

@@ -73,7 +73,7 @@ class StopRequest:
     def __enter__(self) -> "StopRequest":
         self._exits = contextlib.ExitStack()
         for number in filter(is_handled, NUMBERS):
-            self._exits.callback(signal.signal, number, signal.signal(number, self._note))
+            self._exits.callback(signal.signal, number, signal.signal(number, self._handle_signal))
         if self._ends_process:
             heard, tell = os.pipe()
             if hasattr(os, "set_blocking"):  # where Python demands it; Windows got it with Python 3.12
@@ -85,7 +85,7 @@ class StopRequest:
     def __exit__(self, *exception) -> None:
         self._exits.close()
 
-    def _note(self, number: int, frame: types.FrameType | None = None) -> None:
+    def _handle_signal(self, number: int, frame: types.FrameType | None = None) -> None:
         del frame
         self.signal = self.signal or number
 
@@ -96,7 +96,7 @@ class StopRequest:
             if byte[0] not in NUMBERS:
                 continue
             received.append(byte[0])
-            self._note(byte[0])
+            self._handle_signal(byte[0])
             if received.count(signal.SIGINT) > 1:
                 lost = ": what was done since the last checkpoint is lost" if self._training else ""
                 ending.exit_process(128 + signal.SIGINT, f"interrupted at once{lost}")

@@ -9,7 +9,7 @@ from flax import nnx
 
 from lgcn_jax.devices.mesh import psum
 from lgcn_jax.graph.layout import Layout
-from lgcn_jax.graph.perturbation import Dropout, Noise
+from lgcn_jax.graph.perturbation import MessageDropout, Noise
 from lgcn_jax.graph.propagation import Adjacency, at_rows
 from lgcn_jax.losses import EmbeddedBatch, Embeddings, Tables, View, Views
 from lgcn_jax.models import Encoder, EncoderSettings, Head
@@ -42,7 +42,7 @@ def embed_batch(
         adjacency.row_of_node[jnp.concatenate(shared)] if shared else None,
         axis,
     )
-    (final, rest), *between, (initial, _) = (_parts(rows, nodes.shape, negative) for rows in found)
+    (final, rest), *between, (initial, _) = (_split_batch_rows(rows, nodes.shape, negative) for rows in found)
     weight = batch.weight.astype(found[0].dtype)
     weight = weight / psum(weight.sum(), axis)
     whole = Tables(rest[:num_users], rest[num_users:]) if tables else None
@@ -54,7 +54,9 @@ def embed_batch(
     )
 
 
-def _parts(rows: jax.Array, shape: tuple[int, ...], negative: jax.Array | None) -> tuple[Embeddings, jax.Array]:
+def _split_batch_rows(
+    rows: jax.Array, shape: tuple[int, ...], negative: jax.Array | None
+) -> tuple[Embeddings, jax.Array]:
     """Rows [m, d] as users, positive and negative items, and what is left of them: those of all nodes.
 
     By one split, whose gradient is one concatenation.
@@ -81,7 +83,9 @@ def embed_with_views(
     noises = [Noise.of(each, adjacency, views.noise) for each in jax.random.split(key)]
     if not views.layer:
         embedded = embed_batch(model, adjacency, batch, num_users, axis, tables)
-        return embedded._replace(views=tuple(_view(model, adjacency, embedded, num_users, noise) for noise in noises))
+        return embedded._replace(
+            views=tuple(_perturbed_view(model, adjacency, embedded, num_users, noise) for noise in noises)
+        )
 
     def embed(layout, *where):
         return model.perturbed_at(layout, noises[0], views.layer, *where)
@@ -102,11 +106,13 @@ def embed_with_dropout(
     key: jax.Array,
 ) -> EmbeddedBatch:
     """`embed_batch` with the dropout of an encoder, which is that of a key, equal on all devices."""
-    embed = functools.partial(model.dropped_at, Dropout.of(key, adjacency, rate))
+    embed = functools.partial(model.dropped_at, MessageDropout.of(key, adjacency, rate))
     return embed_batch(model, adjacency, batch, num_users, axis, tables, embed)
 
 
-def _view(model: Encoder, adjacency: Adjacency, embedded: EmbeddedBatch, num_users: int, noise: Noise) -> View:
+def _perturbed_view(
+    model: Encoder, adjacency: Adjacency, embedded: EmbeddedBatch, num_users: int, noise: Noise
+) -> View:
     """The final embeddings of a further propagation, with noise.
 
     Encoders that have one are linear, and so their slope is that of the embeddings without noise: the backward pass is
@@ -126,7 +132,7 @@ def head_at_rows(settings: EncoderSettings, params: nnx.State, layout: Layout, a
     return head
 
 
-def with_head(embedded: EmbeddedBatch, head: Head) -> EmbeddedBatch:
+def replace_head(embedded: EmbeddedBatch, head: Head) -> EmbeddedBatch:
     """A batch whose `final` is what the head makes scores of."""
     user, positive, negative = embedded.final
     items = head.project_items(positive), None if negative is None else head.project_items(negative)

@@ -62,7 +62,7 @@ def batch_bytes(config: Config, nodes: int) -> dict[str, int]:
     data, places = mesh_shape(config.devices.mesh)
     examples = batch // data
     rows = (2 + negatives.per_example) * batch + negatives.shared + (nodes if config.loss.NEEDS_TABLES else 0)
-    scores = config.loss.held_scores(StepSizes(examples, batch, negatives.shared, negatives.IN_BATCH))
+    scores = config.loss.num_scores_in_memory(StepSizes(examples, batch, negatives.shared, negatives.IN_BATCH))
     views = 0
     if config.loss.views is not None:
         views = (1 if config.loss.views.layer else 2) * VIEW_TABLES * nodes * model.table_width
@@ -123,7 +123,7 @@ def require_memory(config: Config, interactions: Interactions) -> None:
     raise InputError("memory", found, f"at most the {limit / 1e9:.1f} GB that it has {advice}")
 
 
-def epoch_seconds(setup: Setup) -> float:
+def measure_epoch_seconds(setup: Setup) -> float:
     """Seconds of an epoch, from some steps on a state that is thrown away; compilation is left out."""
     here = setup.initial_snapshot()
     block = compile_block(setup, here)

@@ -38,11 +38,11 @@ def choose_inference_settings(setup: Setup, params: nnx.State) -> dict[str, Any]
 
     def measure(point: Point) -> float:
         if point not in tried:
-            inference = _inference(dict(zip(names, point, strict=True)), stated, trained)
+            inference = _inference_at(dict(zip(names, point, strict=True)), stated, trained)
             with processes.time_limit("at the choice of layer weights"):
-                sums = trial(_on_devices(setup, inference), params, setup.adjacency, setup.task)
+                sums = trial(_put_on_devices(setup, inference), params, setup.adjacency, setup.task)
                 means = ranking.mean_metrics(sums, setup.task, config.evaluation.top_k)
-            tried[point] = _settings(inference, names) | means
+            tried[point] = _inference_settings(inference, names) | means
         return tried[point][config.evaluation.watched_metric]
 
     best = compass_search(measure, (0.0,) * len(names), tuple(STEPS[name] for name in names))
@@ -63,7 +63,11 @@ def compass_search(measure: Callable[[Point], float], start: Point, steps: Point
     best, highest = start, measure(start)
     for halving in range(HALVINGS + 1):
         while True:
-            near = [_moved(best, axis, side * step / 2**halving) for axis, step in enumerate(steps) for side in (1, -1)]
+            near = [
+                _move_along_axis(best, axis, side * step / 2**halving)
+                for axis, step in enumerate(steps)
+                for side in (1, -1)
+            ]
             better = next((p for p in near if max(map(abs, p)) <= STEEPEST and measure(p) > highest), None)
             if better is None:
                 break
@@ -71,22 +75,22 @@ def compass_search(measure: Callable[[Point], float], start: Point, steps: Point
     return best
 
 
-def _moved(point: Point, axis: int, by: float) -> Point:
+def _move_along_axis(point: Point, axis: int, by: float) -> Point:
     return *point[:axis], round(point[axis] + by, 6), *point[axis + 1 :]
 
 
-def _inference(point: dict[str, float], stated: Inference, trained: np.ndarray | None) -> Inference:
+def _inference_at(point: dict[str, float], stated: Inference, trained: np.ndarray | None) -> Inference:
     weights = stated.weights if trained is None else tilt_weights(trained, point["inference_weights"])
     return Inference(weights, point.get("popularity_prior", stated.prior))
 
 
-def _settings(inference: Inference, names: tuple[str, ...]) -> dict[str, Any]:
+def _inference_settings(inference: Inference, names: tuple[str, ...]) -> dict[str, Any]:
     """The settings of these names, as JSON has them."""
     values = {"inference_weights": inference.weights, "popularity_prior": inference.prior}
     return {name: list(value) if isinstance(value := values[name], tuple) else value for name in names}
 
 
-def _on_devices(setup: Setup, inference: Inference) -> Inference:
+def _put_on_devices(setup: Setup, inference: Inference) -> Inference:
     """As arrays, so that one program serves all trials."""
     weights = None if inference.weights is None else np.asarray(inference.weights, np.float32)
     return setup.mesh.replicate(Inference(weights, np.float32(inference.prior)))  # type: ignore[arg-type]

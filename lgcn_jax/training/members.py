@@ -47,9 +47,9 @@ class Members:
         """
         if not stated:
             raise InputError(FLAG, "no member", "at least one")
-        configs = tuple(_config(make, number, own) for number, own in enumerate(stated))
+        configs = tuple(_member_config(make, number, own) for number, own in enumerate(stated))
         names = tuple(dict.fromkeys(name for own in stated for name in own))
-        settings = tuple({name: _value(config, name) for name in names} for config in configs)
+        settings = tuple({name: _setting_value(config, name) for name in names} for config in configs)
         for name, wanted in configs[0].ignored_settings().items():
             if name in names:
                 raise InputError(f"{FLAG}: --{name}", "a setting without effect here", wanted)
@@ -103,27 +103,27 @@ def settings_that_may_differ() -> tuple[str, ...]:
     """The names of all settings in which members may differ, of all losses that are registered."""
     losses = PARTS["loss"]
     assert isinstance(losses, Registry)
-    numbers = [name for cls in (*losses.values(), Adam) for name in _numbers(cls)]
+    numbers = [name for cls in (*losses.values(), Adam) for name in _float_settings(cls)]
     return tuple(sorted({"seed", "init_std", *numbers}))
 
 
-def _numbers(cls: type[Settings]) -> list[str]:
+def _float_settings(cls: type[Settings]) -> list[str]:
     return [name for name, field in fields(cls).items() if field.type is float]
 
 
-def _config(make: Callable[[dict[str, Any]], Config], member_index: int, own: Mapping[str, Any]) -> Config:
+def _member_config(make: Callable[[dict[str, Any]], Config], member_index: int, own: Mapping[str, Any]) -> Config:
     """The settings of a member; an InputError that names it."""
     where = f"{FLAG}, member {member_index}"
     for name, value in own.items():
         _require_setting(where, name, value)
     try:
-        return make({name: _plain(value) if name != "seed" else value for name, value in own.items()})
+        return make({name: _to_float(value) if name != "seed" else value for name, value in own.items()})
     except InputError as error:
         at, found, expected = error.parts
         raise InputError(f"{where}: {at}", found, expected) from None
 
 
-def _plain(value: Any) -> Any:
+def _to_float(value: Any) -> Any:
     """A number as flags have it, and with it config.json: 0.0 for 0."""
     return float(value) if isinstance(value, int) else value
 
@@ -131,7 +131,7 @@ def _plain(value: Any) -> Any:
 def _require_setting(where: str, name: Any, value: Any) -> None:
     """Raises an InputError where members cannot differ in a setting, or its value is no number."""
     if name not in settings_that_may_differ():
-        known = _all_settings()
+        known = _all_setting_names()
         if name not in known:
             raise InputError(where, repr(name), expected_instead(str(name), settings_that_may_differ()))
         found = "a setting that decides the compiled program"
@@ -140,12 +140,12 @@ def _require_setting(where: str, name: Any, value: Any) -> None:
         raise InputError(f"{where}: --{name}", repr(value), "a number")
 
 
-def _all_settings() -> set[str]:
+def _all_setting_names() -> set[str]:
     kinds = [cls for kind in PARTS.values() for cls in (kind.values() if isinstance(kind, Registry) else (kind,))]
     return set(PARTS).union(*map(fields, kinds))
 
 
-def _value(config: Config, name: str) -> Any:
+def _setting_value(config: Config, name: str) -> Any:
     return config.to_dict()[name]
 
 

@@ -36,22 +36,22 @@ class Placement:
 
     def to_node_order(self, tree: Any) -> Any:
         """A state of its own memory whose tables are in the order of node ids; rows are padded to equal shares."""
-        padding = self.mesh.nodes * self._share - len(self.order.row_of_node)
-        return self._moved(tree, np.pad(self.order.row_of_node, (0, padding), constant_values=-1))
+        padding = self.mesh.nodes * self._rows_per_device - len(self.order.row_of_node)
+        return self._move_tree(tree, np.pad(self.order.row_of_node, (0, padding), constant_values=-1))
 
     @property
-    def _share(self) -> int:
+    def _rows_per_device(self) -> int:
         """Nodes of each place on the axis `nodes`, where they are in the order of ids."""
         return -(-len(self.order.row_of_node) // self.mesh.nodes)
 
     def to_row_order(self, tree: Any) -> Any:
         """The inverse of `to_node_order`."""
-        return self._moved(tree, self.order.node_of_row)
+        return self._move_tree(tree, self.order.node_of_row)
 
     def abstract_state(self) -> Snapshot:
         """A snapshot of the shapes, dtypes and shardings that `to_node_order` gives."""
         start = jax.eval_shape(lambda: (step.state_of_one_node(self.config)[1], zero_totals(self.config.loss)))
-        rows = self.mesh.nodes * self._share
+        rows = self.mesh.nodes * self._rows_per_device
 
         def described(leaf, shape, spec):
             sharding = self.mesh.sharding(spec) or SingleDeviceSharding(jax.devices()[0])  # Orbax wants to know
@@ -75,25 +75,25 @@ class Placement:
 
         Each process gets all of it, in several processes by way of its devices.
         """
-        return self._on_host(params["table"][...])
+        return self._gather_on_host(params["table"][...])
 
     def parameters(self, params: nnx.State) -> HostParameters:
         """Host: all parameters, the table as `table` gives it."""
         return HostParameters(self.table(params), replicated_parameters_on_host(params))
 
-    def _on_host(self, rows: jax.Array) -> np.ndarray:
+    def _gather_on_host(self, rows: jax.Array) -> np.ndarray:
         found = self.to_node_order(rows)
         if not found.is_fully_addressable:
             found = multihost_utils.process_allgather(found, tiled=True)
         return np.asarray(found)[: len(self.order.row_of_node)]
 
-    def _moved(self, tree: Any, index: np.ndarray) -> Any:
+    def _move_tree(self, tree: Any, index: np.ndarray) -> Any:
         """A copy of the tree with each table replaced by its rows `index`; -1: zeros."""
-        return self._move(tree, self.put_row_values(index))
+        return self._compiled_move(tree, self.put_row_values(index))
 
     @functools.cached_property
-    def _move(self) -> Callable:
-        """(tree, index) -> what `_moved` says; kept, so that it is compiled once for a run's saves."""
+    def _compiled_move(self) -> Callable:
+        """(tree, index) -> what `_move_tree` says; kept, so that it is compiled once for a run's saves."""
         axis = self.mesh.axis(NODES)
         move = self.mesh.shard_map(functools.partial(ring_gather, axis=axis), (ROWS, ROWS), ROWS)
 

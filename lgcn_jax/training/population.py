@@ -117,7 +117,7 @@ def train_population(
     if snapshot.step == 0 and snapshot.epoch and snapshot.running:
         snapshot = end_population_epoch(population, programs, snapshot, listener)
         if not snapshot.running:  # settings were changed so that it ends where it stands
-            snapshot = _put_back(population, programs, snapshot)
+            snapshot = _restore_ended(population, programs, snapshot)
             listener.save(snapshot, snapshot.epoch % save_every == 0)
     while snapshot.running:
         snapshot = train_population_epoch(population, programs, snapshot, listener, pace)
@@ -125,14 +125,14 @@ def train_population(
             snapshot = end_population_epoch(population, programs, snapshot, listener)
         stopped, is_scheduled = listener.should_stop(), snapshot.step == 0 and snapshot.epoch % save_every == 0
         if stopped or is_scheduled or not snapshot.running:
-            snapshot = _without_ruined(population, programs, _put_back(population, programs, snapshot))
+            snapshot = _fail_non_finite(population, programs, _restore_ended(population, programs, snapshot))
             listener.save(snapshot, is_scheduled)
         if stopped:
             break
-    return PopulationResult(_status(snapshot), snapshot, compile_seconds)
+    return PopulationResult(_population_status(snapshot), snapshot, compile_seconds)
 
 
-def _status(snapshot: PopulationSnapshot) -> str:
+def _population_status(snapshot: PopulationSnapshot) -> str:
     """How a population ended: 'completed' where a member did and none is left, 'failed' where all have."""
     found = [member.status for member in snapshot.members]
     if RUNNING in found or set(found) <= {INTERRUPTED, FAILED}:
@@ -157,17 +157,17 @@ def train_population_epoch(
         snapshot = train_block(population, programs, snapshot, keys, jax.device_put((np.int32(first), np.int32(last))))
         told = split_by_member(population, [jax.device_get(chunk.totals) for chunk in snapshot.chunks])
         seconds = time.perf_counter() - begun
-        snapshot = _stepped(population, snapshot._replace(step=last), told, epoch, seconds)
+        snapshot = _record_steps(population, snapshot._replace(step=last), told, epoch, seconds)
         pace.record_block(last - first, seconds)
         if running := snapshot.running:
             mean = sum(float(told[number].sums["loss"]) for number in running) / len(running)
             listener.progress(epoch, last, steps, mean / last)
         if last < steps and listener.should_stop():
             return snapshot
-    return _finished_epoch(population, snapshot, listener) if snapshot.running else snapshot
+    return _finish_epoch(population, snapshot, listener) if snapshot.running else snapshot
 
 
-def _stepped(
+def _record_steps(
     population: PopulationSetup, snapshot: PopulationSnapshot, told: list[Totals], epoch: int, seconds: float
 ) -> PopulationSnapshot:
     """After a block of steps: those of the members whose numbers went bad have failed."""
@@ -182,7 +182,7 @@ def _stepped(
     return snapshot.replace_members(changed)
 
 
-def _finished_epoch(
+def _finish_epoch(
     population: PopulationSetup, snapshot: PopulationSnapshot, listener: PopulationListener
 ) -> PopulationSnapshot:
     """After the last step of an epoch: the members' lines are told, and their totals are zero again."""
@@ -229,7 +229,7 @@ def _keep_ended(population: PopulationSetup, snapshot: PopulationSnapshot) -> Po
     return snapshot._replace(ended_states={**snapshot.ended_states, **kept})
 
 
-def _put_back(
+def _restore_ended(
     population: PopulationSetup, programs: PopulationPrograms, snapshot: PopulationSnapshot
 ) -> PopulationSnapshot:
     """With those who have ended in their places again."""
@@ -241,7 +241,7 @@ def _put_back(
     return snapshot._replace(chunks=tuple(chunks))
 
 
-def _without_ruined(
+def _fail_non_finite(
     population: PopulationSetup, programs: PopulationPrograms, snapshot: PopulationSnapshot
 ) -> PopulationSnapshot:
     """Before a save: members with a parameter that is no finite number have failed."""
@@ -255,7 +255,7 @@ def _without_ruined(
     )
 
 
-def epoch_seconds(population: PopulationSetup) -> float:
+def measure_epoch_seconds(population: PopulationSetup) -> float:
     """Seconds of an epoch of all members, from some steps that are thrown away; compilation is left out."""
     snapshot, programs, _ = compile_population(population)
     keys, times = epoch_keys(population, programs, 1), []

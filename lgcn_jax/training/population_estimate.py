@@ -22,17 +22,17 @@ def memory_bytes(members: Members, interactions: Interactions, count: int, width
 def require_memory(members: Members, interactions: Interactions, width: int | None = None) -> None:
     """Raises an InputError where a population would not fit, with the largest number of members that does."""
     count, limit = len(members), estimate.available_bytes()
-    needed = _needed(members, interactions, count, width)
+    needed = _needed_bytes(members, interactions, count, width)
     if needed <= limit:
         return
     fitting, beyond = 0, count  # the memory rises with the number of members, or nearly so
     while beyond - fitting > 1:
         middle = (fitting + beyond) // 2
-        fits = _needed(members, interactions, middle, width) <= limit
+        fits = _needed_bytes(members, interactions, middle, width) <= limit
         fitting, beyond = (middle, beyond) if fits else (fitting, middle)
     found = f"{count} members, about {needed / 1e9:.1f} GB"
     raise InputError(FLAG, found, f"at most {fitting} of them, which fit the {limit / 1e9:.1f} GB of the device")
 
 
-def _needed(members: Members, interactions: Interactions, count: int, width: int | None) -> int:
+def _needed_bytes(members: Members, interactions: Interactions, count: int, width: int | None) -> int:
     return sum(memory_bytes(members, interactions, count, width or best_width(count)).values())

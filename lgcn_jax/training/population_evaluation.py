@@ -52,11 +52,11 @@ def evaluate_members(
     return (
         snapshot
         if snapshot.epoch % population.members.base.evaluation.eval_every
-        else _judged(population, programs, snapshot, rows)
+        else _apply_evaluation(population, programs, snapshot, rows)
     )
 
 
-def _judged(
+def _apply_evaluation(
     population: PopulationSetup,
     programs: PopulationPrograms,
     snapshot: PopulationSnapshot,
@@ -66,7 +66,7 @@ def _judged(
     chunks = list(snapshot.chunks)
     for chunk in {population.locate(number)[0] for number in rows}:
         here = {number: row for number, row in rows.items() if population.locate(number)[0] == chunk}
-        state = _observed(population, chunks[chunk].state, here)
+        state = _observe_plateau(population, chunks[chunk].state, here)
         improved = np.zeros(population.width, bool)
         improved[[population.locate(n)[1] for n, row in here.items() if snapshot.members[n].progress.best is row]] = (
             True
@@ -76,7 +76,7 @@ def _judged(
     return snapshot._replace(chunks=tuple(chunks))
 
 
-def _observed(population: PopulationSetup, state: TrainState, rows: dict[int, dict[str, Any]]) -> TrainState:
+def _observe_plateau(population: PopulationSetup, state: TrainState, rows: dict[int, dict[str, Any]]) -> TrainState:
     """The state of a chunk whose members' schedules have seen these lines."""
     if population.members.base.observed_metric is None:
         return state

@@ -61,9 +61,9 @@ class PopulationPrograms(NamedTuple):
         if setup.counts is not None:
             arguments = like.state.params, setup.adjacency, setup.counts, values, place
             renew = jax.jit(make_renewals(population)).lower(*arguments).compile()
-        keep = jax.jit(jax.vmap(_where, (0, axes, axes), axes), donate_argnums=2)
+        keep = jax.jit(jax.vmap(_select, (0, axes, axes), axes), donate_argnums=2)
         keep = keep.lower(jax.device_put(np.ones(width, bool)), like.state, like.state).compile()
-        finite = jax.jit(jax.vmap(_finite, (axes.params,))).lower(like.state.params).compile()
+        finite = jax.jit(jax.vmap(_is_finite, (axes.params,))).lower(like.state.params).compile()
         return cls(block, keys, evaluate, renew, keep, finite, jax.jit(population.with_member_state, donate_argnums=0))
 
 
@@ -79,7 +79,7 @@ def make_block(population: PopulationSetup) -> Callable:
         shared = Adjacency(MemberLayout(adjacency.layout), adjacency.row_of_node)
 
         def gradient(values, params, statistics, key, number):
-            of_member = make_step_gradient_and_metrics(_of_member(setup, values), graphdef)
+            of_member = make_step_gradient_and_metrics(_member_setup(setup, values), graphdef)
             return of_member(params, statistics, shared, sampler, key, number)
 
         def update(values, state, totals, gradient, metrics, number):
@@ -122,7 +122,7 @@ def make_renewals(population: PopulationSetup) -> Callable:
             alone = jax.tree.map(
                 lambda leaf, axis: take_member(leaf, place, axis), params, population.member_axes.params
             )
-            return make_renewal(_of_member(population.setup, own))(alone, adjacency, counts, epoch)
+            return make_renewal(_member_setup(population.setup, own))(alone, adjacency, counts, epoch)
 
         found = jax.lax.map(of_member, jnp.arange(population.width, dtype=jnp.int32))
         return jax.tree.map(lambda leaf, axis: jnp.moveaxis(leaf, 0, axis), found, population.member_axes.statistics)
@@ -180,15 +180,15 @@ def _trace_step(population: PopulationSetup, values: Mapping[str, jax.Array]) ->
     jax.eval_shape(traced, values, node, setup.adjacency, setup.sampler, setup.counts)
 
 
-def _of_member(setup: Setup, values: Mapping[str, jax.Array]) -> Setup:
+def _member_setup(setup: Setup, values: Mapping[str, jax.Array]) -> Setup:
     """The setup of a member with these traced settings."""
     return dataclasses.replace(setup, config=with_traced_settings(setup.config, values))
 
 
-def _where(chosen: jax.Array, new: Any, old: Any) -> Any:
+def _select(chosen: jax.Array, new: Any, old: Any) -> Any:
     """Of a member: `new` where it is chosen, else `old`."""
     return jax.tree.map(lambda new, old: jnp.where(chosen, new, old), new, old)
 
 
-def _finite(params: Any) -> jax.Array:
+def _is_finite(params: Any) -> jax.Array:
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]).all()

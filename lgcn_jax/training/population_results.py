@@ -19,7 +19,7 @@ def member_results(
     population: PopulationSetup, result: PopulationResult, rows: list[list[dict[str, Any]]], interactions: Interactions
 ) -> list[dict[str, Any]]:
     """Of each member what `runs.run.run_training` says of a run; `rows` are the lines that each has told."""
-    found = [_result(population, result, number, rows[number]) for number in range(len(population.members))]
+    found = [_member_result(population, result, number, rows[number]) for number in range(len(population.members))]
     config = population.members.base
     if config.evaluation.eval_split == "valid" and interactions.test.nnz:
         _score_test_parts(population, result, interactions, found)
@@ -27,7 +27,7 @@ def member_results(
     return [each | {"vector_width": width} for each in found]
 
 
-def _result(
+def _member_result(
     population: PopulationSetup, result: PopulationResult, member_index: int, rows: list[dict[str, Any]]
 ) -> dict:
     member = result.snapshot.members[member_index]

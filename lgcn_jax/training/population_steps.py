@@ -18,15 +18,17 @@ def begin_epoch(
     config, epoch, begun = population.members.base, snapshot.epoch + 1, time.perf_counter()
     scale = config.schedule.scale_in(epoch)
     if scale is not None:
-        snapshot = _scaled(population, snapshot, scale)
+        snapshot = _set_learning_rate_scale(population, snapshot, scale)
     if programs.renew is None or snapshot.step or not config.loss.renewal_due(epoch):
         return snapshot
-    snapshot = _renewed(population, programs, snapshot, epoch)
+    snapshot = _renew_statistics(population, programs, snapshot, epoch)
     share = (time.perf_counter() - begun) / len(snapshot.running)
     return snapshot.replace_members({n: snapshot.members[n].after_work(share, step=0) for n in snapshot.running})
 
 
-def _scaled(population: PopulationSetup, snapshot: PopulationSnapshot, scale: float) -> PopulationSnapshot:
+def _set_learning_rate_scale(
+    population: PopulationSetup, snapshot: PopulationSnapshot, scale: float
+) -> PopulationSnapshot:
     """With the scale of the learning rate that the schedule has in this epoch."""
 
     def scaled(chunk: MemberChunk) -> MemberChunk:
@@ -38,7 +40,7 @@ def _scaled(population: PopulationSetup, snapshot: PopulationSnapshot, scale: fl
     return snapshot.replace_chunks({n: scaled(snapshot.chunks[n]) for n in running_chunks(population, snapshot)})
 
 
-def _renewed(
+def _renew_statistics(
     population: PopulationSetup, programs: PopulationPrograms, snapshot: PopulationSnapshot, epoch: int
 ) -> PopulationSnapshot:
     """With the statistics of the loss at the beginning of the epoch."""

@@ -90,7 +90,7 @@ def make_step_gradient_and_metrics(setup: Setup, graphdef: nnx.GraphDef) -> Call
     def gradient(params, statistics, adjacency, sampler, key, number):
         batch = sampler.draw(key, number, config.training.batch_size)
         noise = noise_key(key, number) if needs_noise(config) else None
-        return gradient_of(params, adjacency, _local(batch, mesh.axis(DATA)), statistics, noise)
+        return gradient_of(params, adjacency, _local_batch(batch, mesh.axis(DATA)), statistics, noise)
 
     params, placed = setup.param_specs(), statistics_specs(config.loss)
     return mesh.shard_map(gradient, (params, placed, PER_DEVICE, PER_DEVICE, WHOLE, WHOLE), (params, WHOLE))
@@ -108,7 +108,7 @@ def make_renewal(setup: Setup) -> Callable:
     return mesh.shard_map(renew, (setup.param_specs(), PER_DEVICE, WHOLE, WHOLE), statistics_specs(loss))
 
 
-def _local(batch: Batch, axis: str | None) -> Batch:
+def _local_batch(batch: Batch, axis: str | None) -> Batch:
     """The part of a batch that is this device's; negatives that all examples share are those of all devices."""
     shared = {}
     if batch.negative is not None and batch.negative.ndim == 1:
@@ -119,17 +119,17 @@ def _local(batch: Batch, axis: str | None) -> Batch:
 
 def make_evaluate(setup: Setup, graphdef: nnx.GraphDef, measure: Callable = ranking.chunk_sums) -> Callable:
     """The function of `Programs.evaluate`, not compiled; `measure` is what is made of (scorer, task, list lengths)."""
-    evaluate = functools.partial(_evaluate, setup, graphdef, measure, setup.config.inference.stated_inference())
+    evaluate = functools.partial(_evaluate_task, setup, graphdef, measure, setup.config.inference.stated_inference())
     return setup.mesh.shard_map(evaluate, (setup.param_specs(), PER_DEVICE, PER_DEVICE), WHOLE)
 
 
 def make_inference_trial(setup: Setup, graphdef: nnx.GraphDef) -> Callable:
     """(inference, params, adjacency, task) -> as `Programs.evaluate`, whatever a table is ranked by; not compiled."""
-    trial = functools.partial(_evaluate, setup, graphdef, ranking.chunk_sums)
+    trial = functools.partial(_evaluate_task, setup, graphdef, ranking.chunk_sums)
     return setup.mesh.shard_map(trial, (WHOLE, setup.param_specs(), PER_DEVICE, PER_DEVICE), WHOLE)
 
 
-def _evaluate(
+def _evaluate_task(
     setup: Setup,
     graphdef: nnx.GraphDef,
     measure: Callable,

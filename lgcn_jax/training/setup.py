@@ -19,10 +19,10 @@ from lgcn_jax.errors import InputError
 from lgcn_jax.evaluation import task
 from lgcn_jax.evaluation.ranking import EvaluationTask
 from lgcn_jax.graph import normalization, order, propagation, ring
+from lgcn_jax.graph.delegating import DegreeLayout
 from lgcn_jax.graph.normalization import weighted_degrees
 from lgcn_jax.graph.order import Order
 from lgcn_jax.graph.propagation import Adjacency
-from lgcn_jax.graph.wrapped import DegreeLayout
 from lgcn_jax.models import Nodes
 from lgcn_jax.sampling import Sampler
 from lgcn_jax.training import step
@@ -79,7 +79,7 @@ class Setup(Placement):
 
     def final_embeddings(self, params: nnx.State) -> np.ndarray:
         """Host: float32[num_nodes, d], the final embeddings of the users, then of the items, as items are ranked."""
-        found = self._on_host(self._compiled_embed(params, self.adjacency))
+        found = self._gather_on_host(self._compiled_embed(params, self.adjacency))
         users, items = np.split(found, [self.num_users])
         scaled = self.config.inference.stated_inference().scale_items(items, self.popularity)
         return found if scaled is items else np.concatenate([users, scaled])
@@ -144,7 +144,7 @@ def build_setup(
     mesh = Mesh.of(config.devices.mesh)
     if trains:
         require_divisible_batch(config, mesh)
-    placed, adjacency = _graph(config, mesh, interactions)
+    placed, adjacency = _build_graph(config, mesh, interactions)
     owners = None if mesh.nodes == 1 else placed.row_of_node // (placed.num_rows // mesh.nodes)
     pairs = normalization.weighted_degrees(interactions.train, interactions.num_items, interactions.weights)
     popularity = np.log1p(pairs[interactions.num_users :]).astype(np.float32)
@@ -155,8 +155,8 @@ def build_setup(
         mesh=mesh,
         order=placed,
         adjacency=adjacency,
-        sampler=_sampler(config, mesh, interactions, owners) if trains else None,
-        task=_task(config, mesh, interactions, owners, users, popularity),
+        sampler=_build_sampler(config, mesh, interactions, owners) if trains else None,
+        task=_build_task(config, mesh, interactions, owners, users, popularity),
         popularity=popularity,
         counts=mesh.replicate(count_train_pairs(config, interactions))
         if trains and has_statistics(config.loss)
@@ -168,17 +168,17 @@ def with_eval_split(setup: Setup, interactions: Interactions, split: str) -> Set
     """The same data on the devices, with another part to evaluate; of one device."""
     config = setup.config.replace(eval_split=split)
     return dataclasses.replace(
-        setup, config=config, task=_task(config, setup.mesh, interactions, None, None, setup.popularity)
+        setup, config=config, task=_build_task(config, setup.mesh, interactions, None, None, setup.popularity)
     )
 
 
-def _graph(config: Config, mesh: Mesh, interactions: Interactions) -> tuple[Order, Adjacency]:
+def _build_graph(config: Config, mesh: Mesh, interactions: Interactions) -> tuple[Order, Adjacency]:
     """The order of rows and A_hat in it, on the devices; the host's matrices are gone when it returns."""
     matrix = normalization.normalized_adjacency(interactions.train, interactions.num_items, interactions.weights)
     placed, degree = build_order(config, mesh, matrix, interactions.num_users), None
     if config.model.NEEDS_DEGREES:
         degree = placed.to_rows(weighted_degrees(interactions.train, interactions.num_items, interactions.weights))
-    return placed, _adjacency(config, mesh, order.permute(matrix, placed), placed, degree)
+    return placed, _build_adjacency(config, mesh, order.permute(matrix, placed), placed, degree)
 
 
 def build_order(config: Config, mesh: Mesh, matrix: scipy.sparse.csr_matrix, num_users: int) -> Order:
@@ -190,7 +190,7 @@ def build_order(config: Config, mesh: Mesh, matrix: scipy.sparse.csr_matrix, num
     return order.identity_order(matrix.shape[0])
 
 
-def _adjacency(
+def _build_adjacency(
     config: Config, mesh: Mesh, matrix: scipy.sparse.csr_matrix, placed: Order, degree: np.ndarray | None
 ) -> Adjacency:
     kind = propagation.LAYOUTS[propagation.resolve_layout_name(config.graph.propagation)]
@@ -206,7 +206,7 @@ def _adjacency(
     return mesh.make_sharded(make)
 
 
-def _sampler(config: Config, mesh: Mesh, interactions: Interactions, owners: np.ndarray | None) -> Sampler:
+def _build_sampler(config: Config, mesh: Mesh, interactions: Interactions, owners: np.ndarray | None) -> Sampler:
     if owners is not None:
         owners = owners[: interactions.num_users]
     data_set, axis = (interactions.train, interactions.num_items), mesh.axis(NODES)
@@ -221,7 +221,7 @@ def _sampler(config: Config, mesh: Mesh, interactions: Interactions, owners: np.
         raise InputError("--dataset", str(error), "a user with both") from None
 
 
-def _task(
+def _build_task(
     config: Config,
     mesh: Mesh,
     interactions: Interactions,

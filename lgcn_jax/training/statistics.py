@@ -88,7 +88,7 @@ def renew_statistics(
     every = adjacency.gather(final_embeddings, jnp.arange(len(adjacency.row_of_node), dtype=jnp.int32))
 
     def each_user(function: Callable, rows: jax.Array, width: int) -> jax.Array:
-        return _in_blocks(function, rows, max(1, BLOCK // width), axes)
+        return _map_in_blocks(function, rows, max(1, BLOCK // width), axes)
 
     found = loss.renewed(
         WholeModel(
@@ -115,7 +115,7 @@ def _mean_of_own(adjacency: Adjacency, root: jax.Array, items: jax.Array) -> jax
     return total * scale[:num_users, None]
 
 
-def _in_blocks(function: Callable, rows: jax.Array, most: int, axes: tuple[str, ...]) -> jax.Array:
+def _map_in_blocks(function: Callable, rows: jax.Array, most: int, axes: tuple[str, ...]) -> jax.Array:
     """A function of rows [b, d] -> [b], of all rows [U, d]: each device has its part of them, `most` at a time."""
     place, devices = (jax.lax.axis_index(axes), jax.lax.axis_size(axes)) if axes else (0, 1)
     part = -(-len(rows) // devices)

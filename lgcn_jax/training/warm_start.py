@@ -66,8 +66,8 @@ def require_compatible_source(config: Config, warm: WarmStart) -> None:
         if found != expected:
             where = f"--warm_start={warm.source}"
             raise InputError(where, f"a run with --{name}={found}", f"one with --{name}={expected}, as this run has")
-    theirs = _shapes(warm.config)
-    for name, shape in _shapes(config).items():
+    theirs = _table_shapes(warm.config)
+    for name, shape in _table_shapes(config).items():
         if (found := theirs.get(name, shape)) != shape:
             where = f"--warm_start={warm.source}"
             raise InputError(where, f"a run with {name} of shape {found}", f"shape {shape}, as this run has")
@@ -81,7 +81,9 @@ def make_warm_start_point(setup: Setup, interactions: Interactions, warm: WarmSt
     """
     require_compatible_source(setup.config, warm)
     users, items = warm.users, warm.items
-    place = np.concatenate([_places(users, interactions.user_ids), _places(items, interactions.item_ids)])
+    place = np.concatenate(
+        [_carried_indices(users, interactions.user_ids), _carried_indices(items, interactions.item_ids)]
+    )
     place[interactions.num_users :] += np.where(place[interactions.num_users :] < 0, 0, len(users))
     known = place >= 0
     if not known.any():
@@ -96,16 +98,16 @@ def make_warm_start_point(setup: Setup, interactions: Interactions, warm: WarmSt
         setup.put_node_values(known),
     )
     compiled = jax.jit(
-        setup.mesh.shard_map(functools.partial(_table, how), (ROWS, PER_DEVICE, ROWS, ROWS), ROWS),
+        setup.mesh.shard_map(functools.partial(_start_table, how), (ROWS, PER_DEVICE, ROWS, ROWS), ROWS),
         out_shardings=setup.mesh.sharding(ROWS),
     )
-    params = _with_replicated(setup, start.state.params, warm)
+    params = _replicate_shared(setup, start.state.params, warm)
     nnx.replace_by_pure_dict(params, nnx.to_pure_dict(params) | {"table": compiled(*operands)})
     start = start._replace(state=start.state._replace(params=params))
-    return WarmStartPoint(start, _told(warm, known, interactions.num_users), warm.facts())
+    return WarmStartPoint(start, _describe_warm_start(warm, known, interactions.num_users), warm.facts())
 
 
-def _with_replicated(setup: Setup, params: nnx.State, warm: WarmStart) -> nnx.State:
+def _replicate_shared(setup: Setup, params: nnx.State, warm: WarmStart) -> nnx.State:
     """A copy of a run's parameters in which those that belong to no node are the source's, as far as it has them."""
     flat = dict(nnx.to_flat_state(params))
     for path, value in flat.items():
@@ -114,13 +116,13 @@ def _with_replicated(setup: Setup, params: nnx.State, warm: WarmStart) -> nnx.St
     return nnx.from_flat_state(flat)
 
 
-def _shapes(config: Config) -> dict[str, tuple[int, ...]]:
+def _table_shapes(config: Config) -> dict[str, tuple[int, ...]]:
     """The shapes of the parameters that belong to no node, by name."""
     params = jax.eval_shape(lambda: state_of_one_node(config)[1].params)
     return {name: value.shape for name, value in replicated_parameters(params).items()}
 
 
-def _table(
+def _start_table(
     how: FoldIn | None, fresh: jax.Array, adjacency: Adjacency, carried: jax.Array, known: jax.Array
 ) -> jax.Array:
     """The rows that a run begins with."""
@@ -138,7 +140,7 @@ def _product(layout: Layout, x: jax.Array, left: float, right: float) -> jax.Arr
     return layout.degree_power(0.5 - left) * propagate(layout, layout.degree_power(0.5 - right) * x)
 
 
-def _places(source: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def _carried_indices(source: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """int64[n]: where each of the wanted raw ids stands in the source's, -1 where it does not.
 
     Where ids of one of them are text, integers of the other are the text that they are written as.
@@ -150,7 +152,7 @@ def _places(source: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return np.where(found, order[place], -1)
 
 
-def _told(warm: WarmStart, known: np.ndarray, num_users: int) -> str:
+def _describe_warm_start(warm: WarmStart, known: np.ndarray, num_users: int) -> str:
     parts = {"users": known[:num_users], "items": known[num_users:]}
     carried = " and ".join(f"{part.sum():,} of {len(part):,} {name}" for name, part in parts.items())
     return f"begins with the rows that {carried} have in {warm.source}"

@@ -15,6 +15,6 @@ def test_damaged_files_and_folders_end_in_success_or_one_line(files, folders):
 
 
 def test_an_exception_is_a_finding(monkeypatch):
-    monkeypatch.setattr(dialect, "_delimiter", lambda line: line[99999])
+    monkeypatch.setattr(dialect, "_guess_delimiter", lambda line: line[99999])
     with pytest.raises(AssertionError, match=r"the trial of seed \d+ failed"):
         fuzz.fuzz(files=30, folders=0, seed=7)

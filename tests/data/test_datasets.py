@@ -28,7 +28,7 @@ def sha256(content: bytes) -> str:
 @pytest.fixture
 def tiny(monkeypatch):
     """A named set of two files."""
-    tiny = named._lightgcn("tiny", "adjacency", ("train.txt", sha256(TRAIN)), ("test.txt", sha256(TEST)))
+    tiny = named._lightgcn_dataset("tiny", "adjacency", ("train.txt", sha256(TRAIN)), ("test.txt", sha256(TEST)))
     monkeypatch.setitem(named.NAMED, "tiny", tiny)
     monkeypatch.delenv(named.ENVIRONMENT, raising=False)
 
@@ -155,7 +155,7 @@ INTER = b"user_id:token\titem_id:token\trating:float\n" + b"".join(b"%d\t%d\t3\n
 def test_a_member_is_taken_out_of_a_wheel(tmp_path, monkeypatch):
     pip_brings(monkeypatch, wheel(INTER))
     monkeypatch.setattr(named, "_RECBOLE_SHA256", hashlib.sha256(wheel(INTER)).hexdigest())
-    source = named.PublishedFile("ml-100k.inter", sha256(INTER), named._from_wheel)
+    source = named.PublishedFile("ml-100k.inter", sha256(INTER), named._fetch_from_wheel)
     monkeypatch.setitem(named.NAMED, "ml-100k", named.NamedDataset("pairs", source))
     found = datasets.load(DataSettings(dataset="ml-100k", data_dir=str(tmp_path)))
     assert (found.train.nnz, found.test.nnz) == (40, 10)
@@ -167,7 +167,7 @@ def test_titles_come_beside_the_data_where_they_can_be_had(tmp_path, monkeypatch
     pip_brings(monkeypatch, wheel(INTER, films))
     monkeypatch.setattr(named, "_RECBOLE_SHA256", hashlib.sha256(wheel(INTER, films)).hexdigest())
     sources = [
-        named.PublishedFile(f"ml-100k.{kind}", sha256(content), named._from_wheel)
+        named.PublishedFile(f"ml-100k.{kind}", sha256(content), named._fetch_from_wheel)
         for kind, content in (("inter", INTER), ("item", films))
     ]
     monkeypatch.setitem(named.NAMED, "ml-100k", named.NamedDataset("pairs", sources[0], items=sources[1]))
@@ -311,6 +311,6 @@ def test_a_folder_that_another_failed_download_removes_is_made_again(tmp_path, m
         return make(dir=dir, prefix=prefix)
 
     monkeypatch.setattr(named.tempfile, "TemporaryDirectory", made)
-    with named._staging(tmp_path / "tiny") as folder:
+    with named._staging_folder(tmp_path / "tiny") as folder:
         assert folder.parent == removed[0] == tmp_path / "tiny"
     assert list((tmp_path / "tiny").iterdir()) == []

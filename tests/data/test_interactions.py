@@ -169,7 +169,7 @@ def test_a_split_is_the_same_whatever_the_blocks(whole, block, monkeypatch):
 
 def test_draws_that_rounding_makes_equal_keep_their_order():
     rows, draws = np.array([0, 9, 9, 9]), np.array([1 - 2**-53, 2**-52, 2**-53, 0.5])
-    assert interactions._order(rows, draws).tolist() == [0, 2, 1, 3]
+    assert interactions._order_in_rows(rows, draws).tolist() == [0, 2, 1, 3]
 
 
 def test_holding_out_leaves_the_test_part_alone(whole):

@@ -102,9 +102,9 @@ def test_popularity_is_skewed_like_a_power_law():
 def test_items_are_drawn_with_their_probability():
     """A user with few items among many draws from the law that the race of crowded users is run by."""
     world = synthetic.make_spec(16, 50, 16, seed=0)
-    drawn = synthetic._items(world, np.random.default_rng(0), np.full(200_000, 3))
+    drawn = synthetic._draw_items(world, np.random.default_rng(0), np.full(200_000, 3))
     counts = np.bincount(drawn, minlength=50)[world.item_permutation]
-    expected = 200_000 * synthetic._probability(world, 3)
+    expected = 200_000 * synthetic._item_probability(world, 3)
     assert expected.sum() == pytest.approx(200_000)
     assert (np.abs(counts - expected) < 5 * np.sqrt(expected)).all()
 
@@ -115,8 +115,8 @@ def test_rejection_and_race_follow_the_same_law():
     count, wanted, community = 20_000, np.full(20_000, 6), np.full(20_000, 5)
     everybody = np.arange(count)
     ways = (
-        synthetic._rejection(world, np.random.default_rng(0), wanted, community),
-        synthetic._race(world, np.random.default_rng(1), everybody, wanted, community),
+        synthetic._draw_by_rejection(world, np.random.default_rng(0), wanted, community),
+        synthetic._draw_by_race(world, np.random.default_rng(1), everybody, wanted, community),
     )
     shares = [np.bincount(np.concatenate(keys) % 96, minlength=96) / count for keys in ways]
     deviation = np.sqrt(2 * shares[0] * (1 - shares[0]) / count)

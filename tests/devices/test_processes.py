@@ -192,8 +192,8 @@ def test_what_one_process_cannot_read_is_known_to_all():
     def read():
         if place: raise integrity.DamagedError("torn")
         return 7
-    assert scoring._by_all("at a checkpoint", read) == (None if place else 7, "torn")
-    assert scoring._by_all("at a checkpoint", lambda: place) == (place, "")
+    assert scoring._read_on_all("at a checkpoint", read) == (None if place else 7, "torn")
+    assert scoring._read_on_all("at a checkpoint", lambda: place) == (place, "")
 """
     with meeting(body) as made:
         assert ends(made) == [(0, ""), (0, "")]

@@ -106,7 +106,7 @@ def test_sums_over_the_largest_graph_do_not_overflow():
     points, degree = np.zeros((400, order.VECTORS), np.int64), np.full(400, (2**31 - 1) // 400)
     points[:, 3] = np.where(np.arange(400) % 2, 1, -1) << order.POINT
     points[:, 5] = np.where(np.arange(400) % 4 < 2, 1, -1) << 12  # wins if the other's variance wraps around
-    for half in order._bisected(points, degree, np.arange(400), 1):
+    for half in order._bisect(points, degree, np.arange(400), 1):
         assert len(half) in (199, 201)  # a node on the cut goes to the second half
         assert np.bincount(half % 2, minlength=2).min() <= 1
 
@@ -143,6 +143,6 @@ def test_the_local_order_is_computed_in_integers(monkeypatch):
         placed = order.locality_order(matrix, num_users)
     finally:
         sys.setprofile(None)
-    assert {("_embedding", "vectors"), ("_bisected", "points"), ("_bisected", "axis")} <= kinds.keys()
+    assert {("_spectral_embedding", "vectors"), ("_bisect", "points"), ("_bisect", "axis")} <= kinds.keys()
     assert set().union(*kinds.values()) <= set("iu"), kinds
     assert digest(placed) == GOLDEN

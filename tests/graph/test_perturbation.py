@@ -9,7 +9,7 @@ import scipy.stats
 from lgcn_jax.data import csr
 from lgcn_jax.graph import normalization, order, propagation
 from lgcn_jax.graph.order import Order
-from lgcn_jax.graph.perturbation import Dropout, Noise, combine_noisy_layers_at
+from lgcn_jax.graph.perturbation import MessageDropout, Noise, combine_noisy_layers_at
 from lgcn_jax.graph.propagation import Adjacency
 
 USERS, ITEMS, DIM, MAGNITUDE = 30, 20, 4, 0.25
@@ -103,7 +103,9 @@ def test_rows_and_gradients_are_those_of_layers_written_out(shared):
 
 def test_dropout_drops_its_rate_of_every_layer_and_keeps_the_mean():
     many = 20_000
-    dropout = Dropout(jax.random.bits(jax.random.key(0), (2,), jnp.uint32), jnp.arange(many, dtype=jnp.int32), 0.3)
+    dropout = MessageDropout(
+        jax.random.bits(jax.random.key(0), (2,), jnp.uint32), jnp.arange(many, dtype=jnp.int32), 0.3
+    )
     kept = [np.asarray(dropout.applied(jnp.ones((many, DIM)), number)) for number in (1, 2)]
     np.testing.assert_allclose(np.unique(kept[0]), [0, 1 / 0.7], rtol=1e-6)
     for found in kept:
@@ -119,8 +121,8 @@ def test_dropout_drops_its_rate_of_every_layer_and_keeps_the_mean():
 def test_dropout_is_that_of_the_node_whatever_its_row():
     straight, shuffled = adjacency_of(), adjacency_of(shuffled=True)
     ones = jnp.ones((USERS + ITEMS, DIM))
-    found, moved = (Dropout.of(jax.random.key(2), each, 0.5).applied(ones, 1) for each in (straight, shuffled))
+    found, moved = (MessageDropout.of(jax.random.key(2), each, 0.5).applied(ones, 1) for each in (straight, shuffled))
     np.testing.assert_array_equal(moved[shuffled.row_of_node], found)
-    assert (np.asarray(Dropout.of(jax.random.key(3), straight, 0.5).applied(ones, 1)) != found).any()
-    assert (Dropout.of(jax.random.key(2), straight, 0.0).applied(ones, 1) == ones).all()
-    assert np.isfinite(Dropout.of(jax.random.key(2), straight, 1 - 2**-40).applied(ones, 1)).all()
+    assert (np.asarray(MessageDropout.of(jax.random.key(3), straight, 0.5).applied(ones, 1)) != found).any()
+    assert (MessageDropout.of(jax.random.key(2), straight, 0.0).applied(ones, 1) == ones).all()
+    assert np.isfinite(MessageDropout.of(jax.random.key(2), straight, 1 - 2**-40).applied(ones, 1)).all()

@@ -15,7 +15,7 @@ from lgcn_jax.data import csr
 from lgcn_jax.errors import InputError
 from lgcn_jax.graph import normalization, propagation
 from lgcn_jax.graph.layout import Layout
-from lgcn_jax.graph.perturbation import Dropout
+from lgcn_jax.graph.perturbation import MessageDropout
 from lgcn_jax.models import Encoder, Nodes
 from lgcn_jax.models.encoder import unit_rows
 from lgcn_jax.models.lightgcn import LearnedLightGCN, LightGCN, LightGCNSettings
@@ -98,9 +98,9 @@ def ngcf(world: World, factors: Sequence[np.ndarray | float] = (1.0, 1.0)) -> tu
     return NGCF(*map(jnp.asarray, (table, first, second))), np.concatenate(parts, axis=1)
 
 
-def dropout_of(rate: float) -> tuple[Dropout, list[np.ndarray]]:
+def dropout_of(rate: float) -> tuple[MessageDropout, list[np.ndarray]]:
     """Dropout of all nodes, and the factors of its two layers."""
-    dropout = Dropout(jnp.array([3, 4], jnp.uint32), jnp.arange(NODES, dtype=jnp.int32), rate)
+    dropout = MessageDropout(jnp.array([3, 4], jnp.uint32), jnp.arange(NODES, dtype=jnp.int32), rate)
     return dropout, [np.asarray(dropout.applied(jnp.ones((NODES, DIM)), layer)) for layer in (1, 2)]
 
 

@@ -23,7 +23,7 @@ def test_pairs_are_the_parts_with_an_item_that_the_user_has_nowhere():
 def test_unseen_items_are_drawn_uniformly():
     seen = csr.from_pairs(np.zeros(3, int), np.array([1, 4, 8]), (1, 10))
     own = seen.indices
-    assert [measures._missing(own, rank) for rank in range(7)] == [0, 2, 3, 5, 6, 7, 9]
+    assert [measures._kth_missing_item(own, rank) for rank in range(7)] == [0, 2, 3, 5, 6, 7, 9]
 
 
 def test_large_parts_are_sampled(monkeypatch):

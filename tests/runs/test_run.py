@@ -268,7 +268,7 @@ def refused(folder, capsys, *more) -> str:
     [
         ("_digest", OSError(errno.EMFILE, "Too many open files")),
         ("_digest", OSError(errno.EIO, "Input/output error")),
-        ("_content", InputError("meta", "what cannot be read (Permission denied)", "readable files")),
+        ("_read_content", InputError("meta", "what cannot be read (Permission denied)", "readable files")),
         ("_arrays", MemoryError("out of memory")),
     ],
 )
@@ -760,11 +760,14 @@ def test_a_checkpoint_that_the_first_process_does_not_see_is_refused(trained):
     checkpoints = trained / "checkpoints"
     newest = integrity.checkpoint_steps(checkpoints)[-1]
     seal = checkpoint.read_metadata(checkpoints, newest)["sha256"]
-    assert resume._seen_alike(checkpoints, resume.CheckpointInventory(newest, seal, [newest], [], []))["sha256"] == seal
+    assert (
+        resume._read_agreed_metadata(checkpoints, resume.CheckpointInventory(newest, seal, [newest], [], []))["sha256"]
+        == seal
+    )
     with pytest.raises(InputError, match="another checkpoint than the first process sees"):
-        resume._seen_alike(checkpoints, resume.CheckpointInventory(newest, "0" * 64, [newest], [], []))
+        resume._read_agreed_metadata(checkpoints, resume.CheckpointInventory(newest, "0" * 64, [newest], [], []))
     with pytest.raises(InputError, match="expected the checkpoint that the first process sees"):
-        resume._seen_alike(checkpoints, resume.CheckpointInventory(newest + 1, seal, [newest + 1], [], []))
+        resume._read_agreed_metadata(checkpoints, resume.CheckpointInventory(newest + 1, seal, [newest + 1], [], []))
 
 
 def test_a_process_that_sees_another_folder_is_refused(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from lgcn_jax.searching import search, storages, trials
 from lgcn_jax.searching.results import SearchResult
 from lgcn_jax.serving.population import fit_population
 
-checked = search._checked
+checked = search._check_space
 SPACE = {"learning_rate": {"low": 1e-3, "high": 1, "log": True}, "loss": ["bpr", "enhanced"], "margin": [0.1, 0.5]}
 
 
@@ -127,7 +127,7 @@ def test_a_signal_before_the_first_trial_leaves_nothing(go, quick, monkeypatch, 
         signal.raise_signal(signal.SIGINT)
         return checked(space, interactions)
 
-    monkeypatch.setattr(search, "_checked", interrupted)
+    monkeypatch.setattr(search, "_check_space", interrupted)
     with pytest.raises(KeyboardInterrupt):
         go("a.log")
     assert not quick.fitted

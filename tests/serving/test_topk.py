@@ -94,10 +94,10 @@ def test_few_sizes_are_compiled(uncached):
     """However many users are asked for: sizes are powers of two, and at most a chunk."""
     scores, *_ = world(1)
     ranker, everything = topk.Ranker(scorer(scores), ITEMS, Mesh.of(ONE)), np.ones(ITEMS, bool)
-    topk._program.cache_clear()
+    topk._top_k_program.cache_clear()
     for count in range(1, 40):
         ranker.top_items(np.zeros(count, int), csr.empty(USERS), everything, 5)
-    assert topk._program(Mesh.of(ONE), ITEMS, 5)._cache_size() <= 7
+    assert topk._top_k_program(Mesh.of(ONE), ITEMS, 5)._cache_size() <= 7
 
 
 def test_pairs_are_scored_in_chunks(monkeypatch):

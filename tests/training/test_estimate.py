@@ -163,7 +163,7 @@ def test_the_time_of_an_epoch_is_that_of_its_steps(monkeypatch, small):
     ticks = iter([0.0, 5.0, 10.0, 10.0 + 0.5 * estimate.TIMED_STEPS])
     monkeypatch.setattr(estimate.time, "perf_counter", lambda: next(ticks))
     setup = build_setup(small, datasets.load(small.data))
-    assert estimate.epoch_seconds(setup) == pytest.approx(0.5 * setup.steps_per_epoch)
+    assert estimate.measure_epoch_seconds(setup) == pytest.approx(0.5 * setup.steps_per_epoch)
 
 
 def test_an_estimate_is_no_error_where_it_fits(small):

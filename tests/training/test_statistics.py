@@ -29,7 +29,9 @@ def renewed(setup: Setup, epoch: int) -> dict[str, np.ndarray]:
     """The statistics of the table that a run begins with, those of users in the order of their ids."""
     program = jax.jit(make_renewal(setup), out_shardings=setup.mesh.shardings(setup.init_state().statistics))
     found = program(setup.init_state().params, setup.adjacency, setup.counts, setup.mesh.replicate(np.int32(epoch)))
-    return {name: setup._on_host(value)[: setup.num_users] if value.ndim else value for name, value in found.items()}
+    return {
+        name: setup._gather_on_host(value)[: setup.num_users] if value.ndim else value for name, value in found.items()
+    }
 
 
 @pytest.mark.parametrize("mesh", ["data:1", "data:2,nodes:2", "nodes:3"])
@@ -129,8 +131,8 @@ def test_losses_without_statistics_have_and_save_none(small):
     start = setup.initial_snapshot()
     assert setup.counts is None
     assert not jax.tree.leaves(start.state.statistics)
-    assert checkpoint._arrays(start).keys() == {"params", "optimizer", "totals"}
-    assert "statistics" in checkpoint._arrays(made(small, "sl@k").initial_snapshot())
+    assert checkpoint._snapshot_arrays(start).keys() == {"params", "optimizer", "totals"}
+    assert "statistics" in checkpoint._snapshot_arrays(made(small, "sl@k").initial_snapshot())
 
 
 def test_seconds_of_a_renewal_are_those_of_the_epoch(small):

@@ -9,7 +9,7 @@ from lgcn_jax.graph.layout import Layout
 
 
 @pytree
-class WrappedLayout(Layout):
+class DelegatingLayout(Layout):
     """A layout that does all that `inner` does."""
 
     inner: Layout
@@ -47,7 +47,7 @@ class WrappedLayout(Layout):
 
 
 @pytree
-class DegreeLayout(WrappedLayout):
+class DegreeLayout(DelegatingLayout):
     """A layout of A_hat that knows the degrees of its rows.
 
     A_hat = D^-1/2 A D^-1/2 does not tell D, and with D any other normalization of A is A_hat between two scalings of
@@ -66,24 +66,24 @@ class DegreeLayout(WrappedLayout):
 
 
 @pytree
-class LowPrecisionLayout(WrappedLayout):
+class LowPrecisionLayout(DelegatingLayout):
     """A layout whose products read x rounded to bfloat16 and add in the dtype of the matrix, as they do otherwise.
 
     Where the layout inner takes no bfloat16, x is rounded there and back: the numbers are the same.
     """
 
     def product(self, x: jax.Array) -> jax.Array:
-        return self.inner.product(self._rounded(x))
+        return self.inner.product(self._round_to_low_precision(x))
 
     def product_at(self, x: jax.Array, nodes: jax.Array) -> jax.Array:
-        return self.inner.product_at(self._rounded(x), nodes)
+        return self.inner.product_at(self._round_to_low_precision(x), nodes)
 
     def product_of_rows(self, rows: jax.Array, nodes: jax.Array) -> jax.Array:
         """Sums are rounded, not what they are made of: so those of equal nodes come first."""
         rows, nodes = scatter.coalesce(rows, nodes, self.num_rows)
-        return self.inner.product_of_rows(self._rounded(rows), nodes)
+        return self.inner.product_of_rows(self._round_to_low_precision(rows), nodes)
 
-    def _rounded(self, x: jax.Array) -> jax.Array:
+    def _round_to_low_precision(self, x: jax.Array) -> jax.Array:
         # Not by way of the dtype alone: XLA may drop a conversion there and back.
         low_precision = jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
         return low_precision.astype(jnp.bfloat16) if self.inner.ACCEPTS_BFLOAT16 else low_precision

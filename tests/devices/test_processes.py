@@ -99,7 +99,7 @@ def wait_for(condition, process, seconds=300):
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize(("lost", "devices"), [(0, 1), (1, 2)])
+@pytest.mark.parametrize(("lost", "devices"), [(0, 1), pytest.param(1, 2, marks=pytest.mark.long)])
 def test_a_run_that_loses_a_process_ends_in_one_line_and_goes_on_in_one(tmp_path, capsys, lost, devices, of_each):
     folder = tmp_path / "run"
     mesh = f"nodes:{2 * devices}"
@@ -142,8 +142,12 @@ def test_a_signal_to_any_process_ends_all(tmp_path, of_each):
     ("options", "named"),
     [
         ({"environments": ({}, {"JAX_THREEFRY_PARTITIONABLE": "0"})}, "jax_threefry_partitionable"),
-        ({"environments": ({}, {"JAX_DEFAULT_MATMUL_PRECISION": "bfloat16"})}, "jax_default_matmul_precision"),
         ({"more": (("--profile",), ())}, "--profile"),
+        pytest.param(
+            {"environments": ({}, {"JAX_DEFAULT_MATMUL_PRECISION": "bfloat16"})},
+            "jax_default_matmul_precision",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_processes_that_would_compute_different_things_are_refused(tmp_path, options, named):

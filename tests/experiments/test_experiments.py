@@ -23,12 +23,12 @@ SIZES = ("--edges=1e3,2e3", "--dims=4,8", "--batches=32,64", "--layers=1,2", "--
 # run, for SOLVED a solved model.
 BENCHMARKS = {
     "evaluation": (*WORLD, *ONCE, "--num_layers=1"),
-    "operations": (*WORLD,),
     "order": (*WORLD, *ONCE),
     "reading": ("--rows=2000", "--out=OUT"),
     "topk": (*WORLD, *ONCE, "--top_k=5", "--block=8"),
 }
 LONG_BENCHMARKS = {  # each compiles several train steps
+    "operations": (*WORLD,),
     "population": (*WORLD[:-1], *ONCE, "--num_layers=1", "--members=1,2", "--steps=2"),
     "propagation": (*WORLD, *ONCE, "--num_layers=1", "--batch_size=16", "--layouts=bcsr,bucket"),
     "sampling": (*WORLD, *ONCE, "--batch_size=16", "--steps=2"),
@@ -41,7 +41,6 @@ LONG_BENCHMARKS = {  # each compiles several train steps
 }
 OTHERS = {
     "follow_published": ("CURVE",),
-    "inference_weights": ("RUN",),
     "killed_inside": ("OUT", "save", "0", "data", *WORLD[:-1]),
     "leaderboard": (),
     "identities": ("--results=OUT",),
@@ -50,6 +49,7 @@ OTHERS = {
 }
 LONG_OTHERS = {  # what they are made of has tests of its own
     "cold_start": ("SOLVED",),
+    "inference_weights": ("RUN",),
     "distil": (
         *("--dataset=lastfm", "--data_dir=DATA:lastfm", "--teacher=popularity", "--width=8"),
         *("--passes=1", "--listed=20", "--epochs=1"),

@@ -42,7 +42,8 @@ def test_a_difference_of_one_bit_is_seen(two):
     assert whole.differences(changed) == ["arrays"]
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(4, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("kills", [1, 4])
 def test_killed_runs_end_as_the_one_left_alone(tmp_path, trial, two, kills):
     """The first one of them is killed again while it goes on."""
     same, moments = kill_test.survive(trial, tmp_path / "kill", kills, seed=1, alone=two[1])

@@ -1,5 +1,7 @@
 """Negatives drawn uniformly, by popularity, for the whole batch or as candidates: what they promise."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -136,17 +138,23 @@ def test_of_candidates_the_best_scored_are_kept(loss):
 
 
 RUNS = [
-    {"negatives": "uniform", "num_negatives": 3},
-    {"negatives": "popularity", "num_negatives": 2, "beta": 0.5},
     {"negatives": "dns", "num_candidates": 8, "num_hardest": 2},
     {"negatives": "in-batch"},
     {"loss": "ssm", "negatives": "popularity", "num_negatives": 5, "logq": True},
+]
+LONG_RUNS = [
+    {"negatives": "uniform", "num_negatives": 3},
+    {"negatives": "popularity", "num_negatives": 2, "beta": 0.5},
     {"loss": "ccl", "num_negatives": 6},
     {"loss": "directau"},
 ]
 
 
-@pytest.mark.parametrize("settings", RUNS, ids=lambda run: "-".join(map(str, run.values())))
+def named(runs: list[dict[str, Any]], *marks) -> list:
+    return [pytest.param(run, id="-".join(map(str, run.values())), marks=marks) for run in runs]
+
+
+@pytest.mark.parametrize("settings", named(RUNS) + named(LONG_RUNS, pytest.mark.long))
 def test_runs_are_the_same_on_several_devices_and_go_on_bit_for_bit(small, settings):
     config = small.replace(sampler="edge", epochs=2, eval_split="none", batch_size=1024, **settings)
     data = datasets.load(config.data)

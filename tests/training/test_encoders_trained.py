@@ -53,7 +53,14 @@ def steps_on(mesh: str, settings: dict) -> tuple[list[np.ndarray], list[np.ndarr
     return *([each.table, *each.replicated.values()] for each in both), np.asarray(totals.sums["grad_norm"])
 
 
-@pytest.mark.parametrize("settings", MODELS, ids=NAMES)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(MODELS[0], id="mf", marks=pytest.mark.long),
+        pytest.param(LEARNED, id="learned", marks=pytest.mark.long),
+        *(pytest.param(settings, id=name) for settings, name in zip(MODELS[2:], NAMES[2:], strict=True)),
+    ],
+)
 def test_devices_together_do_what_one_does(settings):
     """Gradients of matrices of weights included, which Adam makes a step of whatever their size."""
     begun, expected, norm = steps_on("data:1", settings)
@@ -90,7 +97,10 @@ def models(data) -> Models:
     return Models(data)
 
 
-@pytest.mark.parametrize("settings", [LEARNED, MODELS[3]], ids=["learned", "ngcf"])
+@pytest.mark.parametrize(
+    "settings",
+    [pytest.param(LEARNED, id="learned", marks=pytest.mark.long), pytest.param(MODELS[3], id="ngcf")],
+)
 def test_a_run_that_goes_on_is_the_longer_run_bit_for_bit(data, settings, tmp_path):
     """Matrices of weights, and what Adam keeps of them, are in the checkpoints and in the digest."""
 

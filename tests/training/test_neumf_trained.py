@@ -79,7 +79,10 @@ def steps_on(mesh: str, **settings) -> tuple[list[np.ndarray], list[np.ndarray],
     return *([each.table, *each.replicated.values()] for each in both), np.asarray(totals.sums["grad_norm"])
 
 
-@pytest.mark.parametrize("negatives", ["uniform", "shared", "in-batch"])
+@pytest.mark.parametrize(
+    "negatives",
+    [pytest.param("uniform", marks=pytest.mark.long), pytest.param("shared", marks=pytest.mark.long), "in-batch"],
+)
 def test_devices_together_do_what_one_does(negatives):
     """Whatever scores are computed for: pairs, a table of users and shared items, or one that devices share."""
     more = {"num_shared": 60} if negatives == "shared" else {}
@@ -108,6 +111,7 @@ def test_a_run_that_goes_on_is_the_longer_run_bit_for_bit(data, folder, tmp_path
         assert (half._trained.replicated[name] != value).any()
 
 
+@pytest.mark.long
 def test_a_run_moves_between_meshes_and_is_evaluated_there(data, tmp_path):
     still = fitted(data, 3)
     for epochs, mesh in ((1, "nodes:3"), (2, "data:2,nodes:2"), (3, "data:1")):

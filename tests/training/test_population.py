@@ -101,12 +101,17 @@ def require_solo(whole, listener, result, last=None):
         assert (best and best.progress.epoch) == (told and told["epoch"])
 
 
-@pytest.mark.parametrize("layers", [0, 3])
+OF_BPR = [{"seed": 2, "l2": 0.1}, {"seed": 3, "learning_rate": 0.01, "init_std": 0.2}]
+OF_ENHANCED = [{"margin": 0.5, "alpha": 0.3}, {"temperature": 0.1, "clip_norm": 0.05}]
+
+
 @pytest.mark.parametrize(
-    ("loss", "own"),
+    ("loss", "own", "layers"),
     [
-        ("bpr", [{"seed": 2, "l2": 0.1}, {"seed": 3, "learning_rate": 0.01, "init_std": 0.2}]),
-        ("enhanced", [{"margin": 0.5, "alpha": 0.3}, {"temperature": 0.1, "clip_norm": 0.05}]),
+        ("bpr", OF_BPR, 0),
+        ("enhanced", OF_ENHANCED, 3),
+        pytest.param("bpr", OF_BPR, 3, marks=pytest.mark.long),
+        pytest.param("enhanced", OF_ENHANCED, 0, marks=pytest.mark.long),
     ],
 )
 def test_members_are_their_runs_alone(loss, own, layers):

@@ -85,7 +85,7 @@ def config(small) -> Config:
 
 
 @pytest.mark.parametrize("name", OWN)
-@pytest.mark.parametrize("mesh", ["data:2", "data:2,nodes:2"])
+@pytest.mark.parametrize("mesh", [pytest.param("data:2", marks=pytest.mark.long), "data:2,nodes:2"])
 def test_several_devices_give_what_one_gives(config, name, mesh):
     config = config.replace(epochs=1, loss=name, **OWN[name])
     data = datasets.load(config.data)

@@ -24,7 +24,10 @@ def xla_flags(devices: int = 1) -> str:
 
 @functools.cache
 def is_known(flag: str) -> bool:
-    """Whether this version of XLA has the flag: a process whose XLA_FLAGS have another one ends."""
+    """Whether this version of XLA has the flag: a process whose XLA_FLAGS have another one ends.
+
+    Flags are strings of C in its library. Those of older versions may still be named there, but not as such a string.
+    """
     largest = max(Path(jaxlib.__file__).parent.iterdir(), key=lambda path: path.stat().st_size)
     with largest.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as library:
-        return library.find(flag.encode()) >= 0
+        return library.find(b"\0" + flag.encode() + b"\0") >= 0

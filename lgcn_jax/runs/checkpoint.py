@@ -34,6 +34,7 @@ from lgcn_jax.runs.integrity import (
     FORMAT,
     ChecksumHandler,
     checkpoint_sort_key,
+    checkpoint_steps,
     describe_error,
     metrics_of,
     read_metadata,
@@ -43,6 +44,7 @@ from lgcn_jax.runs.integrity import (
 from lgcn_jax.system import files
 from lgcn_jax.training.state import Progress, Snapshot
 
+RECORD = "_CHECKPOINT_METADATA"  # Orbax's own, in the folder of each checkpoint
 KEPT = 2  # of the scheduled ones: where the last one proves damaged, the one before it is still there
 
 
@@ -86,6 +88,7 @@ class Checkpoints:
         self._folder = folder
         handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
         handlers.add("arrays", ocp.args.StandardSave, ChecksumHandler())
+        processes.broadcast_from_first("before the checkpoints are opened", lambda: _remove_unreadable_records(folder))
         with self._as_write_error(), processes.time_limit("at the opening of the checkpoints"):
             # Orbax writes from a background thread, where a relative path would mean another place.
             self._manager = ocp.CheckpointManager(folder.absolute(), options=options, handler_registry=handlers)
@@ -174,6 +177,16 @@ class Checkpoints:
             raise
         except Exception as error:
             raise WriteError(f"a checkpoint in {self._folder}", describe_error(error)) from error
+
+
+def _remove_unreadable_records(folder: Path) -> None:
+    """Orbax reads its record of each checkpoint's time before it saves the next one, and does without where none is."""
+    for step in checkpoint_steps(folder):
+        try:
+            _ = ocp.path.step.standard_name_format().find_step(folder, step).commit_timestamp
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            with contextlib.suppress(OSError):
+                (folder / str(step) / RECORD).unlink()
 
 
 def _final_metadata(meta: dict[str, Any]) -> Any:

@@ -269,3 +269,18 @@ def test_an_evaluation_that_comes_later_leaves_the_arrays_where_they_are(small, 
     after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     assert [path.name for path in before if before[path] != after.get(path)] == ["metadata"]
     assert integrity.verify(tmp_path, STEPS)["progress"]["final"] == final
+
+
+@pytest.mark.parametrize(
+    "content", [b"[" * 100_000, b"[]", b'{"commit_timestamp_nsecs": "x"}', b'{"item_handlers": 3}', b"{", b""]
+)
+def test_a_damaged_record_of_orbax_s_keeps_no_run_from_saving(small, tmp_path, content):
+    """It says when a checkpoint was saved. Nobody here asks, but Orbax reads it before it saves the next one."""
+    one, two = (snapshot(small, epoch=epoch, metric=0.1 * epoch, seed=epoch) for epoch in (1, 2))
+    saved(tmp_path, one)
+    record = tmp_path / str(STEPS) / checkpoint.RECORD
+    assert record.is_file()
+    record.write_bytes(content)
+    saved(tmp_path, two)
+    assert integrity.checkpoint_steps(tmp_path) == [STEPS, 2 * STEPS]
+    assert same_bits(read(tmp_path, 2 * STEPS, two).snapshot.state, two.state)

@@ -88,7 +88,8 @@ def silence_libraries() -> Iterator[None]:
     users_out, users = os.dup(1), os.dup(2)
     before = sys.stdout, sys.stderr
     sys.stdout.flush()
-    sys.stdout, sys.stderr = (_open_text(users_out, sys.stdout), _open_text(users, sys.stderr))
+    own = _open_text(users_out, sys.stdout), _open_text(users, sys.stderr)
+    sys.stdout, sys.stderr = own
     with tempfile.TemporaryFile() as messages:
         os.dup2(messages.fileno(), 1)
         os.dup2(messages.fileno(), 2)
@@ -112,6 +113,8 @@ def silence_libraries() -> Iterator[None]:
             os.dup2(users_out, 1)
             os.dup2(users, 2)
             sys.stdout, sys.stderr = before
+            for file in own:
+                file.close()
 
 
 def _open_text(descriptor: int, like: TextIO) -> TextIO:

@@ -82,7 +82,9 @@ def _table_names(path: Path) -> list[str]:
     """The tables of an SQLite file; none of one that is damaged, which is told when it is opened."""
     with (
         contextlib.suppress(sqlite3.Error),
-        contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", BUSY_SECONDS, uri=True)) as database,
+        contextlib.closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=BUSY_SECONDS, uri=True)
+        ) as database,
     ):
         return [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     return []

@@ -252,10 +252,10 @@ def _expected_values(name: str, stated: dict[str, Any]) -> str:
     """What is expected in place of a setting that the chosen parts do not have."""
     for part, having in parts_with_setting(name).items():
         return f"nothing with {_describe_part(part, stated)}, which has none (--{part}={' or '.join(having)} has)"
-    return expected_instead(name, _all_setting_names())
+    return expected_instead(name, all_setting_names())
 
 
-def _all_setting_names() -> set[str]:
+def all_setting_names() -> set[str]:
     """The names of all settings of all parts that are registered."""
     classes = [cls for kind in PARTS.values() for cls in (kind.values() if isinstance(kind, Registry) else (kind,))]
     return part_kinds().union(*map(fields, classes))

@@ -5,9 +5,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from xla_flags import xla_flags
+import xla_flags
 
-os.environ["XLA_FLAGS"] = " ".join((xla_flags(devices=8), os.environ.get("XLA_FLAGS", "")))  # of two the last one holds
+# Of two that differ the last one holds.
+os.environ["XLA_FLAGS"] = f"{xla_flags.xla_flags(devices=8)} {os.environ.get('XLA_FLAGS', '')}"
 
 import hypothesis
 import jax
@@ -41,6 +42,12 @@ gc.set_threshold(50_000, 20, 50)  # JAX keeps a million objects, and each collec
 
 # Their tests are few and long: begun last, they would leave the other process of pytest with nothing to do.
 LONG_FILES = ("test_kill.py", "test_processes.py", "test_run.py", "test_mesh.py", "test_readme.py", "test_replay.py")
+
+
+def pytest_report_header() -> str | None:
+    """Says why compilation takes longer than it might."""
+    missing = [name for name in xla_flags.QUICK_TO_COMPILE if not xla_flags.is_known(name)]
+    return f"this version of XLA does not have {', '.join(missing)}" if missing else None
 
 
 def pytest_collection_modifyitems(items):

@@ -63,17 +63,17 @@ class SparseRows:
 
     def dense(self, rows: jax.Array) -> jax.Array:
         """[n, num_columns]: the rows."""
-        return self._put_in_row(
+        return self._scatter_entries(
             rows, jnp.zeros((len(rows), self.num_columns), self.values.dtype), lambda row, column: (row, column)
         )
 
     def dense_columns(self, rows: jax.Array) -> jax.Array:
         """[num_columns, n]: the rows as columns."""
-        return self._put_in_row(
+        return self._scatter_entries(
             rows, jnp.zeros((self.num_columns, len(rows)), self.values.dtype), lambda row, column: (column, row)
         )
 
-    def _put_in_row(self, rows: jax.Array, total: jax.Array, index: Callable) -> jax.Array:
+    def _scatter_entries(self, rows: jax.Array, total: jax.Array, index: Callable) -> jax.Array:
         """`total` with the entries of the rows added at `index(row, column)`, as many at a time as few users have."""
         starts = self.starts[rows]
         lengths = self.starts[rows + 1] - starts

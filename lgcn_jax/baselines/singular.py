@@ -28,7 +28,7 @@ def right_singular_vectors(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.nd
     if rank > least:
         raise InputError("--rank", rank, f"at most {least}, the smaller of the numbers of users and items")
     wide = matrix.shape[0] < matrix.shape[1]
-    decompose = _dense_svd if least <= max(SMALL, 4 * rank) else _lanczos_svd
+    decompose = _dense_eigenpairs if least <= max(SMALL, 4 * rank) else _lanczos_eigenpairs
     square, vectors = decompose(matrix if wide else matrix.T.tocsr(), rank)
     values = np.sqrt(np.maximum(square, 0))
     found = int((values > 10 * np.sqrt(np.finfo(matrix.dtype).eps) * values[0]).sum())
@@ -39,13 +39,13 @@ def right_singular_vectors(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.nd
     return values.astype(matrix.dtype), np.ascontiguousarray(vectors, matrix.dtype)
 
 
-def _dense_svd(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
+def _dense_eigenpairs(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """The largest eigenvalues of matrix @ matrix.T, descending, and their vectors, by way of all of them."""
     values, vectors = np.linalg.eigh((matrix.astype(np.float64) @ matrix.T.astype(np.float64)).toarray())
     return values[::-1][:rank], vectors[:, ::-1][:, :rank]
 
 
-def _lanczos_svd(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
+def _lanczos_eigenpairs(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """The same by a block Lanczos iteration with full orthogonalization, which is stopped when residuals are small.
 
     The basis Q of the Krylov space grows by a block at a time (Golub and Underwood 1977); the matrix within it, T, is

@@ -60,7 +60,7 @@ def run(arguments: Sequence[str], request: StopRequest) -> int:
     Raises:
       Stopped: a signal came before training began.
     """
-    _silence_libraries()
+    _silence_logging()
     try:
         return _run_command(list(arguments), request)
     except InputError as error:
@@ -125,7 +125,7 @@ def _require_text(arguments: Sequence[str]) -> None:
             raise InputError("command line", ascii(argument), "text in UTF-8") from None
 
 
-def _silence_libraries() -> None:
+def _silence_logging() -> None:
     """What libraries say beside what they raise is not shown; names that the output cannot encode are escaped."""
     sys.unraisablehook = _filter_unraisable
     for stream in (sys.stdout, sys.stderr):

@@ -27,7 +27,7 @@ def search(values: flags.FlagValues, request: StopRequest) -> int:
     """Searches, prints the best trials, the importance of settings and how to train the best one, and writes files."""
     request.line = "interrupted before the first trial began"
     mesh.require_devices()
-    outs = _required_files(values)
+    outs = _output_files(values)
     plan, interactions = _search_plan(values)
     request.check()
     say("\n".join([interactions.headline(), *interactions.remarks, interactions.noticed("valid")]))
@@ -110,7 +110,7 @@ def _timeout_seconds(stated: str) -> float | None:
     return seconds
 
 
-def _required_files(values: flags.FlagValues) -> list[Path]:
+def _output_files(values: flags.FlagValues) -> list[Path]:
     """What is to be written, if it can be."""
     outs = [each for each in values["out"].value.split(",") if each]
     files = [require_kind(each, f"--out={each}", (".json", ".flags")) for each in outs]

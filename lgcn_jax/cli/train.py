@@ -194,10 +194,10 @@ def _print_table(interactions: Interactions, split: str, ks: tuple[int, ...], ro
 def _opening_line(interactions: Interactions, config: Config) -> str:
     """What is trained on, and what reading it has met."""
     noticed = interactions.noticed(config.evaluation.eval_split)
-    return "\n".join([_settings_line(interactions, config), *interactions.remarks, noticed])
+    return "\n".join([_data_line(interactions, config), *interactions.remarks, noticed])
 
 
-def _settings_line(interactions: Interactions, config: Config) -> str:
+def _data_line(interactions: Interactions, config: Config) -> str:
     if config.evaluation.eval_split == "none":
         return f"{interactions.headline()}; the last epoch is the model"
     if config.evaluation.eval_split == "valid":

@@ -84,7 +84,7 @@ def read_parts(paths: dict[str, Path], settings: DataSettings, progress: bool = 
       InputError: as for `read_file`; or a later file does not look like the first one.
     """
     first, *others = paths.values()
-    settings = _settle_dialect(first, others, settings)
+    settings = _settle_format(first, others, settings)
     found = {}
     for part, path in paths.items():
         alike = settings if path == first else _settings_like_first(first, path, settings)
@@ -92,7 +92,7 @@ def read_parts(paths: dict[str, Path], settings: DataSettings, progress: bool = 
     return found
 
 
-def _settle_dialect(first: Path, others: list[Path], settings: DataSettings) -> DataSettings:
+def _settle_format(first: Path, others: list[Path], settings: DataSettings) -> DataSettings:
     """The settings, with the format that a later part has for certain, where the first one could be two."""
     if tables.is_columnar(Source(first), settings):
         return settings

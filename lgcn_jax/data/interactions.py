@@ -200,11 +200,11 @@ def draw_entries(pairs: CSR, fraction: float, seed: int, least: int = 0) -> np.n
     drawn = np.empty(pairs.nnz, bool)
     for rows, entries in csr.row_blocks(pairs.indptr):  # one stream of draws, whatever the blocks
         indptr = pairs.indptr[rows.start : rows.stop + 1] - entries.start
-        drawn[entries] = _lowest_draws(random.random(indptr[-1]), indptr, quota[rows])
+        drawn[entries] = _lowest_mask(random.random(indptr[-1]), indptr, quota[rows])
     return drawn
 
 
-def _lowest_draws(draws: np.ndarray, indptr: np.ndarray, quota: np.ndarray) -> np.ndarray:
+def _lowest_mask(draws: np.ndarray, indptr: np.ndarray, quota: np.ndarray) -> np.ndarray:
     """bool[len(draws)]: whether each draw is one of the `quota[row]` smallest of its row."""
     rows = np.repeat(np.arange(len(quota)), np.diff(indptr))
     rank = np.empty(len(draws), np.int64)

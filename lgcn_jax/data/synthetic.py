@@ -173,7 +173,7 @@ def _draw_by_race(
     found = [np.zeros(0, np.int64)]
     at_once = max(1, BLOCK // spec.num_items)
     for c in np.unique(community[rows]):
-        mean, members = 1 / _item_probability(spec, c), rows[community[rows] == c]
+        mean, members = 1 / _rank_probabilities(spec, c), rows[community[rows] == c]
         for some in np.split(members, range(at_once, len(members), at_once)):
             times = random.standard_exponential((len(some), spec.num_items)) * mean
             last = np.sort(times)[np.arange(len(some)), degree[some] - 1]
@@ -182,7 +182,7 @@ def _draw_by_race(
     return found
 
 
-def _item_probability(spec: SyntheticSpec, community: int) -> np.ndarray:
+def _rank_probabilities(spec: SyntheticSpec, community: int) -> np.ndarray:
     """float64[num_items]: the probability with which `_draw_items` draws each popularity rank for a community."""
 
     def zipf(size: int) -> np.ndarray:

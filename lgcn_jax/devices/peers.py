@@ -114,7 +114,8 @@ def silence_libraries() -> Iterator[None]:
             os.dup2(users, 2)
             sys.stdout, sys.stderr = before
             for file in own:
-                file.close()
+                with contextlib.suppress(OSError):  # what it still holds finds no reader, or no room
+                    file.close()
 
 
 def _open_text(descriptor: int, like: TextIO) -> TextIO:

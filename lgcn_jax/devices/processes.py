@@ -45,7 +45,7 @@ FAREWELL_SECONDS = 3.0  # for which the first process stays, so that the others 
 
 _limit = WAIT_SECONDS
 
-_quiet = contextlib.ExitStack()  # from `join` to the end of `together`
+_quiet = contextlib.ExitStack()  # from `join` to the end of `fail_together`
 
 _meetings = itertools.count()
 
@@ -145,7 +145,7 @@ def all_gather(barrier: str, text: str = "") -> list[str]:
     except jax.errors.JaxRuntimeError as error:
         if "DEADLINE_EXCEEDED" in str(error):
             come = {int(key.rsplit("/", 1)[1]) for key, _ in client.key_value_dir_get(meeting)}
-            _raise_too_late(barrier, sorted(set(range(process_count())) - come))
+            _exit_too_late(barrier, sorted(set(range(process_count())) - come))
         raise
     if is_primary() and number:  # all have read what was brought to the meeting before this one
         client.key_value_delete(f"lgcn_jax/{number - 1}")
@@ -156,14 +156,14 @@ def all_gather(barrier: str, text: str = "") -> list[str]:
     return list(texts)
 
 
-def _raise_too_late(barrier: str, missing: list[int]) -> NoReturn:
+def _exit_too_late(barrier: str, missing: list[int]) -> NoReturn:
     who = " and ".join(f"process {number}" for number in missing) or "another process"
     ending.exit_process(
         1, f"process {process_index()} waited {_limit:.0f} s {barrier} for {who}; the same command continues"
     )
 
 
-def _raise_too_long(barrier: str) -> NoReturn:
+def _exit_too_long(barrier: str) -> NoReturn:
     why = f"another process does not answer, or {_limit:.0f} s are too few (--process_timeout)"
     ending.exit_process(1, f"process {process_index()} was not done {barrier}: {why}; the same command continues")
 
@@ -172,7 +172,7 @@ def _raise_too_long(barrier: str) -> NoReturn:
 def time_limit(barrier: str) -> Iterator[None]:
     """While entered, this process works, and may wait for the others, inside a library; at the limit it ends in one
     line. Whether it worked or waited is not known."""
-    timer = threading.Timer(_limit, _raise_too_long, (barrier,))
+    timer = threading.Timer(_limit, _exit_too_long, (barrier,))
     timer.daemon = True
     if is_multiprocess():
         timer.start()

@@ -81,12 +81,12 @@ def recommend(scorer: Scorer, task: EvaluationTask, chunk: jax.Array, k: int) ->
     else:
         scores = jnp.where(task.items < task.num_items, scores, -jnp.inf)
         best, place = jax.lax.top_k(scores, min(k, scores.shape[1]))
-        best, items = (part[:, :k] for part in _merge_top_k(best, task.items[place], task.axes[1]))
+        best, items = (part[:, :k] for part in merge_top_k(best, task.items[place], task.axes[1]))
     return jnp.where(best > -jnp.inf, items, task.num_items)
 
 
-def _merge_top_k(scores: jax.Array, items: jax.Array, axis: str) -> tuple[jax.Array, jax.Array]:
-    """[users, all]: scores and items of all devices of the axis, best first, and the lower id first in a tie."""
+def merge_top_k(scores: jax.Array, items: jax.Array, axis: str) -> tuple[jax.Array, jax.Array]:
+    """Scores and items [users, all] of all devices of the axis, best first, and the lower item first in a tie."""
     scores, items = (jax.lax.all_gather(part, axis, axis=1, tiled=True) for part in (scores, items))
     scores, items = jax.lax.sort((-scores, items), dimension=1, num_keys=2)
     return -scores, items

@@ -118,7 +118,7 @@ def _spectral_embedding(matrix: scipy.sparse.csr_matrix, degree: np.ndarray, num
     Random numbers of the items are averaged over walks of 2 * STEPS edges, which leaves a random mixture of the leading
     eigenvectors of the walk (a power iteration that stops early). The first of them, a constant, is taken away.
     """
-    vectors, total = _random_vector(len(degree)), max(int(degree.sum()), 1)
+    vectors, total = _random_vectors(len(degree)), max(int(degree.sum()), 1)
     halves = _bipartite_halves(matrix, num_users)
     for _ in range(STEPS):
         for nodes, neighbors in halves:
@@ -130,7 +130,7 @@ def _spectral_embedding(matrix: scipy.sparse.csr_matrix, degree: np.ndarray, num
     return (vectors << POINT) // largest  # a node of few edges is as far from the middle as one of many
 
 
-def _random_vector(num_nodes: int) -> np.ndarray:
+def _random_vectors(num_nodes: int) -> np.ndarray:
     """int64[num_nodes, VECTORS], EMBEDDING bits and a sign: the finalizer of SplitMix64 on multiples of its increment.
 
     Not from a generator of NumPy's, whose streams may be others in its next version.

@@ -84,7 +84,7 @@ class AdapTau(Contrastive):
     def renewed(self, model: WholeModel) -> dict[str, jax.Array]:
         users, items = map(l2_normalize, model.final)
         own = (users * model.mean_of_own(items)).sum(-1)  # the mean cosine of each user's train pairs
-        temperature = self._user_temperatures(model, own, (users * items.mean(0)[None]).sum(-1))
+        temperature = self._common_temperature(model, own, (users * items.mean(0)[None]).sum(-1))
         log_mean_exp = _log_mean_exp_of(items, model.positive_probability)
         loss = model.each_user(log_mean_exp, users, min(len(items), SAMPLED_ITEMS)) - own
         mean = jnp.where(model.pairs > 0, loss, 0).sum() / (model.pairs > 0).sum().astype(loss.dtype)
@@ -94,8 +94,9 @@ class AdapTau(Contrastive):
             "user_temperature": jnp.where((model.epoch > 1) & (model.pairs > 0), adapted, temperature),
         }
 
-    def _user_temperatures(self, model: WholeModel, own: jax.Array, every: jax.Array) -> jax.Array:
-        """That of all users, of the mean cosine of each user with the items of train pairs, and with all: float[U]."""
+    def _common_temperature(self, model: WholeModel, own: jax.Array, every: jax.Array) -> jax.Array:
+        """float[]: that of all users, of their mean cosines with the items of train pairs (`own` float[U]) and with all
+        items (`every` float[U])."""
         often = model.pairs > jnp.quantile(model.pairs, ACTIVE_QUANTILE)
         pairs, users = jnp.where(often, model.pairs, 0), often.astype(model.pairs.dtype)
         measured = (pairs * own).sum() / pairs.sum() - (users * every).sum() / users.sum()

@@ -6,7 +6,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from lgcn_jax.losses.logsumexp import logsumexp_of_products, num_scores_in_memory
+from lgcn_jax.losses.logsumexp import logsumexp_of_products, num_block_scores
 from lgcn_jax.losses.loss import EmbeddedBatch, Loss, StepSizes
 from lgcn_jax.losses.scored import vectors_for_score
 from lgcn_jax.settings import real
@@ -35,7 +35,7 @@ class DirectAU(Loss):
 
     def num_scores_in_memory(self, sizes: StepSizes) -> int:
         """Of both uniformities; it looks at no negatives."""
-        return 2 * num_scores_in_memory(sizes.examples, sizes.batch)
+        return 2 * num_block_scores(sizes.examples, sizes.batch)
 
     def terms(self, batch: EmbeddedBatch) -> dict[str, jax.Array]:
         user, positive, _ = vectors_for_score(batch.final._replace(negative=None), "cosine")

@@ -6,7 +6,7 @@ import jax
 
 from lgcn_jax.losses.bpr import ranking_loss
 from lgcn_jax.losses.infonce import info_nce
-from lgcn_jax.losses.logsumexp import num_scores_in_memory
+from lgcn_jax.losses.logsumexp import num_block_scores
 from lgcn_jax.losses.loss import EmbeddedBatch, Loss, StepSizes, scores
 from lgcn_jax.settings import real
 
@@ -43,7 +43,7 @@ class EGCFLoss(Loss):
         return True
 
     def num_scores_in_memory(self, sizes: StepSizes) -> int:
-        return super().num_scores_in_memory(sizes) + 3 * num_scores_in_memory(sizes.examples, sizes.batch)
+        return super().num_scores_in_memory(sizes) + 3 * num_block_scores(sizes.examples, sizes.batch)
 
     def terms(self, batch: EmbeddedBatch) -> dict[str, jax.Array]:
         user, positive, _ = batch.final

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 BLOCK = 2**22  # scores that are held at a time; below it, 2,048 x 2,048, one block is all
 
 
-def num_scores_in_memory(rows: int, columns: int) -> int:
+def num_block_scores(rows: int, columns: int) -> int:
     """How many scores are held at a time, and, if they are all in one block, kept for the backward pass."""
     return min(rows * columns, BLOCK)
 

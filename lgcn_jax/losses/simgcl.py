@@ -5,7 +5,7 @@ import dataclasses
 import jax
 
 from lgcn_jax.losses.infonce import ranking_and_contrast
-from lgcn_jax.losses.logsumexp import num_scores_in_memory
+from lgcn_jax.losses.logsumexp import num_block_scores
 from lgcn_jax.losses.loss import EmbeddedBatch, Loss, StepSizes, Views
 from lgcn_jax.settings import real
 
@@ -48,7 +48,7 @@ class SimGCL(Loss):
 
     def num_scores_in_memory(self, sizes: StepSizes) -> int:
         """Of users and of items, each with its gradient."""
-        return super().num_scores_in_memory(sizes) + 4 * num_scores_in_memory(sizes.examples, sizes.batch)
+        return super().num_scores_in_memory(sizes) + 4 * num_block_scores(sizes.examples, sizes.batch)
 
     def terms(self, batch: EmbeddedBatch) -> dict[str, jax.Array]:
         return ranking_and_contrast(batch, self.temperature)

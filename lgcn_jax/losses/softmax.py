@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lgcn_jax.errors import InputError
-from lgcn_jax.losses.logsumexp import logsumexp_of_products, num_scores_in_memory
+from lgcn_jax.losses.logsumexp import logsumexp_of_products, num_block_scores
 from lgcn_jax.losses.loss import EmbeddedBatch, StepSizes
 from lgcn_jax.losses.scored import ScoredLoss, vectors_for_score, with_angular_margin
 from lgcn_jax.settings import choice, real, setting
@@ -71,7 +71,7 @@ class Contrastive(ScoredLoss):
 
     def num_scores_in_memory(self, sizes: StepSizes) -> int:
         parts = [sizes.columns] + ([sizes.batch] if self.in_batch and not sizes.in_batch else [])
-        return sum(num_scores_in_memory(sizes.examples, columns) for columns in parts)
+        return sum(num_block_scores(sizes.examples, columns) for columns in parts)
 
     def contrast(
         self, batch: EmbeddedBatch, temperature: float | jax.Array, user_temperature: jax.Array | None = None

@@ -64,7 +64,7 @@ class Encoder(nnx.Module):
           axis: the mesh axis over which the last dimension of `nodes` is cut, None where it is not; the gradient is
             then that of the losses of all its devices, added up.
         """
-        return self._rows_of_kinds(self(layout), layout, nodes, shared, axis)
+        return self._gather_final_and_table(self(layout), layout, nodes, shared, axis)
 
     def perturbed_at(
         self,
@@ -100,11 +100,16 @@ class Encoder(nnx.Module):
         axis: str | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """As `embeddings_at`, the final embeddings with dropout."""
-        return self._rows_of_kinds(self.dropped(layout, dropout), layout, nodes, shared, axis)
+        return self._gather_final_and_table(self.dropped(layout, dropout), layout, nodes, shared, axis)
 
-    def _rows_of_kinds(self, final: jax.Array, layout: Layout, *where) -> tuple[jax.Array, jax.Array]:
+    def _gather_final_and_table(self, final: jax.Array, layout: Layout, *where) -> tuple[jax.Array, jax.Array]:
         """Rows of all final embeddings, and of the table."""
         return gather_rows(layout, final, *where), gather_rows(layout, self.table[...], *where)
+
+
+def matmul_at_full_precision(x: jax.Array, weights: jax.Array) -> jax.Array:
+    """x [.., a] @ weights [a, b], also where a device would round to TF32 or bfloat16 before it multiplies."""
+    return jnp.matmul(x, weights, precision="highest")
 
 
 def unit_rows(x: jax.Array) -> jax.Array:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from lgcn_jax.devices.parameters import Replicated
 from lgcn_jax.devices.pytree import pytree
 from lgcn_jax.errors import InputError
-from lgcn_jax.models.encoder import Nodes
+from lgcn_jax.models.encoder import Nodes, matmul_at_full_precision
 from lgcn_jax.models.mf import MF, MFSettings
 from lgcn_jax.settings import integer
 
@@ -116,7 +116,7 @@ class NeuMFHead:
     def project_users(self, embeddings: jax.Array) -> jax.Array:
         """[..., 2d]: h * p with the part of h that products have, and W_u^T q + b_1."""
         product, network = jnp.split(embeddings, 2, axis=-1)
-        first = _matmul(network, self.user_weights)
+        first = matmul_at_full_precision(network, self.user_weights)
         scale, bias = (
             jnp.broadcast_to(each, first.shape) for each in (self.output[: len(self.biases[0])], self.biases[0])
         )
@@ -125,7 +125,7 @@ class NeuMFHead:
     def project_items(self, embeddings: jax.Array) -> jax.Array:
         """[..., 2d]: r and W_i^T s."""
         product, network = jnp.split(embeddings, 2, axis=-1)
-        return jnp.concatenate([product, _matmul(network, self.item_weights)], axis=-1)
+        return jnp.concatenate([product, matmul_at_full_precision(network, self.item_weights)], axis=-1)
 
     def pair_scores(self, user_vectors: jax.Array, item_vectors: jax.Array) -> jax.Array:
         """float[...]: the score of each pair of what `project_users` and `project_items` give, [..., 2d]."""
@@ -153,12 +153,8 @@ class NeuMFHead:
         """float[...]: what the network adds to a score; `first` [..., d] is W_1^T [q, s] + b_1."""
         hidden = jax.nn.relu(first).reshape(-1, first.shape[-1])
         for matrix, bias in zip(self.weights, self.biases[1:], strict=True):
-            hidden = jax.nn.relu(_matmul(hidden, matrix) + bias[None])
-        return _matmul(hidden, self.output[len(self.biases[0]) :]).reshape(first.shape[:-1])
-
-
-def _matmul(x: jax.Array, weights: jax.Array) -> jax.Array:
-    return jnp.matmul(x, weights, precision="highest")  # not TF32 or bfloat16
+            hidden = jax.nn.relu(matmul_at_full_precision(hidden, matrix) + bias[None])
+        return matmul_at_full_precision(hidden, self.output[len(self.biases[0]) :]).reshape(first.shape[:-1])
 
 
 def _split_into_blocks(rows: jax.Array, most: int) -> jax.Array:

@@ -9,7 +9,7 @@ from lgcn_jax.devices.parameters import Replicated
 from lgcn_jax.graph.layout import Layout
 from lgcn_jax.graph.perturbation import MessageDropout
 from lgcn_jax.graph.propagation import propagate
-from lgcn_jax.models.encoder import Encoder, EncoderSettings, Nodes, unit_rows
+from lgcn_jax.models.encoder import Encoder, EncoderSettings, Nodes, matmul_at_full_precision, unit_rows
 from lgcn_jax.settings import integer, real
 
 SLOPE = 0.2  # of LeakyReLU below zero
@@ -83,7 +83,10 @@ class NGCF(Encoder):
         layers = [self.table[...]]
         for number, weights in enumerate(zip(self.sum_weights[...], self.product_weights[...], strict=True), 1):
             own, neighbors = layers[-1], propagate(layout, layers[-1])
-            sums, products = _matmul(own + neighbors, weights[0]), _matmul(neighbors * own, weights[1])
+            sums, products = (
+                matmul_at_full_precision(own + neighbors, weights[0]),
+                matmul_at_full_precision(neighbors * own, weights[1]),
+            )
             layer = jax.nn.leaky_relu(sums + products, SLOPE)
             layers.append(layer if dropout is None else dropout.applied(layer, number))
         return layers
@@ -99,7 +102,3 @@ class NGCF(Encoder):
 def _concatenate_layers(layers: list[jax.Array]) -> jax.Array:
     first, *others = layers
     return jnp.concatenate([first, *map(unit_rows, others)], axis=1)
-
-
-def _matmul(x: jax.Array, weights: jax.Array) -> jax.Array:
-    return jnp.matmul(x, weights, precision="highest")  # not TF32 or bfloat16

@@ -70,11 +70,12 @@ class _Scheduled(PreservationPolicy):
 class Checkpoints:
     """Saves the checkpoints of a run under `folder`; a context manager that waits for them on exit.
 
-    Open it over checkpoints that `verified` has looked at. The best one is that with the highest `watched` metric,
-    the earliest of equals; None: none is kept as the best one.
+    Open it over checkpoints that `integrity.verify` has looked at. The best one is that with the highest `watched`
+    metric, the earliest of equals; None: none is kept as the best one.
 
     Raises:
-      WriteError: the folder cannot be made or read (later: the methods say when).
+      WriteError: the folder cannot be made or opened (later: the methods say when).
+      InputError: what is in it cannot be listed.
     """
 
     def __init__(self, folder: Path, watched: str | None):
@@ -184,7 +185,7 @@ def _remove_unreadable_records(folder: Path) -> None:
     for step in checkpoint_steps(folder):
         try:
             _ = ocp.path.step.standard_name_format().find_step(folder, step).commit_timestamp
-        except (ValueError, TypeError, AttributeError, RecursionError):
+        except Exception:  # whatever Orbax makes of it
             with contextlib.suppress(OSError):
                 (folder / str(step) / RECORD).unlink()
 

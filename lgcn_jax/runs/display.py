@@ -62,9 +62,9 @@ class Display:
             self._bar.refresh()  # the next block may be long in coming, and after the last epoch there is none
         if self._lines:
             place = f"epoch {epoch:>{len(str(self._config.training.epochs))}}/{self._config.training.epochs}"
-            print(f"{place}  {self._format_metric(self._metric, epoch)}", file=sys.stderr, flush=True)
+            print(f"{place}  {self._format_status(self._metric, epoch)}", file=sys.stderr, flush=True)
 
-    def _format_metric(self, metric: str, place: float) -> str:
+    def _format_status(self, metric: str, place: float) -> str:
         """Loss, metric and time left; the metric alone where no step was made before the evaluation."""
         if self._first is None:
             return metric
@@ -82,10 +82,10 @@ class Display:
         self._bar.ncols = _terminal_columns()
         if self._bar.ncols >= ENOUGH:
             self._bar.bar_format = (
-                f"epoch {shown} {{percentage:3.0f}}% |{{bar}}| {self._format_metric(self._metric, place)}"
+                f"epoch {shown} {{percentage:3.0f}}% |{{bar}}| {self._format_status(self._metric, place)}"
             )
         else:
-            self._bar.bar_format = f"{shown}, {self._format_metric(self._metric.partition(' ')[2], place)}"
+            self._bar.bar_format = f"{shown}, {self._format_status(self._metric.partition(' ')[2], place)}"
 
     def __enter__(self) -> "Display":
         return self

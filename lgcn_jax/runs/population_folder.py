@@ -16,6 +16,7 @@ from lgcn_jax.runs import checkpoint, integrity, raw_ids, resume, workdir
 from lgcn_jax.runs.checkpoint import Checkpoints
 from lgcn_jax.runs.integrity import DamagedError
 from lgcn_jax.runs.workdir import MEMBERS, POPULATION, RunFolder
+from lgcn_jax.system.files import describe_os_error
 from lgcn_jax.training.population_setup import PopulationSetup
 from lgcn_jax.training.population_state import (
     FAILED,
@@ -141,9 +142,9 @@ class PopulationFolder(contextlib.ExitStack):
             shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
         with Checkpoints(run.path / "checkpoints", run.config.evaluation.watched_metric) as checkpoints:
             for place in filter(None, (best, last)):
-                self._save_checkpoints(checkpoints, run, place)
+                self._save_checkpoint(checkpoints, run, place)
 
-    def _save_checkpoints(self, checkpoints: Checkpoints, run: RunFolder, place: Snapshot) -> None:
+    def _save_checkpoint(self, checkpoints: Checkpoints, run: RunFolder, place: Snapshot) -> None:
         setup, progress = self._population.setup, place.progress
         place = Snapshot(*setup.to_node_order((place.state, place.totals)), progress)
         facts = {
@@ -166,4 +167,4 @@ class PopulationFolder(contextlib.ExitStack):
         try:
             yield
         except OSError as error:
-            raise WriteError(f"--workdir={self._path}", error.strerror or error) from error
+            raise WriteError(f"--workdir={self._path}", describe_os_error(error)) from error

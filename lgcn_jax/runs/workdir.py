@@ -23,7 +23,7 @@ from lgcn_jax.errors import InputError, WriteError
 from lgcn_jax.graph import order, propagation
 from lgcn_jax.runs import checkpoint, curves, integrity, raw_ids
 from lgcn_jax.runs.raw_ids import RawIds
-from lgcn_jax.system.files import write
+from lgcn_jax.system.files import describe_os_error, write
 from lgcn_jax.system.limits import usable_cores
 from lgcn_jax.version import __version__
 
@@ -98,7 +98,7 @@ class RunFolder:
         try:
             yield
         except OSError as error:
-            raise WriteError(f"--workdir={self.path}", _describe_os_error(error)) from error
+            raise WriteError(f"--workdir={self.path}", describe_os_error(error)) from error
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -108,12 +108,6 @@ class RunFolder:
         with contextlib.suppress(WriteError) if kind else contextlib.nullcontext(), self._as_write_error():
             self._metrics.close()
             self._scalars.close()
-
-
-def _describe_os_error(error: OSError) -> str:
-    """What the operating system says, and of which file where it says so."""
-    file = error.filename2 or error.filename
-    return f"{error.strerror or error}" + (f" ({Path(file).name})" if file else "")
 
 
 class NullRunFolder(RunFolder):

@@ -132,7 +132,7 @@ class TrialTrainer:
         try:
             model = Model(**model_settings(asked.settings))
             model.fit(self._interactions, folder, callbacks=[watch], quiet=True, score_test=False)
-            ended = _ended_how(model.status, watch)
+            ended = _outcome_kind(model.status, watch)
         except KeyboardInterrupt:  # before the first step
             ended = INTERRUPTED
         except FloatingPointError as error:
@@ -173,13 +173,13 @@ class TrialTrainer:
         seconds = (time.perf_counter() - begun) / len(group)
         outcomes = []
         for each, seen, result, model in zip(group, watches, results, models, strict=True):
-            ended, reason = _ended_how(result["status"], seen), result.get("error", "")
+            ended, reason = _outcome_kind(result["status"], seen), result.get("error", "")
             kept = model if ended == COMPLETED else None
             outcomes.append(Outcome(each, ended, seen.best, seconds, reason, model=kept))
         return outcomes
 
 
-def _ended_how(status: str, watch: TrialCallback) -> str:
+def _outcome_kind(status: str, watch: TrialCallback) -> str:
     """How a trial ended whose training came back with this status."""
     if status == FAILED:
         return DIVERGED

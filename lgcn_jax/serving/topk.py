@@ -14,6 +14,7 @@ from lgcn_jax.data import csr
 from lgcn_jax.data.csr import CSR
 from lgcn_jax.devices.mesh import DATA, NODES, PER_DEVICE, Mesh
 from lgcn_jax.errors import InputError
+from lgcn_jax.evaluation.ranking import merge_top_k
 from lgcn_jax.evaluation.scorers import Scorer
 
 BLOCK = 64  # items that stand for each other by the best of them
@@ -122,17 +123,10 @@ def _top_k_program(mesh: Mesh, share: int, k: int) -> Callable[..., tuple[jax.Ar
         scores = jnp.where(scores == 0, 0, scores)  # a zero of either sign is a tie
         best, items = top_k(scores.at[row, item].set(-jnp.inf, mode="drop"), k)
         if axis is not None:
-            best, items = _merge_top_k(best, items + share * jax.lax.axis_index(axis), axis)
+            best, items = merge_top_k(best, items + share * jax.lax.axis_index(axis), axis)
         return best[:, :k], jnp.where(jnp.isneginf(best), 0, items)[:, :k]
 
     return jax.jit(mesh.shard_map(rank, (PER_DEVICE,) * 3, (over_data, over_data)))
-
-
-def _merge_top_k(scores: jax.Array, items: jax.Array, axis: str) -> tuple[jax.Array, jax.Array]:
-    """Scores and items of all devices of the axis, best first, and the lower item first in a tie."""
-    scores, items = (jax.lax.all_gather(part, axis, axis=1, tiled=True) for part in (scores, items))
-    scores, items = jax.lax.sort((-scores, items), dimension=1, num_keys=2)
-    return -scores, items
 
 
 def top_k(scores: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:

@@ -1,7 +1,7 @@
 """How this process ends, whichever thread ends it: what must not be left behind is removed, and one line is told.
 
 A thread that finds out that the process has to end cannot raise an error in the main thread, which may be inside a
-library for minutes. It calls `end`.
+library for minutes. It calls `exit_process`.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ def exit_process(status: int, line: str) -> NoReturn:
 
 @contextlib.contextmanager
 def cleanup(function: Callable[[], None]) -> Iterator[None]:
-    """While entered, `end` calls the function; whoever leaves in an orderly way cleans up by itself."""
+    """While entered, `exit_process` calls the function; whoever leaves in an orderly way cleans up by itself."""
     _cleanups.append(function)
     try:
         yield

@@ -1,6 +1,7 @@
 """Files and folders that are written whole or not at all."""
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -25,6 +26,15 @@ def write(path: Path, content: bytes) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def describe_os_error(error: OSError) -> str:
+    """What the operating system says, and of which file, where it says so; without what makes a name temporary."""
+    name = error.filename2 or error.filename
+    if not isinstance(name, str | os.PathLike):
+        return str(error.strerror or error)
+    file = re.sub(r"^\.(.*)\.tmp$", r"\1", Path(name).name)
+    return f"{error.strerror or error} ({file})"
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:

@@ -132,7 +132,7 @@ def head_at_rows(settings: EncoderSettings, params: nnx.State, layout: Layout, a
     return head
 
 
-def replace_head(embedded: EmbeddedBatch, head: Head) -> EmbeddedBatch:
+def apply_head(embedded: EmbeddedBatch, head: Head) -> EmbeddedBatch:
     """A batch whose `final` is what the head makes scores of."""
     user, positive, negative = embedded.final
     items = head.project_items(positive), None if negative is None else head.project_items(negative)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lgcn_jax.config import PARTS, Config
+from lgcn_jax.config import PARTS, Config, all_setting_names
 from lgcn_jax.errors import InputError
 from lgcn_jax.optimization import Adam, Optimizer, Schedule, make_optimizer
 from lgcn_jax.settings import Registry, Settings, expected_instead, fields, format_value
@@ -131,18 +131,13 @@ def _to_float(value: Any) -> Any:
 def _require_setting(where: str, name: Any, value: Any) -> None:
     """Raises an InputError where members cannot differ in a setting, or its value is no number."""
     if name not in settings_that_may_differ():
-        known = _all_setting_names()
+        known = all_setting_names()
         if name not in known:
             raise InputError(where, repr(name), expected_instead(str(name), settings_that_may_differ()))
         found = "a setting that decides the compiled program"
         raise InputError(f"{where}: --{name}", found, f"one in which members may differ, or --{name} for all of them")
     if isinstance(value, bool | str) or not hasattr(value, "__float__"):
         raise InputError(f"{where}: --{name}", repr(value), "a number")
-
-
-def _all_setting_names() -> set[str]:
-    kinds = [cls for kind in PARTS.values() for cls in (kind.values() if isinstance(kind, Registry) else (kind,))]
-    return set(PARTS).union(*map(fields, kinds))
 
 
 def _setting_value(config: Config, name: str) -> Any:

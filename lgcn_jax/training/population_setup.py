@@ -46,7 +46,7 @@ class PopulationSetup:
 
     def traced_settings(self, chunk: int) -> dict[str, jax.Array]:
         """What differs among a chunk's members, on the device."""
-        return self._member_values[chunk]
+        return self._chunk_values[chunk]
 
     @functools.cached_property
     def member_axes(self) -> TrainState:
@@ -67,7 +67,7 @@ class PopulationSetup:
         return jax.tree.map(put, state, member_state, self.member_axes)
 
     @functools.cached_property
-    def _member_values(self) -> list[dict[str, jax.Array]]:
+    def _chunk_values(self) -> list[dict[str, jax.Array]]:
         values, chunks = self.members.traced_settings(), range(self.num_chunks)
         return jax.device_put([{name: self.take_chunk(values[name], chunk) for name in values} for chunk in chunks])
 

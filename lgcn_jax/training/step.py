@@ -15,7 +15,7 @@ from lgcn_jax.graph import propagation
 from lgcn_jax.graph.propagation import Adjacency
 from lgcn_jax.models import Nodes
 from lgcn_jax.sampling import Batch
-from lgcn_jax.training.embedding import embed_batch, embed_with_dropout, embed_with_views, head_at_rows, replace_head
+from lgcn_jax.training.embedding import apply_head, embed_batch, embed_with_dropout, embed_with_views, head_at_rows
 from lgcn_jax.training.state import StepMetrics, TrainState
 from lgcn_jax.training.statistics import batch_statistics, initial_statistics
 
@@ -70,9 +70,9 @@ def make_gradient_and_metrics(
 
     def loss(params, adjacency: Adjacency, batch: Batch, statistics: dict[str, jax.Array], key: jax.Array | None):
         what = nnx.merge(graphdef, params), adjacency, batch, num_users, axis_name, config.loss.NEEDS_TABLES
-        embedded = _embedded_shapes(config, what, key)
+        embedded = _embed_for_training(config, what, key)
         if not config.model.HAS_VECTORS:
-            embedded = replace_head(embedded, head_at_rows(config.model, params, adjacency.layout, axis_name))
+            embedded = apply_head(embedded, head_at_rows(config.model, params, adjacency.layout, axis_name))
         embedded = embedded._replace(statistics=batch_statistics(config.loss, statistics, adjacency, batch.user))
         if config.negatives.hardest:
             embedded = losses.keep_hardest_negatives(embedded, config.loss, config.negatives.hardest)
@@ -93,7 +93,7 @@ def make_gradient_and_metrics(
     return gradient
 
 
-def _embedded_shapes(config: Config, what: tuple, key: jax.Array | None) -> losses.EmbeddedBatch:
+def _embed_for_training(config: Config, what: tuple, key: jax.Array | None) -> losses.EmbeddedBatch:
     """A batch as the loss sees it in training; `what` are the first arguments of `embed_batch`."""
     if not needs_noise(config):
         return embed_batch(*what)

@@ -66,8 +66,8 @@ def require_compatible_source(config: Config, warm: WarmStart) -> None:
         if found != expected:
             where = f"--warm_start={warm.source}"
             raise InputError(where, f"a run with --{name}={found}", f"one with --{name}={expected}, as this run has")
-    theirs = _table_shapes(warm.config)
-    for name, shape in _table_shapes(config).items():
+    theirs = _replicated_shapes(warm.config)
+    for name, shape in _replicated_shapes(config).items():
         if (found := theirs.get(name, shape)) != shape:
             where = f"--warm_start={warm.source}"
             raise InputError(where, f"a run with {name} of shape {found}", f"shape {shape}, as this run has")
@@ -101,13 +101,13 @@ def make_warm_start_point(setup: Setup, interactions: Interactions, warm: WarmSt
         setup.mesh.shard_map(functools.partial(_start_table, how), (ROWS, PER_DEVICE, ROWS, ROWS), ROWS),
         out_shardings=setup.mesh.sharding(ROWS),
     )
-    params = _replicate_shared(setup, start.state.params, warm)
+    params = _carry_replicated(setup, start.state.params, warm)
     nnx.replace_by_pure_dict(params, nnx.to_pure_dict(params) | {"table": compiled(*operands)})
     start = start._replace(state=start.state._replace(params=params))
     return WarmStartPoint(start, _describe_warm_start(warm, known, interactions.num_users), warm.facts())
 
 
-def _replicate_shared(setup: Setup, params: nnx.State, warm: WarmStart) -> nnx.State:
+def _carry_replicated(setup: Setup, params: nnx.State, warm: WarmStart) -> nnx.State:
     """A copy of a run's parameters in which those that belong to no node are the source's, as far as it has them."""
     flat = dict(nnx.to_flat_state(params))
     for path, value in flat.items():
@@ -116,7 +116,7 @@ def _replicate_shared(setup: Setup, params: nnx.State, warm: WarmStart) -> nnx.S
     return nnx.from_flat_state(flat)
 
 
-def _table_shapes(config: Config) -> dict[str, tuple[int, ...]]:
+def _replicated_shapes(config: Config) -> dict[str, tuple[int, ...]]:
     """The shapes of the parameters that belong to no node, by name."""
     params = jax.eval_shape(lambda: state_of_one_node(config)[1].params)
     return {name: value.shape for name, value in replicated_parameters(params).items()}

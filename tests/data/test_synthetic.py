@@ -104,7 +104,7 @@ def test_items_are_drawn_with_their_probability():
     world = synthetic.make_spec(16, 50, 16, seed=0)
     drawn = synthetic._draw_items(world, np.random.default_rng(0), np.full(200_000, 3))
     counts = np.bincount(drawn, minlength=50)[world.item_permutation]
-    expected = 200_000 * synthetic._item_probability(world, 3)
+    expected = 200_000 * synthetic._rank_probabilities(world, 3)
     assert expected.sum() == pytest.approx(200_000)
     assert (np.abs(counts - expected) < 5 * np.sqrt(expected)).all()
 

@@ -271,9 +271,18 @@ def test_an_evaluation_that_comes_later_leaves_the_arrays_where_they_are(small, 
     assert integrity.verify(tmp_path, STEPS)["progress"]["final"] == final
 
 
-@pytest.mark.parametrize(
-    "content", [b"[" * 100_000, b"[]", b'{"commit_timestamp_nsecs": "x"}', b'{"item_handlers": 3}', b"{", b""]
-)
+DAMAGED_RECORDS = {
+    "nested": b"[" * 100_000,
+    "list": b"[]",
+    "text": b'{"commit_timestamp_nsecs": "x"}',
+    "huge": b'{"commit_timestamp_nsecs": 1%040d}' % 0,
+    "handlers": b'{"item_handlers": 3}',
+    "cut": b"{",
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED_RECORDS.values(), ids=DAMAGED_RECORDS)
 def test_a_damaged_record_of_orbax_s_keeps_no_run_from_saving(small, tmp_path, content):
     """It says when a checkpoint was saved. Nobody here asks, but Orbax reads it before it saves the next one."""
     one, two = (snapshot(small, epoch=epoch, metric=0.1 * epoch, seed=epoch) for epoch in (1, 2))

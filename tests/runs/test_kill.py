@@ -42,7 +42,7 @@ def test_a_difference_of_one_bit_is_seen(two):
     assert whole.differences(changed) == ["arrays"]
 
 
-@pytest.mark.long
+@pytest.mark.long  # kills at moments of the clock mostly come while a run trains; those inside a save follow
 @pytest.mark.parametrize("kills", [1, 4])
 def test_killed_runs_end_as_the_one_left_alone(tmp_path, trial, two, kills):
     """The first one of them is killed again while it goes on."""

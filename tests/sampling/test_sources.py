@@ -141,12 +141,12 @@ RUNS = [
     {"negatives": "dns", "num_candidates": 8, "num_hardest": 2},
     {"negatives": "in-batch"},
     {"loss": "ssm", "negatives": "popularity", "num_negatives": 5, "logq": True},
+    {"loss": "directau"},
 ]
 LONG_RUNS = [
     {"negatives": "uniform", "num_negatives": 3},
     {"negatives": "popularity", "num_negatives": 2, "beta": 0.5},
     {"loss": "ccl", "num_negatives": 6},
-    {"loss": "directau"},
 ]
 
 

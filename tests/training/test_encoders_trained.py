@@ -56,7 +56,7 @@ def steps_on(mesh: str, settings: dict) -> tuple[list[np.ndarray], list[np.ndarr
 @pytest.mark.parametrize(
     "settings",
     [
-        pytest.param(MODELS[0], id="mf", marks=pytest.mark.long),
+        pytest.param(MODELS[0], id="mf"),
         pytest.param(LEARNED, id="learned", marks=pytest.mark.long),
         *(pytest.param(settings, id=name) for settings, name in zip(MODELS[2:], NAMES[2:], strict=True)),
     ],
@@ -97,10 +97,7 @@ def models(data) -> Models:
     return Models(data)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [pytest.param(LEARNED, id="learned", marks=pytest.mark.long), pytest.param(MODELS[3], id="ngcf")],
-)
+@pytest.mark.parametrize("settings", [LEARNED, MODELS[3]], ids=["learned", "ngcf"])
 def test_a_run_that_goes_on_is_the_longer_run_bit_for_bit(data, settings, tmp_path):
     """Matrices of weights, and what Adam keeps of them, are in the checkpoints and in the digest."""
 

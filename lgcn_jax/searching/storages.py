@@ -106,7 +106,9 @@ def open_storage(optuna: Any, path: Path) -> "optuna.storages.BaseStorage":
     """
     try:
         if path.suffix in SQLITE:
-            engine = {"connect_args": {"timeout": BUSY_SECONDS}}
+            from sqlalchemy.pool import NullPool  # nothing stays open that nobody closes
+
+            engine = {"connect_args": {"timeout": BUSY_SECONDS}, "poolclass": NullPool}
             return optuna.storages.RDBStorage(f"sqlite:///{path.absolute()}", engine_kwargs=engine)
         journal = optuna.storages.journal
         lock = WriteLock(path)

@@ -285,7 +285,7 @@ def test_another_search_on_the_same_study_is_refused(go, world):
 def test_a_study_of_another_program_is_refused(go, tmp_path):
     optuna = storages.import_optuna()
     with storages.quiet_optuna():
-        optuna.create_study(storage=f"sqlite:///{tmp_path}/a.db", study_name="theirs")
+        optuna.create_study(storage=storages.open_storage(optuna, tmp_path / "a.db"), study_name="theirs")
     with pytest.raises(InputError, match=r"found the study 'theirs' of another program"):
         go("a.db")
 

@@ -89,10 +89,10 @@ def curve_chart(name: str, title: str, sentence: str, curves: dict[str, dict[str
     )
 
 
-def lead_chart(name: str, title: str, leads: dict[str, dict[str, list]], pairs: str) -> Chart:
+def lead_chart(name: str, title: str, leads: dict[str, dict[str, list]], pairs: str, whose: str = "the loss") -> Chart:
     """Mean leads by epoch with their intervals."""
     about = f"Mean paired lead in test recall@20 at each evaluation, {pairs}, with its 95 % interval"
-    sentence = f"{about}; above 0 the loss is ahead."
+    sentence = f"{about}; above 0 {whose} is ahead."
     drawn = [_series(name_of(key), lead) for key, lead in leads.items()]
     return line_chart(name, title, sentence, drawn, x_label="epoch", show=difference, show_axis=difference, zero=True)
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from of_losses import difference_table, lead_chart, source
-from wording import interval, judged, means, spread, told
+from wording import interval, judged, means, name_of, spread, told
 
 from lgcn_jax.reporting.charts import Grid
 from lgcn_jax.reporting.intervals import interval_chart
@@ -31,12 +31,11 @@ def samplers(found: Findings) -> Section:
             error = NONE if gap["standard error"] is None else metric(gap["standard error"])
             cells += [metric(row[sampler]["mean"]), spread(row[sampler]["sd"]), difference(gap["difference"]), error]
         rows.append(cells)
-    charts = [
-        lead_chart(
-            f"samplers-{key.replace(' ', '-')}", f"{key} ahead of the published sampler", {key: lead}, "paired seeds"
-        )
-        for key, lead in part["leads"].items()
-    ]
+    charts = []
+    for key, lead in part["leads"].items():
+        title_of_chart = f"The default sampler over the published one, {name_of(key.rpartition(' ')[2])}"
+        file = f"samplers-{key.replace(' ', '-')}"
+        charts.append(lead_chart(file, title_of_chart, {key: lead}, "paired seeds", "the default sampler"))
     charts += [
         lead_chart(
             f"samplers-{sampler}-both", f"The paper's loss over BPR, sampler {sampler}", {"both": lead}, "paired seeds"
@@ -53,9 +52,27 @@ def samplers(found: Findings) -> Section:
         "initial tables "
         "(test recall@20). They share no random number with the others, so the difference is of means, with its "
         "standard error.",
+        *(_what_is_left(part["rows"], sampler) for sampler in ("published", "user")),
     ]
     remarks = [f"Published sampler: {reference['source']}.", *source(found, name)]
     return Section(name, title, sentences, remarks, charts, tables=[Grid("Test recall@20 by epoch", head, rows)])
+
+
+def _what_is_left(rows: list[dict[str, Any]], sampler: str) -> str:
+    """How far the runs with a sampler are from those on the published code's draws: at the end, and at most."""
+    gaps = [(row, row[f"{sampler} same seeds"]) for row in rows if sampler in row]
+    gaps = [(row, gap) for row, gap in gaps if gap["standard error"]]
+    if not gaps:
+        return f"--sampler={sampler} has too few runs for a standard error."
+    last = [(row, gap) for row, gap in gaps if row["epoch"] == max(row["epoch"] for row, _ in gaps)]
+    ends = " and ".join(f"{difference(gap['difference'])} with {name_of(row['loss'])}" for row, gap in last)
+    row, gap = max(gaps, key=lambda each: abs(each[1]["difference"]) / each[1]["standard error"])
+    errors = f"{gap['difference'] / gap['standard error']:.1f}"
+    return (
+        f"--sampler={sampler} is ahead of the published code's draws by {ends} at epoch {last[0][0]['epoch']}; in "
+        f"standard errors at most by {errors}, at epoch {row['epoch']} with {name_of(row['loss'])} "
+        f"({difference(gap['difference'])})."
+    )
 
 
 def models(found: Findings) -> Section:

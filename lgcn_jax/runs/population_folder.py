@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 
 from lgcn_jax.config import Config
 from lgcn_jax.data.interactions import Interactions
-from lgcn_jax.errors import InputError, WriteError
+from lgcn_jax.errors import InputError
 from lgcn_jax.runs import checkpoint, integrity, raw_ids, resume, workdir
 from lgcn_jax.runs.checkpoint import Checkpoints
 from lgcn_jax.runs.integrity import DamagedError
 from lgcn_jax.runs.workdir import MEMBERS, POPULATION, RunFolder
-from lgcn_jax.system.files import describe_os_error
 from lgcn_jax.training.population_setup import PopulationSetup
 from lgcn_jax.training.population_state import (
     FAILED,
@@ -115,7 +114,7 @@ class PopulationFolder(contextlib.ExitStack):
         self._path, self._population = path, population
         self.environment = workdir.describe_environment(population.members.base, interactions)
         self.stored = StoredPopulation(population.members.base, list(population.members.settings), population.width)
-        with self._as_write_error():
+        with workdir.as_write_error(self._path):
             (path / MEMBERS).mkdir(parents=True, exist_ok=True)
             (path / "result.json").unlink(missing_ok=True)  # its presence says that the population has ended
             workdir.write_json(path / POPULATION, self.stored.to_json())
@@ -138,7 +137,7 @@ class PopulationFolder(contextlib.ExitStack):
         best = best_member_snapshot(self._population, snapshot, member_index)
         if best is not None and last is not None and best.progress.epoch == last.progress.epoch:
             best = None
-        with self._as_write_error():
+        with workdir.as_write_error(self._path):
             shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
         with Checkpoints(run.path / "checkpoints", run.config.evaluation.watched_metric) as checkpoints:
             for place in filter(None, (best, last)):
@@ -159,12 +158,5 @@ class PopulationFolder(contextlib.ExitStack):
         """Writes result.json and the curves of each member, then result.json of the population."""
         for run, each in zip(self.runs, results, strict=True):
             run.finish(each)
-        with self._as_write_error():
+        with workdir.as_write_error(self._path):
             workdir.write_json(self._path / "result.json", result | {"environment": self.environment})
-
-    @contextlib.contextmanager
-    def _as_write_error(self):
-        try:
-            yield
-        except OSError as error:
-            raise WriteError(f"--workdir={self._path}", describe_os_error(error)) from error

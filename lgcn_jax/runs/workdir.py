@@ -12,6 +12,7 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,15 @@ JAX_SETTINGS = (
     *("jax_default_prng_impl", "jax_threefry_partitionable", "jax_enable_x64", "jax_default_matmul_precision"),
     "jax_random_seed_offset",
 )
+
+
+@contextlib.contextmanager
+def as_write_error(folder: Path) -> Iterator[None]:
+    """A file of a work folder that cannot be written, as a WriteError that names both."""
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(f"--workdir={folder}", describe_os_error(error)) from error
 
 
 class RunFolder:
@@ -62,7 +72,7 @@ class RunFolder:
 
         self.path, self.config, self.environment = path, config, environment
         self.rows = list(rows)
-        with self._as_write_error():
+        with as_write_error(self.path):
             path.mkdir(parents=True, exist_ok=True)
             (path / "result.json").unlink(missing_ok=True)  # its presence says that the run has ended
             write_json(path / "config.json", config.to_json())
@@ -78,7 +88,7 @@ class RunFolder:
     def log(self, row: dict[str, Any]) -> None:
         """Appends a line to metrics.jsonl and its numbers to TensorBoard's scalars."""
         self.rows.append(row)
-        with self._as_write_error():
+        with as_write_error(self.path):
             self._metrics.write(_json_line(row))
             self._metrics.flush()
             self._scalars.append(row)
@@ -87,25 +97,18 @@ class RunFolder:
 
     def finish(self, result: dict[str, Any]) -> None:
         """Writes result.json, and curves.png where there was an evaluation: what matters more comes first."""
-        with self._as_write_error():
+        with as_write_error(self.path):
             whole = result | {"config": self.config.to_json(), "environment": self.environment}
             write_json(self.path / "result.json", whole)
             if any(row["split"] != "train" for row in self.rows):
                 write(self.path / "curves.png", curves.plot_run(self.rows))
-
-    @contextlib.contextmanager
-    def _as_write_error(self):
-        try:
-            yield
-        except OSError as error:
-            raise WriteError(f"--workdir={self.path}", describe_os_error(error)) from error
 
     def __enter__(self) -> "RunFolder":
         return self
 
     def __exit__(self, kind, *exception) -> None:
         # Closing flushes, which fails on a full disk; the error that is on its way then says so already.
-        with contextlib.suppress(WriteError) if kind else contextlib.nullcontext(), self._as_write_error():
+        with contextlib.suppress(WriteError) if kind else contextlib.nullcontext(), as_write_error(self.path):
             self._metrics.close()
             self._scalars.close()
 

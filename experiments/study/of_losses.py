@@ -154,10 +154,9 @@ def printed(found: Findings) -> Section:
         f"{replayed['epoch']}, to the last "
         f"digit. In these same two runs BPR's best is {metric(replayed['baseline']['best'])} (epoch "
         f"{replayed['baseline']['best epoch']}), "
-        f"the paper's loss' best {metric(replayed['both']['best'])} (epoch {replayed['both']['best epoch']}, which "
-        "its text rounds to "
-        f"{metric(paper['text']['recall@20'])}); at epoch 100 they have {metric(replayed['baseline']['at 100'])} and "
-        f"{metric(replayed['both']['at 100'])}.",
+        f"the paper's loss' best {metric(replayed['both']['best'])} (epoch {replayed['both']['best epoch']}; "
+        f"its text has {metric(paper['text']['recall@20'])}); "
+        f"at epoch 100 they have {metric(replayed['baseline']['at 100'])} and {metric(replayed['both']['at 100'])}.",
         "The ndcg@20 that the paper prints for its baseline, "
         f"{metric(paper['baseline']['ndcg@20'])}, is not that of the run, {metric(replayed['baseline']['ndcg@20'])}; "
         "its text has .2115.",

@@ -33,13 +33,14 @@ class AdapTau(Contrastive):
               temperature 1, l_u = log(mean_j exp(s_uj)) - mean_i s_ui
 
     In the first `assumed_epochs` epochs the gap is `assumed_gap`, and in the first one all T_u are T. The published
-    code takes l_u to be what the steps of the epoch before have met; here it is that of the model at hand. With a very
-    large spread all T_u are T: Adap-tau_0. Published settings for Gowalla: three layers, spread .6, l2 1e-5.
+    code takes l_u to be the mean of what the steps of the epoch before have met; here it is the mean of that epoch's
+    two ends. With a very large spread all T_u are T: Adap-tau_0. Published settings for Gowalla: three layers, spread
+    .6, l2 1e-5.
     """
 
     NEGATIVES: ClassVar[str | None] = "in-batch"
     IN_BATCH_ONLY: ClassVar[bool] = True
-    USER_STATISTICS: ClassVar[tuple[str, ...]] = ("user_temperature",)
+    USER_STATISTICS: ClassVar[tuple[str, ...]] = ("user_temperature", "user_loss")
     RUN_STATISTICS: ClassVar[tuple[str, ...]] = ("temperature",)
 
     spread: float = real(
@@ -87,11 +88,13 @@ class AdapTau(Contrastive):
         temperature = self._common_temperature(model, own, (users * items.mean(0)[None]).sum(-1))
         log_mean_exp = _log_mean_exp_of(items, model.positive_probability)
         loss = model.each_user(log_mean_exp, users, min(len(items), SAMPLED_ITEMS)) - own
-        mean = jnp.where(model.pairs > 0, loss, 0).sum() / (model.pairs > 0).sum().astype(loss.dtype)
-        adapted = temperature * jnp.exp(lambert_w(jnp.clip((loss - mean) / self.spread, -1 / math.e, 1000)))
+        met = (model.before["user_loss"] + loss) / 2
+        mean = jnp.where(model.pairs > 0, met, 0).sum() / (model.pairs > 0).sum().astype(met.dtype)
+        adapted = temperature * jnp.exp(lambert_w(jnp.clip((met - mean) / self.spread, -1 / math.e, 1000)))
         return {
             "temperature": temperature,
             "user_temperature": jnp.where((model.epoch > 1) & (model.pairs > 0), adapted, temperature),
+            "user_loss": loss,
         }
 
     def _common_temperature(self, model: WholeModel, own: jax.Array, every: jax.Array) -> jax.Array:

@@ -215,7 +215,7 @@ def begin_epoch(setup: Setup, programs: Programs, snapshot: Snapshot) -> Snapsho
         return snapshot._replace(state=state)
     with processes.time_limit(f"before epoch {epoch}"):
         numbered = setup.mesh.replicate(np.int32(epoch))
-        statistics = programs.renew(state.params, setup.adjacency, setup.counts, numbered)
+        statistics = programs.renew(state.params, state.statistics, setup.adjacency, setup.counts, numbered)
         jax.block_until_ready(statistics)
     seconds = time.perf_counter() - begun
     return snapshot._replace(

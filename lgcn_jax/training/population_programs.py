@@ -29,8 +29,8 @@ class PopulationPrograms(NamedTuple):
         first..last - 1 of the epoch with these keys; donates state and totals.
       keys: (seeds, epoch) -> the keys of the members' epoch.
       evaluate: as of `Programs`, with a leading axis of members; None where nothing is evaluated.
-      renew: (params, adjacency, counts, values, epoch) -> statistics of the loss at the beginning of the epoch; None
-        where it has none.
+      renew: (params, statistics, adjacency, counts, values, epoch) -> statistics of the loss at the beginning of the
+        epoch, of those that it had before; None where it has none.
       keep: (improved, state, best) -> best, with the states of the members that improved; donates best.
       finite: params -> bool[width], whether all parameters of a member are finite numbers.
       put: (state, one, place) -> state with that of a member at its place; donates state. Compiled when it is needed.
@@ -59,7 +59,8 @@ class PopulationPrograms(NamedTuple):
                 jax.jit(make_evaluation(population)).lower(like.state.params, setup.adjacency, setup.task).compile()
             )
         if setup.counts is not None:
-            arguments = like.state.params, setup.adjacency, setup.counts, values, place
+            state = like.state
+            arguments = state.params, state.statistics, setup.adjacency, setup.counts, values, place
             renew = jax.jit(make_renewals(population)).lower(*arguments).compile()
         keep = jax.jit(jax.vmap(_select, (0, axes, axes), axes), donate_argnums=2)
         keep = keep.lower(jax.device_put(np.ones(width, bool)), like.state, like.state).compile()
@@ -116,16 +117,16 @@ def make_evaluation(population: PopulationSetup) -> Callable:
 def make_renewals(population: PopulationSetup) -> Callable:
     """The function of `PopulationPrograms.renew`, not compiled: member after member, as of a run."""
 
-    def renew_each(params, adjacency, counts, values, epoch):
+    axes = population.member_axes.params, population.member_axes.statistics
+
+    def renew_each(params, statistics, adjacency, counts, values, epoch):
         def of_member(place):
             own = {name: value[place] for name, value in values.items()}
-            alone = jax.tree.map(
-                lambda leaf, axis: take_member(leaf, place, axis), params, population.member_axes.params
-            )
-            return make_renewal(_member_setup(population.setup, own))(alone, adjacency, counts, epoch)
+            alone = jax.tree.map(lambda leaf, axis: take_member(leaf, place, axis), (params, statistics), axes)
+            return make_renewal(_member_setup(population.setup, own))(*alone, adjacency, counts, epoch)
 
         found = jax.lax.map(of_member, jnp.arange(population.width, dtype=jnp.int32))
-        return jax.tree.map(lambda leaf, axis: jnp.moveaxis(leaf, 0, axis), found, population.member_axes.statistics)
+        return jax.tree.map(lambda leaf, axis: jnp.moveaxis(leaf, 0, axis), found, axes[1])
 
     return renew_each
 
@@ -168,9 +169,9 @@ def _trace_step(population: PopulationSetup, values: Mapping[str, jax.Array]) ->
     def traced(values, node, adjacency, sampler, counts):
         state = make_initial(population)(values, node)
         if counts is not None:
-            state = state._replace(
-                statistics=make_renewals(population)(state.params, adjacency, counts, values, jnp.int32(1))
-            )
+            renew = make_renewals(population)
+            statistics = renew(state.params, state.statistics, adjacency, counts, values, jnp.int32(1))
+            state = state._replace(statistics=statistics)
         totals = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (population.width,)), setup.zero_totals())
         keys = jax.vmap(step.epoch_key, (0, None))(values["seed"], jnp.uint32(1))
         bounds = jnp.int32(0), jnp.int32(1)

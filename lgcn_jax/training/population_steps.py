@@ -48,8 +48,9 @@ def _renew_statistics(
 
     def renew(number: int) -> MemberChunk:
         chunk = snapshot.chunks[number]
-        statistics = programs.renew(chunk.state.params, *shared, population.traced_settings(number), place)
-        return chunk._replace(state=chunk.state._replace(statistics=jax.block_until_ready(statistics)))
+        state, settings = chunk.state, population.traced_settings(number)
+        statistics = programs.renew(state.params, state.statistics, *shared, settings, place)
+        return chunk._replace(state=state._replace(statistics=jax.block_until_ready(statistics)))
 
     return snapshot.replace_chunks(map_chunks(renew, running_chunks(population, snapshot)))
 

@@ -30,8 +30,8 @@ class Programs(NamedTuple):
         the epoch with this key; donates state and totals.
       evaluate: (params, adjacency, task) -> float[chunks, metrics], the sums of `ranking.chunk_sums`; NaN where the
         model is not finite. None where nothing is evaluated.
-      renew: (params, adjacency, counts, epoch) -> statistics of the loss at the beginning of the epoch; None where it
-        has none.
+      renew: (params, statistics, adjacency, counts, epoch) -> statistics of the loss at the beginning of the epoch,
+        of those that it had before; None where it has none.
     """
 
     block: Callable
@@ -48,7 +48,8 @@ class Programs(NamedTuple):
         if setup.counts is not None:
             renew = jax.jit(make_renewal(setup), out_shardings=setup.mesh.shardings(like.state.statistics))
             epoch = setup.mesh.replicate(np.int32(0))
-            renew = renew.lower(like.state.params, setup.adjacency, setup.counts, epoch).compile()
+            state = like.state
+            renew = renew.lower(state.params, state.statistics, setup.adjacency, setup.counts, epoch).compile()
         return cls(block, evaluate, renew)
 
 
@@ -101,11 +102,12 @@ def make_renewal(setup: Setup) -> Callable:
     mesh, graphdef, loss = setup.mesh, setup.graphdef(), setup.config.loss
     axes = tuple(filter(None, map(mesh.axis, (DATA, NODES))))
 
-    def renew(params, adjacency: Adjacency, counts: TrainPairCounts, epoch: jax.Array):
+    def renew(params, statistics, adjacency: Adjacency, counts: TrainPairCounts, epoch: jax.Array):
         final = nnx.merge(graphdef, params)(adjacency.layout)
-        return renew_statistics(loss, final, adjacency, counts, epoch, axes)
+        return renew_statistics(loss, final, statistics, adjacency, counts, epoch, axes)
 
-    return mesh.shard_map(renew, (setup.param_specs(), PER_DEVICE, WHOLE, WHOLE), statistics_specs(loss))
+    placed = statistics_specs(loss)
+    return mesh.shard_map(renew, (setup.param_specs(), placed, PER_DEVICE, WHOLE, WHOLE), placed)
 
 
 def _local_batch(batch: Batch, axis: str | None) -> Batch:

@@ -72,6 +72,7 @@ def batch_statistics(
 def renew_statistics(
     loss: Loss,
     final_embeddings: jax.Array,
+    statistics: Mapping[str, jax.Array],
     adjacency: Adjacency,
     counts: TrainPairCounts,
     epoch: jax.Array,
@@ -81,6 +82,7 @@ def renew_statistics(
 
     Args:
       final_embeddings: [num_rows, d], of this device's rows.
+      statistics: as they were renewed last, in the form in which they are kept.
       epoch: int32[], the epoch that begins.
       axes: the mesh axes on which there are several devices, which share the users among them.
     """
@@ -90,6 +92,7 @@ def renew_statistics(
     def each_user(function: Callable, rows: jax.Array, width: int) -> jax.Array:
         return _map_in_blocks(function, rows, max(1, BLOCK // width), axes)
 
+    users = jnp.arange(num_users, dtype=jnp.int32)
     found = loss.renewed(
         WholeModel(
             final=Tables(every[:num_users], every[num_users:]),
@@ -98,6 +101,7 @@ def renew_statistics(
             positive_probability=counts.positive_probability,
             mean_of_own=lambda items: _mean_of_own(adjacency, counts.root, items),
             each_user=each_user,
+            before=batch_statistics(loss, statistics, adjacency, users),
         )
     )
     of_rows = {

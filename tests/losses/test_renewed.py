@@ -90,6 +90,7 @@ def whole(epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, WholeModel]:
         jnp.asarray(share),
         lambda rows: of_own @ rows,
         lambda function, rows, width: function(rows),
+        {"user_loss": jnp.asarray(np.random.default_rng(6).standard_normal(USERS))},
     )
     units = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (users, items))
     return *units, liked, model
@@ -97,7 +98,8 @@ def whole(epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, WholeModel]:
 
 @pytest.mark.parametrize("epoch", [1, 2, 4])
 def test_adap_tau_s_temperatures_are_the_formulas(epoch):
-    """The gap is assumed until epoch 3 and measured in epoch 4; users' own temperatures begin in epoch 2."""
+    """The gap is assumed until epoch 3 and measured in epoch 4; users' own temperatures begin in epoch 2, of
+    their losses at both ends of the epoch before."""
     users, items, liked, model = whole(epoch)
     loss, cosine, pairs = AdapTau(spread=0.2, assumed_epochs=3), users @ items.T, liked.sum(1)
     often = pairs > np.quantile(pairs, 0.2)
@@ -107,8 +109,10 @@ def test_adap_tau_s_temperatures_are_the_formulas(epoch):
     losses = [
         math.log(liked.sum(0) @ np.exp(cosine[u]) / liked.sum()) - cosine[u][liked[u]].mean() for u in range(1, USERS)
     ]
-    adapted = np.exp(lambertw(np.maximum((losses - np.mean(losses)) / 0.2, -1 / math.e + 1e-15)).real)
+    met = (np.array(losses) + np.asarray(model.before["user_loss"])[1:]) / 2
+    adapted = np.exp(lambertw(np.maximum((met - np.mean(met)) / 0.2, -1 / math.e + 1e-15)).real)
     found = loss.renewed(model)
+    np.testing.assert_allclose(found["user_loss"][1:], losses, rtol=1e-9)
     assert float(found["temperature"]) == pytest.approx(expected, rel=1e-9)
     np.testing.assert_allclose(found["user_temperature"][1:], expected * (adapted if epoch > 1 else 1), rtol=1e-6)
     assert found["user_temperature"][0] == found["temperature"]
@@ -137,6 +141,7 @@ def test_adap_tau_begins_on_gowalla_as_the_published_log_says(published):
         jnp.ones(len(items)) / len(items),
         lambda rows: jnp.zeros_like(users),
         lambda function, rows, width: jnp.zeros(len(rows)),
+        {"user_loss": jnp.zeros(len(users))},
     )
     assert 1 / float(AdapTau().renewed(model)["temperature"]) == pytest.approx(9.17942387, rel=1e-7)
 

@@ -84,7 +84,7 @@ def test_the_estimate_of_a_step_is_that_of_the_compiled_one(settings):
     assert found / FACTOR < expected < found * FACTOR
     if setup.counts is not None:
         renew = jax.jit(programs.make_renewal(setup)).lower(
-            start.state.params, setup.adjacency, setup.counts, np.int32(1)
+            start.state.params, start.state.statistics, setup.adjacency, setup.counts, np.int32(1)
         )
         found = renew.compile().memory_analysis().temp_size_in_bytes
         assert found / 2 < estimate.renewal_bytes(config, 5000) < found * 2

@@ -5,6 +5,7 @@ import time
 import jax
 import numpy as np
 import pytest
+import scipy.special
 
 from lgcn_jax.data import csr, datasets
 from lgcn_jax.runs import checkpoint
@@ -25,10 +26,16 @@ def made(small, name: str, **more) -> Setup:
     return build_setup(config, datasets.load(config.data))
 
 
-def renewed(setup: Setup, epoch: int) -> dict[str, np.ndarray]:
-    """The statistics of the table that a run begins with, those of users in the order of their ids."""
-    program = jax.jit(make_renewal(setup), out_shardings=setup.mesh.shardings(setup.init_state().statistics))
-    found = program(setup.init_state().params, setup.adjacency, setup.counts, setup.mesh.replicate(np.int32(epoch)))
+def renewed(setup: Setup, *epochs: int) -> dict[str, np.ndarray]:
+    """The statistics of the table that a run begins with, renewed before each of these epochs, those of users in the
+    order of their ids."""
+    state = setup.init_state()
+    program, found = (
+        jax.jit(make_renewal(setup), out_shardings=setup.mesh.shardings(state.statistics)),
+        state.statistics,
+    )
+    for epoch in map(np.int32, epochs):
+        found = program(state.params, found, setup.adjacency, setup.counts, setup.mesh.replicate(epoch))
     return {
         name: setup._gather_on_host(value)[: setup.num_users] if value.ndim else value for name, value in found.items()
     }
@@ -54,6 +61,19 @@ def test_statistics_are_those_of_all_embeddings(small, mesh):
     losses = np.log(np.exp(users @ items.T) @ share) - mean_own
     order = np.argsort(losses[pairs > 0])
     assert (np.diff(found["user_temperature"][pairs > 0][order]) > -1e-6).all()  # rises with the user's loss
+
+
+@pytest.mark.parametrize("mesh", ["data:1", "data:2,nodes:2", "nodes:3"])
+def test_a_user_s_loss_counts_half_as_it_was_before(small, mesh):
+    """And so is the same where the model is, which leaves nothing of the zeros that it was at first."""
+    setup = made(small, "adap-tau", mesh=mesh, spread=3.0)  # so that no user's loss is at the bound
+    found, pairs = renewed(setup, 1, 2), csr.degrees(datasets.load(setup.config.data).train)
+    away = (found["user_loss"] - found["user_loss"][pairs > 0].mean()) / 3
+    expected = np.where(
+        pairs > 0, found["temperature"] * np.exp(scipy.special.lambertw(away).real), found["temperature"]
+    )
+    np.testing.assert_allclose(found["user_temperature"], expected, rtol=1e-4)
+    assert np.ptp(renewed(setup, 2)["user_temperature"]) < 0.6 * np.ptp(found["user_temperature"])  # of half the losses
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +159,8 @@ def test_seconds_of_a_renewal_are_those_of_the_epoch(small):
     setup = made(small, "adap-tau")
     start = setup.initial_snapshot()
 
-    def slow(*_):
+    def slow(_, before, *__):
+        assert before is start.state.statistics
         time.sleep(0.01)
         return start.state.statistics
 

@@ -14,7 +14,7 @@ from lgcn_jax.baselines.scorers import DenseProduct, SparseRows
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.settings import real
 
-BLOCK = 4096  # rows that are mirrored at a time
+BLOCK = 4096  # items that are solved for at a time
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class EASE(Baseline):
         needed = 2.0 * size * items**2  # once while it is inverted, and once more on the device
         require_memory("ease", needed, f"{items:,} x {items:,} weights, twice", "gf-cf needs none of it")
         train = train_matrix(interactions, dtype)
-        gram = (train.T @ train).toarray(order="F")
+        gram = (train.T @ train).toarray()
         gram[np.diag_indices(items)] += self.l2
         weights = _invert_symmetric(gram)
         diagonal = weights.diagonal().copy()
@@ -47,17 +47,37 @@ class EASE(Baseline):
 
 
 def _invert_symmetric(matrix: np.ndarray) -> np.ndarray:
-    """The inverse of a symmetric positive definite matrix in column order, in its place on a CPU; in row order."""
+    """The inverse of a symmetric positive definite matrix, in its place on a CPU."""
     if jax.default_backend() != "cpu":
         factor = jax.scipy.linalg.cho_factor(jnp.asarray(matrix), lower=True)
         return np.array(jax.scipy.linalg.cho_solve(factor, jnp.eye(len(matrix), dtype=matrix.dtype)))
+    blocks = [slice(first, min(first + BLOCK, len(matrix))) for first in range(0, len(matrix), BLOCK)]
+    for block in blocks:
+        _sweep(matrix, block, blocks)
+    np.negative(matrix, out=matrix)
+    for block in blocks:
+        matrix[block, block.stop :] = matrix[block.stop :, block].T
+    return matrix
+
+
+def _sweep(matrix: np.ndarray, block: slice, blocks: list[slice]) -> None:
+    """Solves for the variables of a block (the sweep operator, Beaton 1964): of all blocks it leaves minus the inverse.
+
+    A_ij - A_ik P A_kj, A_ik P and -P in place of A_ij, A_ik and A_kk, P = A_kk^-1. Blocks above the diagonal are not
+    looked at. A Cholesky factor of the whole would do the same, but OpenBLAS on several threads crashes at 40,981 rows.
+    """
+    column = np.concatenate([matrix[block, : block.start].T, matrix[block.start :, block]])
+    inverse = _invert_by_cholesky(column[block])
+    solved = column @ inverse
+    for rows in blocks:
+        if rows != block:
+            matrix[rows, : rows.stop] -= solved[rows] @ column[: rows.stop].T
+    matrix[block, : block.start] = solved[: block.start].T
+    matrix[block.stop :, block] = solved[block.stop :]
+    matrix[block, block] = -inverse
+
+
+def _invert_by_cholesky(matrix: np.ndarray) -> np.ndarray:
     factorize, invert = scipy.linalg.get_lapack_funcs(("potrf", "potri"), (matrix,))
-    matrix, _ = factorize(matrix, lower=True, overwrite_a=True)
-    matrix, _ = invert(matrix, lower=True, overwrite_c=True)
-    inverse = matrix.T  # row order; what was computed is the upper triangle of it
-    for first in range(0, len(inverse), BLOCK):
-        last = min(first + BLOCK, len(inverse))
-        square = inverse[first:last, first:last]
-        square[...] = np.triu(square) + np.triu(square, 1).T
-        inverse[last:, first:last] = inverse[first:last, last:].T
-    return inverse
+    lower, _ = invert(factorize(matrix, lower=True)[0], lower=True)
+    return np.tril(lower) + np.tril(lower, -1).T

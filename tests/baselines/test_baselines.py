@@ -8,7 +8,7 @@ import oracle
 import pytest
 
 import lgcn_jax as lg
-from lgcn_jax.baselines import BASELINES, singular
+from lgcn_jax.baselines import BASELINES, ease, singular
 from lgcn_jax.baselines.matrices import matrix_from_arrays, train_matrix
 from lgcn_jax.data import csr
 from lgcn_jax.errors import InputError
@@ -87,7 +87,10 @@ def test_userknn(world, train, kind):
     np.testing.assert_allclose(scores("userknn", world, neighbors=7, similarity=kind), expected, atol=1e-12)
 
 
-def test_ease(world, train):
+@pytest.mark.parametrize("block", [4096, 45, 16])
+def test_ease(world, train, monkeypatch, block):
+    """Solved as one block, and as several with a rest."""
+    monkeypatch.setattr(ease, "BLOCK", block)
     inverse = np.linalg.inv(train.T @ train + 20 * np.eye(world.num_items))
     weights = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0)

@@ -12,9 +12,10 @@ from lgcn_jax.baselines.baseline import Baseline, Solution, require_memory
 from lgcn_jax.baselines.matrices import matrix_from_arrays, matrix_to_arrays, train_matrix
 from lgcn_jax.baselines.scorers import DenseProduct, SparseRows
 from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.errors import InputError
 from lgcn_jax.settings import real
 
-BLOCK = 4096  # items that are solved for at a time
+BLOCK = 4096  # items that are swept at a time
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,10 +62,11 @@ def _invert_symmetric(matrix: np.ndarray) -> np.ndarray:
 
 
 def _sweep(matrix: np.ndarray, block: slice, blocks: list[slice]) -> None:
-    """Solves for the variables of a block (the sweep operator, Beaton 1964): of all blocks it leaves minus the inverse.
+    """Sweeps block k, in place (the sweep operator, Beaton 1964); once all are swept, the matrix is minus the inverse.
 
-    A_ij - A_ik P A_kj, A_ik P and -P in place of A_ij, A_ik and A_kk, P = A_kk^-1. Blocks above the diagonal are not
-    looked at. A Cholesky factor of the whole would do the same, but OpenBLAS on several threads crashes at 40,981 rows.
+    With P = A_kk^-1, A_ij becomes A_ij - A_ik P A_kj, A_ik becomes A_ik P, and A_kk becomes -P. Only blocks on the
+    diagonal and below are read and written. One Cholesky factor of the whole would do, but OpenBLAS crashed on it with
+    two threads (40,981 rows, SciPy 1.17.1).
     """
     column = np.concatenate([matrix[block, : block.start].T, matrix[block.start :, block]])
     inverse = _invert_by_cholesky(column[block])
@@ -78,6 +80,15 @@ def _sweep(matrix: np.ndarray, block: slice, blocks: list[slice]) -> None:
 
 
 def _invert_by_cholesky(matrix: np.ndarray) -> np.ndarray:
+    """The inverse of a symmetric positive definite matrix.
+
+    Raises:
+      InputError: rounding has left it no longer positive definite.
+    """
     factorize, invert = scipy.linalg.get_lapack_funcs(("potrf", "potri"), (matrix,))
-    lower, _ = invert(factorize(matrix, lower=True)[0], lower=True)
+    factor, failed = factorize(matrix, lower=True)
+    if failed:
+        found = f"so small that R^T R + l2 I is not positive definite in {matrix.dtype}"
+        raise InputError("--l2", found, "a larger number")
+    lower, _ = invert(factor, lower=True)
     return np.tril(lower) + np.tril(lower, -1).T

@@ -29,13 +29,12 @@ class AdapTau(Contrastive):
 
         T   = gap / log(U I / (2 P)), of the U users with more pairs than a fifth of all have, their P pairs, I items,
               the gap being how much higher the mean cosine of these pairs is than that of all U x I
-        T_u = T exp(W(max(-1/e, min(1000, (l_u - mean l) / spread)))), with Lambert's W function, and the user's loss at
-              temperature 1, l_u = log(mean_j exp(s_uj)) - mean_i s_ui
+        T_u = T exp(W(max(-1/e, min(1000, (l_u - mean l) / spread)))), with Lambert's W function and l_u the user's loss
+              at temperature 1, log(mean_j exp(s_uj)) - mean_i s_ui, averaged over the start and the end of the epoch
+              before (the published code averages over its steps)
 
-    In the first `assumed_epochs` epochs the gap is `assumed_gap`, and in the first one all T_u are T. The published
-    code takes l_u to be the mean of what the steps of the epoch before have met; here it is the mean of that epoch's
-    two ends. With a very large spread all T_u are T: Adap-tau_0. Published settings for Gowalla: three layers, spread
-    .6, l2 1e-5.
+    In the first `assumed_epochs` epochs the gap is `assumed_gap`, and in the first one all T_u are T. With a very large
+    spread all T_u are T: Adap-tau_0. Published settings for Gowalla: three layers, spread .6, l2 1e-5.
     """
 
     NEGATIVES: ClassVar[str | None] = "in-batch"
@@ -88,13 +87,13 @@ class AdapTau(Contrastive):
         temperature = self._common_temperature(model, own, (users * items.mean(0)[None]).sum(-1))
         log_mean_exp = _log_mean_exp_of(items, model.positive_probability)
         loss = model.each_user(log_mean_exp, users, min(len(items), SAMPLED_ITEMS)) - own
-        met = (model.before["user_loss"] + loss) / 2
-        mean = jnp.where(model.pairs > 0, met, 0).sum() / (model.pairs > 0).sum().astype(met.dtype)
-        adapted = temperature * jnp.exp(lambert_w(jnp.clip((met - mean) / self.spread, -1 / math.e, 1000)))
+        mean_loss = (model.previous["user_loss"] + loss) / 2
+        overall = jnp.where(model.pairs > 0, mean_loss, 0).sum() / (model.pairs > 0).sum().astype(loss.dtype)
+        adapted = temperature * jnp.exp(lambert_w(jnp.clip((mean_loss - overall) / self.spread, -1 / math.e, 1000)))
         return {
             "temperature": temperature,
             "user_temperature": jnp.where((model.epoch > 1) & (model.pairs > 0), adapted, temperature),
-            "user_loss": loss,
+            "user_loss": loss,  # of this moment: the next renewal averages it with its own
         }
 
     def _common_temperature(self, model: WholeModel, own: jax.Array, every: jax.Array) -> jax.Array:

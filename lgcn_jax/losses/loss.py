@@ -137,7 +137,7 @@ class WholeModel(NamedTuple):
         weighted pairs, the weighted mean.
       each_user: (function, rows, width) -> float[U], a function of some users' rows [b, d] -> float[b], applied to all
         rows [U, d] on all devices together, to as many at a time as it can have `width` numbers of each.
-      before: the statistics as they were renewed last, by name; zeros before the first time.
+      previous: the statistics as they were renewed last, by name; zeros before the first time.
     """
 
     final: Tables
@@ -146,7 +146,7 @@ class WholeModel(NamedTuple):
     positive_probability: jax.Array
     mean_of_own: Callable[[jax.Array], jax.Array]
     each_user: Callable[[Callable[[jax.Array], jax.Array], jax.Array, int], jax.Array]
-    before: Mapping[str, jax.Array] = {}
+    previous: Mapping[str, jax.Array]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -224,8 +224,8 @@ def load(folder: Path, step: int, meta: dict[str, Any], like: Snapshot) -> Check
     They may be views of memory that Orbax owns, never to be donated; `Setup.to_row_order` makes others.
 
     Raises:
-      InputError: it could not be loaded. Its bytes are those that were saved: memory, or open files, are too few, or
-        another version keeps other arrays.
+      InputError: it could not be loaded although its bytes are intact: too little memory, too few open files, or a
+        version that keeps other arrays.
     """
     arrays = load_arrays(folder, step, _snapshot_arrays(like))
     params = jax.tree.map(lambda leaf: leaf, like.state.params)
@@ -246,7 +246,7 @@ def load_arrays(folder: Path, step: int, like: dict[str, Any]) -> dict[str, Any]
         raise InputError(
             path,
             f"arrays that cannot be loaded ({describe_error(error)})",
-            "memory and files for them, and the version that saved them",
+            "enough memory and open files, and the version that saved them",
         ) from None
 
 

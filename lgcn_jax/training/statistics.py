@@ -101,7 +101,7 @@ def renew_statistics(
             positive_probability=counts.positive_probability,
             mean_of_own=lambda items: _mean_of_own(adjacency, counts.root, items),
             each_user=each_user,
-            before=batch_statistics(loss, statistics, adjacency, users),
+            previous=batch_statistics(loss, statistics, adjacency, users),
         )
     )
     of_rows = {

@@ -97,6 +97,12 @@ def test_ease(world, train, monkeypatch, block):
     np.testing.assert_allclose(scores("ease", world, l2=20), train @ weights, atol=1e-12)
 
 
+def test_ease_says_that_l2_is_too_small_for_its_numbers():
+    alike = np.ones((3, 3), np.float32)  # three items of the same users
+    with pytest.raises(InputError, match=r"--l2: found .* not positive definite in float32"):
+        ease._invert_symmetric(alike)
+
+
 def low_pass(train, rank, exponent):
     """[num_items, num_items], on the right of the users' rows."""
     vectors = np.linalg.svd(normalized(train))[2][:rank].T

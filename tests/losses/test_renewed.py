@@ -109,8 +109,8 @@ def test_adap_tau_s_temperatures_are_the_formulas(epoch):
     losses = [
         math.log(liked.sum(0) @ np.exp(cosine[u]) / liked.sum()) - cosine[u][liked[u]].mean() for u in range(1, USERS)
     ]
-    met = (np.array(losses) + np.asarray(model.before["user_loss"])[1:]) / 2
-    adapted = np.exp(lambertw(np.maximum((met - np.mean(met)) / 0.2, -1 / math.e + 1e-15)).real)
+    mean_losses = (np.array(losses) + np.asarray(model.previous["user_loss"])[1:]) / 2
+    adapted = np.exp(lambertw(np.maximum((mean_losses - np.mean(mean_losses)) / 0.2, -1 / math.e + 1e-15)).real)
     found = loss.renewed(model)
     np.testing.assert_allclose(found["user_loss"][1:], losses, rtol=1e-9)
     assert float(found["temperature"]) == pytest.approx(expected, rel=1e-9)

@@ -283,10 +283,15 @@ def versions() -> dict[str, str]:
 def _git_commit() -> str | None:
     """The commit of the source tree that this package runs from, `-dirty` with changes; None for an installed one."""
     here = Path(__file__)
-    git = ["git", "-C", str(here.parent)]
-    described = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        subprocess.run([*git, "ls-files", "--error-unmatch", here.name], check=True, capture_output=True)
-        return subprocess.run(described, check=True, capture_output=True, text=True).stdout.strip()
+        _git(here.parent, "ls-files", "--error-unmatch", here.name)
+        commit = _git(here.parent, "rev-parse", "HEAD")
+        return commit + ("-dirty" if _git(here.parent, "status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _git(folder: Path, *command: str) -> str:
+    """What git prints; it takes no lock of the index, which would stay in the tree if this process were killed."""
+    line = ["git", "--no-optional-locks", "-C", str(folder), *command]
+    return subprocess.run(line, check=True, capture_output=True, text=True).stdout.strip()

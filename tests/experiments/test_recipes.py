@@ -15,12 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "experiments" / "recipes").iterdir())
 SOLVED = [recipe for recipe in FILES if "--model=" in recipe.read_text() and "--epochs" not in recipe.read_text()]
 RECIPES = [recipe for recipe in FILES if recipe not in SOLVED]
-OF_AN_AIM = (
-    "gowalla-64",
-    "gowalla-in-minutes",
-    "yelp2018-64",
-    "yelp2018-in-minutes",
-)  # whose names do not say the loss
+# Those whose names do not say the loss.
+OF_AN_AIM = ("gowalla-64", "gowalla-in-minutes", "yelp2018-64", "yelp2018-in-minutes")
 QUICK = ("lastfm",)  # data sets of which two epochs take seconds
 
 

@@ -41,8 +41,8 @@ class Baseline(Settings):
         return jax.device_put(self.scorer(self.solve(interactions)))
 
 
-def require_memory(name: str, needed_bytes: float, what: str, advice: str) -> None:
-    """Raises an InputError where more bytes are needed than this machine has; `what` needs them."""
+def require_memory(setting: str, needed_bytes: float, what: str, advice: str) -> None:
+    """Raises an InputError where more bytes are needed than this machine has; `what` needs them, by a `setting`."""
     if needed_bytes > (limit := total_bytes()):
         expected = f"at most the {limit / 1e9:.1f} GB of this machine ({advice})"
-        raise InputError(f"--model={name}", f"{needed_bytes / 1e9:.1f} GB needed for {what}", expected)
+        raise InputError(setting, f"{needed_bytes / 1e9:.1f} GB needed for {what}", expected)

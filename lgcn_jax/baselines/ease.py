@@ -32,7 +32,7 @@ class EASE(Baseline):
     def solve(self, interactions: Interactions, dtype: Any = np.float32) -> dict[str, np.ndarray]:
         size, items = np.dtype(dtype).itemsize, interactions.num_items
         needed = 2.0 * size * items**2  # once while it is inverted, and once more on the device
-        require_memory("ease", needed, f"{items:,} x {items:,} weights, twice", "gf-cf needs none of it")
+        require_memory("--model=ease", needed, f"{items:,} x {items:,} weights, twice", "gf-cf needs none of it")
         train = train_matrix(interactions, dtype)
         gram = (train.T @ train).toarray()
         gram[np.diag_indices(items)] += self.l2

@@ -12,7 +12,7 @@ from lgcn_jax.baselines.singular import right_singular_vectors
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.settings import integer, real
 
-BLOCK = 1024  # rows whose homophily is counted at a time
+BLOCK = 1024  # rows, or columns, whose pairs are there at a time
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,11 +64,22 @@ def reciprocals(sums: np.ndarray) -> np.ndarray:
 def homophily(rows: Matrix) -> np.ndarray:
     """float64[n]: of the pairs of different columns of each row, the share that another row has both of."""
     ones = rows.astype(np.float32)
-    shared = (ones.T @ ones).tocoo()
-    kept = (shared.data >= 2) & (shared.row != shared.col)
-    pairs = np.ones(kept.sum(), np.float32), (shared.row[kept], shared.col[kept])
-    linked = scipy.sparse.csr_matrix(pairs, shape=shared.shape)
+    linked = _columns_that_two_rows_share(ones)
     blocks = [ones[first : first + BLOCK] for first in range(0, ones.shape[0], BLOCK)]
     counts = np.concatenate([np.asarray((some @ linked).multiply(some).sum(1)).ravel() for some in blocks])
     length = np.diff(rows.indptr).astype(np.float64)
     return counts / np.maximum(length * (length - 1), 1)
+
+
+def _columns_that_two_rows_share(ones: Matrix) -> Matrix:
+    """[columns, columns]: 1 for each pair of different columns that two rows or more have both of.
+
+    Made a block of columns at a time, since pairs that one row has are many more.
+    """
+    columns, found = ones.T.tocsr(), []
+    for first in range(0, columns.shape[0], BLOCK):
+        shared = (columns[first : first + BLOCK] @ ones).tocoo()
+        kept = (shared.data >= 2) & (shared.row + first != shared.col)
+        pairs = np.ones(kept.sum(), np.float32), (shared.row[kept], shared.col[kept])
+        found.append(scipy.sparse.csr_matrix(pairs, shape=shared.shape))
+    return scipy.sparse.vstack(found).tocsr()

@@ -1,11 +1,13 @@
 """The largest singular values of a sparse matrix, with their right singular vectors, to the precision of its dtype."""
 
+import math
 from collections.abc import Callable
 
 import jax
 import numpy as np
 import scipy.linalg
 
+from lgcn_jax.baselines.baseline import require_memory
 from lgcn_jax.baselines.matrices import Matrix
 from lgcn_jax.errors import InputError
 from lgcn_jax.graph.propagation import make_layout
@@ -22,7 +24,7 @@ def right_singular_vectors(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.nd
     """Host: the `rank` largest singular values [rank], descending, and their right singular vectors [columns, rank].
 
     Raises:
-      InputError: the matrix has fewer that are not zero.
+      InputError: the matrix has fewer that are not zero, or this machine has no memory for them.
     """
     least = min(matrix.shape)
     if rank > least:
@@ -51,12 +53,13 @@ def _lanczos_eigenpairs(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.ndarr
     The basis Q of the Krylov space grows by a block at a time (Golub and Underwood 1977); the matrix within it, T, is
     decomposed where it may have become large enough. The residual of a Ritz vector Q s is the next block's part of it.
     """
+    _require_memory_for_basis(matrix, rank)
     product, size = _gram_product(matrix), matrix.shape[0]
     block = np.linalg.qr(np.random.default_rng(SEED).standard_normal((size, WIDTH)))[0].astype(matrix.dtype)
-    basis, inner, count = np.empty((WIDTH, size), matrix.dtype), np.zeros((0, 0)), 0
+    basis, inner, count = np.empty((0, size), matrix.dtype), np.zeros((0, 0)), 0
     check = FIRST * rank
     while True:
-        basis, count = _ensure_capacity(basis, count), count + WIDTH
+        basis, count = _ensure_capacity(basis, count, check), count + WIDTH
         basis[count - WIDTH : count] = block.T
         block, part = _orthogonalize_against(product(block), basis[:count])
         inner = np.pad(inner, ((0, WIDTH), (0, WIDTH)))
@@ -69,6 +72,15 @@ def _lanczos_eigenpairs(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.ndarr
             if residuals.max() <= TOLERANCE * values[-1] or full:
                 return values[::-1], basis[:count].T @ vectors[:, ::-1].astype(matrix.dtype)
             check = count + STEP * rank
+
+
+def _require_memory_for_basis(matrix: Matrix, rank: int) -> None:
+    """Raises an InputError where the shortest basis that is tried and the vectors that come of it have no room."""
+    rows, columns = matrix.shape
+    length = min(FIRST * rank, rows)
+    numbers = length * rows + rank * (rows + columns)
+    what = f"{length:,.0f} vectors of {rows:,} numbers, of which {rank:,} singular vectors are made"
+    require_memory(f"--rank={rank}", numbers * matrix.dtype.itemsize, what, "a smaller rank needs less")
 
 
 def _orthogonalize_against(block: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -92,9 +104,12 @@ def _orthonormalize(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return scipy.linalg.solve_triangular(rest, wide.T, trans="T").T.astype(block.dtype), rest
 
 
-def _ensure_capacity(basis: np.ndarray, count: int) -> np.ndarray:
-    """The basis, or where it is full one of double the size."""
-    return basis if count < len(basis) else np.concatenate([basis, np.empty_like(basis)])
+def _ensure_capacity(basis: np.ndarray, count: int, check: float) -> np.ndarray:
+    """The basis, or where it is full one with room for all blocks until its length is at least `check`."""
+    if count < len(basis):
+        return basis
+    more = max(math.ceil((check - count) / WIDTH), 1) * WIDTH
+    return np.concatenate([basis, np.empty((more, basis.shape[1]), basis.dtype)])
 
 
 def _gram_product(matrix: Matrix) -> Callable[[np.ndarray], np.ndarray]:

@@ -35,13 +35,13 @@ class SLIM(Neighborhood):
     def solve(self, interactions: Interactions, dtype: Any = np.float32) -> dict[str, np.ndarray]:
         train = train_matrix(interactions, dtype)
         similar = nearest_columns(train, self)
-        gram = (train.T @ train).tocsr()
+        columns = train.T.tocsr()
         width = max(int(np.diff(similar.indptr).max()), 1)
         size = int(np.clip(ELEMENTS // width**2, 1, similar.shape[0]))
         found = []
         for first in range(0, similar.shape[0], size):
             items = np.arange(first, min(first + size, similar.shape[0]))
-            squares, targets = _normal_equations(gram, similar, items, size, width)
+            squares, targets = _normal_equations(columns, similar, items, size, width)
             found.append(
                 np.asarray(_coordinate_descent(squares, targets, self.sweeps, *np.array([self.l1, self.l2], dtype)))
             )
@@ -58,15 +58,18 @@ class SLIM(Neighborhood):
 
 
 def _normal_equations(
-    gram: Matrix, similar: Matrix, items: np.ndarray, size: int, width: int
+    columns: Matrix, similar: Matrix, items: np.ndarray, size: int, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """[size, width, width] and [size, width]: the Gram matrix of each item's neighbors, and their products with it."""
-    squares, targets = np.zeros((size, width, width), gram.dtype), np.zeros((size, width), gram.dtype)
+    """[size, width, width] and [size, width]: the Gram matrix of each item's neighbors, and their products with it.
+
+    `columns` [num_items, num_users] are the users of each item.
+    """
+    squares, targets = np.zeros((size, width, width), columns.dtype), np.zeros((size, width), columns.dtype)
     for place, item in enumerate(items):
-        chosen = similar.indices[similar.indptr[item] : similar.indptr[item + 1]]
-        rows = gram[chosen]
-        squares[place, : len(chosen), : len(chosen)] = rows[:, chosen].toarray()
-        targets[place, : len(chosen)] = rows[:, [item]].toarray()[:, 0]
+        chosen = columns[similar.indices[similar.indptr[item] : similar.indptr[item + 1]]]
+        count = chosen.shape[0]
+        squares[place, :count, :count] = (chosen @ chosen.T).toarray()
+        targets[place, :count] = (chosen @ columns[[item]].T).toarray()[:, 0]
     return squares, targets
 
 

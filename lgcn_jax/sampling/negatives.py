@@ -7,7 +7,7 @@ import numpy as np
 
 from lgcn_jax.data.csr import CSR
 from lgcn_jax.sampling.pairs import Negatives, Ownership
-from lgcn_jax.settings import Settings
+from lgcn_jax.settings import Settings, integer
 
 
 class KnownPairs(NamedTuple):
@@ -55,3 +55,14 @@ class NegativeSettings(Settings):
           InputError: the data set has not what it draws from.
         """
         raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PerExampleSettings(NegativeSettings):
+    """Base of the sources that draw for each example alone."""
+
+    num_negatives: int = integer(1, "negatives of each example")
+
+    @property
+    def per_example(self) -> int:
+        return self.num_negatives

@@ -9,9 +9,9 @@ import numpy as np
 
 from lgcn_jax.data import csr
 from lgcn_jax.devices.pytree import pytree, static
-from lgcn_jax.sampling.negatives import KnownPairs, NegativeSettings
+from lgcn_jax.sampling.negatives import KnownPairs, PerExampleSettings
 from lgcn_jax.sampling.pairs import LocalPairs, Negatives, Ownership
-from lgcn_jax.settings import integer, real
+from lgcn_jax.settings import real
 
 MASS = 2**30  # of all items together: whole numbers, so that no sum is rounded
 
@@ -64,17 +64,12 @@ class PopularityNegatives(Negatives):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PopularitySettings(NegativeSettings):
+class PopularitySettings(PerExampleSettings):
     """Items are drawn by (number of train pairs) ** beta, as words are by Mikolov et al. 2013 with .75."""
 
     KNOWS_PROBABILITIES: ClassVar[bool] = True
 
     beta: float = real(0.75, "power of an item's popularity", lambda v: v >= 0, "a number of at least 0")
-    num_negatives: int = integer(1, "negatives of each example")
-
-    @property
-    def per_example(self) -> int:
-        return self.num_negatives
 
     def build(self, known: KnownPairs, owned: Ownership) -> PopularityNegatives:
         mass = item_masses(np.bincount(known.train.indices, minlength=known.num_items), self.beta)

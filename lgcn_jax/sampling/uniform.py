@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from lgcn_jax.devices.pytree import pytree, static
-from lgcn_jax.sampling.negatives import KnownPairs, NegativeSettings
+from lgcn_jax.sampling.negatives import KnownPairs, PerExampleSettings
 from lgcn_jax.sampling.pairs import LocalPairs, Negatives, Ownership
-from lgcn_jax.settings import integer
 
 
 @pytree
@@ -27,14 +26,8 @@ class UniformNegatives(Negatives):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class UniformSettings(NegativeSettings):
+class UniformSettings(PerExampleSettings):
     """Items are drawn uniformly."""
-
-    num_negatives: int = integer(1, "negatives of each example")
-
-    @property
-    def per_example(self) -> int:
-        return self.num_negatives
 
     def build(self, known: KnownPairs, owned: Ownership) -> UniformNegatives:
         del known, owned

@@ -8,7 +8,7 @@ import oracle
 import pytest
 
 import lgcn_jax as lg
-from lgcn_jax.baselines import BASELINES, ease, singular
+from lgcn_jax.baselines import BASELINES, baseline, ease, sgfcf, singular
 from lgcn_jax.baselines.matrices import matrix_from_arrays, train_matrix
 from lgcn_jax.data import csr
 from lgcn_jax.errors import InputError
@@ -199,7 +199,10 @@ def homophily(rows):
     return found
 
 
-def test_sgfcf(world, train):
+@pytest.mark.parametrize("block", [1024, 16])
+def test_sgfcf(world, train, monkeypatch, block):
+    """With pairs counted in one block, and in several with a rest."""
+    monkeypatch.setattr(sgfcf, "BLOCK", block)
     normal = power(train.sum(1) + 2, -0.4)[:, None] * train * power(train.sum(0) + 2, -0.4)
     left, values, right = np.linalg.svd(normal)
     left, values, right = left[:, :6], values[:6], right.T[:, :6]
@@ -215,11 +218,19 @@ def test_sgfcf(world, train):
     np.testing.assert_allclose(scores("sgfcf", world, **settings), rated + 0.7 * smooth, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["gf-cf", "chebycf", "bspm"])
+@pytest.mark.parametrize("name", ["gf-cf", "chebycf", "bspm", "sgfcf"])
 def test_a_rank_above_the_matrix_s_is_refused(world, name):
     for rank, limit in ((46, "at most 45, the smaller of"), (45, "at most 44, the rank of")):
         with pytest.raises(InputError, match=f"--rank: found {rank}, expected {limit}"):
             BASELINES[name](rank=rank).solve(world)
+
+
+def test_a_rank_whose_basis_has_no_room_is_refused(world, monkeypatch):
+    monkeypatch.setattr(singular, "SMALL", 0)
+    monkeypatch.setattr(baseline, "total_bytes", lambda: 5_000)
+    said = r"--rank=6: found 0\.0 GB needed for 27 vectors of 45 numbers, of which 6 .*, expected at most the 0\.0 GB"
+    with pytest.raises(InputError, match=said):
+        BASELINES["gf-cf"](rank=6).solve(world)
 
 
 def test_singular_vectors_of_a_large_matrix_are_those_of_a_decomposition(monkeypatch):

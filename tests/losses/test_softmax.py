@@ -74,8 +74,10 @@ def test_in_batch_value_and_gradient_are_the_published_code_s(loss, ratio):
         np.testing.assert_allclose(slope, their.grad, rtol=0, atol=1e-10)
 
 
-def by_loops(user, positive, negative, *, keep, score, both=False, masked=False) -> list[float]:
-    """SSM of each example, written out in Python's numbers."""
+def by_loops(
+    user, positive, negative, *, keep=False, score="cosine", both=False, masked=False, margin=0.0, ratio=1.0
+) -> list[float]:
+    """SSM of each example, and with a ratio BSL, written out in Python's numbers."""
 
     def s(a, b):
         return a @ b / (1 if score == "dot" else np.linalg.norm(a) * np.linalg.norm(b)) / T
@@ -86,8 +88,12 @@ def by_loops(user, positive, negative, *, keep, score, both=False, masked=False)
         logits = [s(user[b], positive[c]) for c in others] if negative is None or both else []
         if negative is not None:
             logits += [s(user[b], row) for row in (negative if negative.ndim == 2 else negative[:, b])]
-        logits += [s(user[b], positive[b])] if keep else []
-        found.append(math.log(sum(map(math.exp, logits))) - s(user[b], positive[b]))
+        own = s(user[b], positive[b])
+        if margin:
+            angle = math.acos(own * T)
+            own = (math.cos(angle + margin) if angle < math.pi - margin else -1) / T
+        logits += [own] if keep else []
+        found.append(ratio * math.log(sum(map(math.exp, logits))) - own)
     return found
 
 
@@ -104,9 +110,30 @@ def test_ssm_is_the_formula(kind, keep, score, both, masked):
 
 
 @pytest.mark.parametrize("kind", ["in-batch", "shared", "each"])
-def test_gradients_are_those_of_finite_differences(kind):
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_margin_is_of_the_positive_item_s_angle_alone(kind, keep):
+    """At .9 some positive items are further away than pi - margin."""
+    rows = world(kind)
+    assert ((l2_normalize(rows[0]) * l2_normalize(rows[1])).sum(1) < -math.cos(0.9)).sum() in range(1, SIZE)
+    loss = SSM(temperature=T, keep_positive=keep, in_batch=True, angular_margin=0.9)
+    expected = by_loops(*rows, keep=keep, both=True, margin=0.9)
+    np.testing.assert_allclose(loss.terms(embedded(rows))["softmax"], expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["in-batch", "shared", "each"])
+@pytest.mark.parametrize("both", [True, False])
+def test_bsl_is_the_formula(kind, both):
+    rows = world(kind)
+    loss = BSL(temperature=T, ratio=0.84, in_batch=both, angular_margin=0.2)
+    expected = by_loops(*rows, both=both, margin=0.2, ratio=0.84)
+    np.testing.assert_allclose(loss.terms(embedded(rows))["softmax"], expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["in-batch", "shared", "each"])
+@pytest.mark.parametrize("of", [SSM, BSL])
+def test_gradients_are_those_of_finite_differences(kind, of):
     rows = [jnp.asarray(part) for part in world(kind) if part is not None]
-    loss = SSM(temperature=T, in_batch=True, angular_margin=0.1)
+    loss = of(temperature=T, in_batch=True, angular_margin=0.1)
 
     def value(user, positive, negative=None):
         return loss.terms(embedded((user, positive, negative)))["softmax"].mean()

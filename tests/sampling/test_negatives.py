@@ -29,9 +29,10 @@ def pairs(rows: dict[int, list[int]]) -> csr.CSR:
     return csr.from_pairs(np.array(users), np.array(items), (len(rows), ITEMS))
 
 
-def drawn(name: str, size: int, epochs: int = 1) -> sampling.Batch:
+def drawn(name: str, size: int, epochs: int = 1, **settings) -> sampling.Batch:
     """The first batches of some epochs, one after the other."""
-    sampler = sampling.build_sampler(SAMPLERS[name](), pairs(LIKED), ITEMS, NEGATIVES["explicit"](), pairs(DISLIKED))
+    negatives = NEGATIVES["explicit"](**settings)
+    sampler = sampling.build_sampler(SAMPLERS[name](), pairs(LIKED), ITEMS, negatives, pairs(DISLIKED))
     keys = jax.random.split(jax.random.key(0), epochs)
     batches = jax.jit(jax.vmap(lambda key: sampler.draw(key, jnp.int32(0), size)))(keys)
     return sampling.Batch(*(np.asarray(column).reshape(-1, *column.shape[2:]) for column in batches[:4]))
@@ -47,6 +48,17 @@ def test_they_are_uniform_among_the_disliked_items_or_else_among_all_others(name
     for user, expected in {0: [4, 5, 6, 7], 1: [0, 1, 2, 3, 4, 6, 7], 2: [0]}.items():
         assert sorted(found[user]) == expected
         assert len(expected) == 1 or scipy.stats.chisquare(list(found[user].values())).pvalue > 1e-4
+
+
+def test_several_of_an_example_are_independent():
+    batch = drawn("user", 9000, num_negatives=2)
+    assert batch.negative.shape == (9000, 2)
+    for user, expected in {0: [4, 5, 6, 7], 1: [0, 1, 2, 3, 4, 6, 7], 2: [0]}.items():
+        first, second = (np.searchsorted(expected, items) for items in batch.negative[batch.user == user].T)
+        assert (np.asarray(expected)[first] == batch.negative[batch.user == user, 0]).all()
+        table = np.zeros((len(expected),) * 2)
+        np.add.at(table, (first, second), 1)
+        assert len(expected) == 1 or scipy.stats.chisquare(table.ravel()).pvalue > 1e-4
 
 
 def test_positive_and_negative_are_independent():

@@ -21,6 +21,7 @@ from lgcn_jax.training.warm_start import WarmStart
 LEARNED = {"model": "lightgcn", "layer_combination": "learned", "num_layers": 2}
 MODELS = [{"model": "mf"}, LEARNED, {"model": "lightgcn++"}, {"model": "ngcf", "num_layers": 2}]
 NAMES = ["mf", "learned", "lightgcn++", "ngcf"]
+EGCF = {"model": "egcf", "loss": "egcf", "num_layers": 2}
 WORLD = {"dataset": "synthetic", "num_users": 120, "num_items": 80, "num_interactions": 2500}
 RUN = {"embedding_dim": 8, "batch_size": 240, "learning_rate": 0.02, "eval_every": 1, "save_every": 1, "top_k": (5,)}
 
@@ -88,7 +89,7 @@ class Models(dict):
         self.data = data
 
     def __missing__(self, name: str) -> lg.Model:
-        self[name] = fitted(dict(zip(NAMES, MODELS, strict=True))[name], self.data)
+        self[name] = fitted((dict(zip(NAMES, MODELS, strict=True)) | {"egcf": EGCF})[name], self.data)
         return self[name]
 
 
@@ -155,7 +156,7 @@ def test_every_step_drops_other_elements(data, monkeypatch):
     assert (loop.fit(setup).table != found).any()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "egcf"])
 def test_a_fitted_model_is_used_like_every_other(models, data, name, tmp_path):
     model = models[name]
     width = 24 if name == "ngcf" else 8

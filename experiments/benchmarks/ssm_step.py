@@ -16,6 +16,9 @@ which other programs on the machine change little.
     step        all of it, in a compiled block
 
 The floor of the softmax is three products at the rate of `scores` and one pass of `exponentials` over B x B numbers.
+Those of `embedding` and `adam` are bytes over measured bandwidths, as in `floor.py`. Embedding gathers a row for each
+entry of the batch's rows, and another in the gradient; with K layers come K - 1 whole products each way; the gradient
+of the table is written. Adam reads the table, its gradient and two moments, and writes three of them.
 """
 
 import functools
@@ -24,12 +27,15 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import common
+import floor
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 from flax import nnx
 
+from lgcn_jax.data.interactions import Interactions
+from lgcn_jax.graph import normalization
 from lgcn_jax.losses.logsumexp import logsumexp_of_products
 from lgcn_jax.losses.scored import l2_normalize
 from lgcn_jax.training.programs import Programs
@@ -60,22 +66,50 @@ def main(argv: list[str]) -> None:
     found["step"] = Time(*(value / STEPS for value in found["step"]))
     for name, each in found.items():
         print(f"{name:<12} {each.passed:9.2f} ms passed {each.worked:9.2f} ms worked")
-    floor = 3 * found["scores"].worked + found["exponentials"].worked
-    ratio = {"softmax": found["softmax"].worked / floor, "plain": found["plain"].worked / found["softmax"].worked}
+    least = 3 * found["scores"].worked + found["exponentials"].worked
+    ratio = {"softmax": found["softmax"].worked / least, "plain": found["plain"].worked / found["softmax"].worked}
     operations = 3 * 2 * BATCH_SIZE.value**2 * settings.model.embedding_dim
     share = found["softmax"].worked / found["step"].worked
-    print(f"softmax: floor {floor:.2f} ms worked, {operations / 1e9:.2f} GFLOP; it takes {ratio['softmax']:.2f} of it")
+    print(f"softmax: floor {least:.2f} ms worked, {operations / 1e9:.2f} GFLOP; it takes {ratio['softmax']:.2f} of it")
     print(f"plain JAX takes {ratio['plain']:.2f} of the softmax; the softmax takes {share:.2f} of a step")
+    others = floors(setup, interactions)
+    for name, milliseconds in others.items():
+        ratio[name] = found[name].passed / milliseconds
+        print(f"{name}: floor {milliseconds:.2f} ms passed; it takes {ratio[name]:.2f} of it")
     common.report(
         "ssm_step",
         interactions,
         worked_ms={name: round(each.worked, 3) for name, each in found.items()},
         passed_ms={name: round(each.passed, 3) for name, each in found.items()},
-        floor_ms=round(floor, 3),
+        floor_ms={name: round(value, 3) for name, value in {"softmax": least, **others}.items()},
         ratio={name: round(value, 3) for name, value in ratio.items()},
         batch_size=BATCH_SIZE.value,
         num_layers=NUM_LAYERS.value,
     )
+
+
+def floors(setup: Setup, interactions: Interactions) -> dict[str, float]:
+    """The least milliseconds of `embedding` and `adam` on this device."""
+    matrix = normalization.normalized_adjacency(interactions.train, interactions.num_items)
+    (nodes, dim), layers = (matrix.shape[0], setup.config.model.embedding_dim), setup.config.model.num_layers
+    rows = np.unique(batch_nodes(setup))
+    entries = int(np.diff(matrix.indptr)[rows].sum())
+    whole, part = floor.product(matrix.nnz, nodes, dim), floor.product(entries, len(rows), dim)
+    embedding = floor.Count(
+        2 * (layers - 1) * whole.operations + 2 * part.operations,
+        2 * (layers - 1) * whole.gathered + 2 * part.gathered,
+        2 * (layers - 1) * whole.streamed + 2 * part.streamed + 4 * nodes * dim,
+    )
+    adam = floor.Count(12 * nodes * dim, 0, 28 * nodes * dim)
+    bandwidth = floor.measure(matrix.indices, nodes, dim)
+    return {"embedding": embedding.milliseconds(bandwidth), "adam": adam.milliseconds(bandwidth)}
+
+
+def batch_nodes(setup: Setup) -> np.ndarray:
+    """int32[2, B]: the nodes of the users and of the positive items of a batch."""
+    size = setup.config.training.batch_size
+    batch = jax.jit(lambda sampler: sampler.draw(jax.random.key(0), jnp.int32(0), size))(setup.sampler)
+    return np.stack([np.asarray(batch.user), setup.num_users + np.asarray(batch.positive)])
 
 
 def in_turns(candidates: dict[str, Callable[[], object]]) -> dict[str, Time]:
@@ -123,8 +157,7 @@ def step_parts(setup: Setup) -> dict[str, Callable]:
     start, key, size = setup.initial_snapshot(), jax.random.key(0), setup.config.training.batch_size
     graphdef, place = setup.graphdef(), jnp.int32(0)
     draw = jax.jit(lambda sampler, key, place: sampler.draw(key, place, size))
-    batch = draw(setup.sampler, key, place)
-    nodes = jnp.stack([batch.user, setup.num_users + batch.positive])
+    nodes = jnp.asarray(batch_nodes(setup))
 
     @jax.jit
     def embedding(params, adjacency):

@@ -35,8 +35,8 @@ from lgcn_jax.runs.resume import stored_settings
 from lgcn_jax.training.inference import compass_search
 
 SMOOTHING = (-1.0, -0.5, -0.25, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
-PRIOR = (-0.1, -0.05, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
-BONUS = (-0.1, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
+PRIOR = (-0.3, -0.2, -0.15, -0.1, -0.05, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
+BONUS = (-1.0, -0.8, -0.6, -0.4, -0.3, -0.2, -0.1, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
 NONE = (0.0, 0.0, 0.0)
 
 FLAGS = flags.FlagValues()

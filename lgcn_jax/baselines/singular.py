@@ -18,20 +18,22 @@ FIRST, STEP = 4.5, 0.5  # bases of so many times the rank are tried, and longer 
 TOLERANCE = 1e-3  # of a residual, relative to the largest eigenvalue
 DEPENDENT = 1e-3  # of the diagonal of R: below, its condition may be too much for a Gram matrix
 SEED = 2020
+FLOAT64 = 8  # bytes
 
 
 def right_singular_vectors(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """Host: the `rank` largest singular values [rank], descending, and their right singular vectors [columns, rank].
 
     Raises:
-      InputError: the matrix has fewer that are not zero, or this machine has no memory for them.
+      InputError: the matrix has fewer that are not zero, or the memory of this machine would not do.
     """
     least = min(matrix.shape)
     if rank > least:
         raise InputError("--rank", rank, f"at most {least}, the smaller of the numbers of users and items")
-    wide = matrix.shape[0] < matrix.shape[1]
-    decompose = _dense_eigenpairs if least <= max(SMALL, 4 * rank) else _lanczos_eigenpairs
-    square, vectors = decompose(matrix if wide else matrix.T.tocsr(), rank)
+    wide, dense = matrix.shape[0] < matrix.shape[1], least <= max(SMALL, 4 * rank)
+    rows = matrix if wide else matrix.T.tocsr()
+    _require_memory(rows, rank, dense=dense)
+    square, vectors = (_dense_eigenpairs if dense else _lanczos_eigenpairs)(rows, rank)
     values = np.sqrt(np.maximum(square, 0))
     found = int((values > 10 * np.sqrt(np.finfo(matrix.dtype).eps) * values[0]).sum())
     if found < rank:
@@ -53,7 +55,6 @@ def _lanczos_eigenpairs(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.ndarr
     The basis Q of the Krylov space grows by a block at a time (Golub and Underwood 1977); the matrix within it, T, is
     decomposed where it may have become large enough. The residual of a Ritz vector Q s is the next block's part of it.
     """
-    _require_memory_for_basis(matrix, rank)
     product, size = _gram_product(matrix), matrix.shape[0]
     block = np.linalg.qr(np.random.default_rng(SEED).standard_normal((size, WIDTH)))[0].astype(matrix.dtype)
     basis, inner, count = np.empty((0, size), matrix.dtype), np.zeros((0, 0)), 0
@@ -74,13 +75,15 @@ def _lanczos_eigenpairs(matrix: Matrix, rank: int) -> tuple[np.ndarray, np.ndarr
             check = count + STEP * rank
 
 
-def _require_memory_for_basis(matrix: Matrix, rank: int) -> None:
-    """Raises an InputError where the shortest basis that is tried and the vectors that come of it have no room."""
-    rows, columns = matrix.shape
-    length = min(FIRST * rank, rows)
-    numbers = length * rows + rank * (rows + columns)
-    what = f"{length:,.0f} vectors of {rows:,} numbers, of which {rank:,} singular vectors are made"
-    require_memory(f"--rank={rank}", numbers * matrix.dtype.itemsize, what, "a smaller rank needs less")
+def _require_memory(matrix: Matrix, rank: int, *, dense: bool) -> None:
+    """Raises an InputError where a dense decomposition, or the shortest basis of Lanczos' iteration, has no room."""
+    rows, length = matrix.shape[0], math.ceil(FIRST * rank)
+    needed = 3 * FLOAT64 * (rows if dense else length) ** 2  # a square matrix, its vectors, and what `eigh` works in
+    what = f"the decomposition of {rows:,} x {rows:,} numbers"
+    if not dense:
+        needed += (length + rank) * rows * matrix.dtype.itemsize
+        what = f"{length:,} vectors of {rows:,} numbers, of which {rank:,} singular vectors are made"
+    require_memory(f"--rank={rank}", needed, what, "a smaller rank needs less")
 
 
 def _orthogonalize_against(block: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

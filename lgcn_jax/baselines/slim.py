@@ -66,10 +66,10 @@ def _normal_equations(
     """
     squares, targets = np.zeros((size, width, width), columns.dtype), np.zeros((size, width), columns.dtype)
     for place, item in enumerate(items):
-        chosen = columns[similar.indices[similar.indptr[item] : similar.indptr[item + 1]]]
-        count = chosen.shape[0]
-        squares[place, :count, :count] = (chosen @ chosen.T).toarray()
-        targets[place, :count] = (chosen @ columns[[item]].T).toarray()[:, 0]
+        near = similar.indices[similar.indptr[item] : similar.indptr[item + 1]]
+        some, count = columns[np.append(near, item)], len(near)
+        gram = (some @ some.T).toarray()
+        squares[place, :count, :count], targets[place, :count] = gram[:count, :count], gram[:count, count]
     return squares, targets
 
 

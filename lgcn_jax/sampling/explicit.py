@@ -17,7 +17,7 @@ from lgcn_jax.sampling.pairs import LocalPairs, Negatives, Ownership
 class ExplicitNegatives(Negatives):
     """For each example `count` items, uniform among the user's disliked items; of a user without any, among all others.
 
-    Each is drawn by itself, so an example may have one several times.
+    Each is drawn by itself, so an example may have the same item several times.
 
     Attributes:
       disliked: CSR, a row for each row of the pairs.
@@ -31,10 +31,10 @@ class ExplicitNegatives(Negatives):
         """int32[B, count]; see `Negatives.draw`."""
         row = jnp.repeat(row, self.count)
         start = self.disliked.indptr[row]
-        known = self.disliked.indptr[row + 1] - start
-        offset = jax.random.randint(key, row.shape, 0, jnp.maximum(known, 1))
+        degree = self.disliked.indptr[row + 1] - start
+        offset = jax.random.randint(key, row.shape, 0, jnp.maximum(degree, 1))
         disliked = self.disliked.indices[jnp.minimum(start + offset, self.disliked.nnz - 1)]
-        items = jnp.where(known > 0, disliked, pairs.missing_item(row, key))  # one of both counts, so one key will do
+        items = jnp.where(degree > 0, disliked, pairs.missing_item(row, key))  # one of both is taken: one key will do
         return pairs.broadcast_from_owner(here[:, None], items.reshape(-1, self.count))[0]
 
 

@@ -225,11 +225,19 @@ def test_a_rank_above_the_matrix_s_is_refused(world, name):
             BASELINES[name](rank=rank).solve(world)
 
 
-def test_a_rank_whose_basis_has_no_room_is_refused(world, monkeypatch):
-    monkeypatch.setattr(singular, "SMALL", 0)
-    monkeypatch.setattr(baseline, "total_bytes", lambda: 5_000)
-    said = r"--rank=6: found 0\.0 GB needed for 27 vectors of 45 numbers, of which 6 .*, expected at most the 0\.0 GB"
-    with pytest.raises(InputError, match=said):
+@pytest.mark.parametrize(
+    ("small", "needed", "of"),
+    [
+        (2048, 3 * 8 * 45**2, "the decomposition of 45 x 45 numbers"),
+        (0, 3 * 8 * 27**2 + (27 + 6) * 45 * 4, "27 vectors of 45 numbers, of which 6 singular vectors are made"),
+    ],
+)
+def test_a_rank_that_has_no_room_is_refused(world, monkeypatch, small, needed, of):
+    monkeypatch.setattr(singular, "SMALL", small)
+    monkeypatch.setattr(baseline, "total_bytes", lambda: needed)
+    assert BASELINES["gf-cf"](rank=6).solve(world)["users"].shape == (60, 6)
+    monkeypatch.setattr(baseline, "total_bytes", lambda: needed - 1)
+    with pytest.raises(InputError, match=rf"--rank=6: found 0\.0 GB needed for {of}, expected at most the 0\.0 GB"):
         BASELINES["gf-cf"](rank=6).solve(world)
 
 

@@ -11,6 +11,8 @@ from lgcn_jax.baselines.baseline import Baseline, Solution
 from lgcn_jax.data import csr
 from lgcn_jax.data.interactions import Interactions
 from lgcn_jax.devices.pytree import pytree
+from lgcn_jax.evaluation import ranking
+from lgcn_jax.evaluation.task import EvaluationTask
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,3 +44,15 @@ class ItemScores:
         """float32[n]: the score of each pair."""
         del users
         return self.item_scores[items]
+
+
+def popularity_metrics(interactions: Interactions, split: str, ks: tuple[int, ...]) -> dict[str, float]:
+    """What `ranking.evaluate` finds of `Popularity`, in a fraction of the time.
+
+    Only as many of the most popular items are ranked as a list and the user with the most masked items need: whoever it
+    is, the list is among these.
+    """
+    scores = Popularity().solve(interactions)["item_scores"]
+    enough = max(ks) + int(csr.degrees(interactions.seen(split)).max(initial=0))
+    items = np.sort(np.argsort(-scores, kind="stable")[:enough])
+    return ranking.evaluate(ItemScores(scores[items]), EvaluationTask.of(interactions, split, items=items), ks)  # type: ignore[arg-type]

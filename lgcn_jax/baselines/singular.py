@@ -104,7 +104,7 @@ def _orthonormalize(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.linalg.qr(block)
     if rest.diagonal().min() < DEPENDENT * rest.diagonal().max():
         return np.linalg.qr(block)
-    return scipy.linalg.solve_triangular(rest, wide.T, trans="T").T.astype(block.dtype), rest
+    return (wide @ np.linalg.inv(rest)).astype(block.dtype), rest
 
 
 def _ensure_capacity(basis: np.ndarray, count: int, check: float) -> np.ndarray:
@@ -112,7 +112,9 @@ def _ensure_capacity(basis: np.ndarray, count: int, check: float) -> np.ndarray:
     if count < len(basis):
         return basis
     more = max(math.ceil((check - count) / WIDTH), 1) * WIDTH
-    return np.concatenate([basis, np.empty((more, basis.shape[1]), basis.dtype)])
+    longer = np.empty((count + more, basis.shape[1]), basis.dtype)
+    longer[:count] = basis
+    return longer
 
 
 def _gram_product(matrix: Matrix) -> Callable[[np.ndarray], np.ndarray]:

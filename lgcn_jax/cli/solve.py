@@ -166,10 +166,10 @@ def _mean_scores(fitted: "SolvedModel", interactions: Interactions, split: str, 
 def _print_beside_popularity(
     model: str, means: dict[str, float], interactions: Interactions, split: str, config: Config
 ) -> None:
+    from lgcn_jax.baselines.popularity import popularity_metrics
     from lgcn_jax.runs import display
-    from lgcn_jax.serving.solved import Popularity
 
     rows: dict[str, dict[str, float]] = {f"{interactions.name}, {split} part": {}}
     if model != "popularity":
-        rows["popularity"] = Popularity().fit(interactions).evaluate(interactions, split, config.evaluation.top_k)
+        rows["popularity"] = popularity_metrics(interactions, split, config.evaluation.top_k)
     say(display.format_table(rows | {model: means}))

@@ -8,7 +8,7 @@ from typing import Any
 
 from absl import flags
 
-from lgcn_jax.baselines import BASELINES, Popularity
+from lgcn_jax.baselines import BASELINES
 from lgcn_jax.cli import mixture, population, solve
 from lgcn_jax.cli.command import (
     COMPILATION_CACHE,
@@ -183,11 +183,10 @@ def _print_scores(interactions: Interactions, config: Config, result: dict[str, 
 
 def _print_table(interactions: Interactions, split: str, ks: tuple[int, ...], rows: dict[str, dict]) -> None:
     """A table of these rows below the popularity baseline's."""
-    from lgcn_jax.evaluation import ranking
-    from lgcn_jax.evaluation.task import EvaluationTask
+    from lgcn_jax.baselines.popularity import popularity_metrics
     from lgcn_jax.runs import display
 
-    popular = ranking.evaluate(Popularity().fit(interactions), EvaluationTask.of(interactions, split), ks)
+    popular = popularity_metrics(interactions, split, ks)
     say(display.format_table({f"{interactions.name}, {split} part": {}, "popularity": popular} | rows))
 
 

@@ -81,7 +81,9 @@ def recommend(scorer: Scorer, task: EvaluationTask, chunk: jax.Array, k: int) ->
     else:
         scores = jnp.where(task.items < task.num_items, scores, -jnp.inf)
         best, place = jax.lax.top_k(scores, min(k, scores.shape[1]))
-        best, items = (part[:, :k] for part in merge_top_k(best, task.items[place], task.axes[1]))
+        items = task.items[place]
+        if task.axes[1] is not None:
+            best, items = (part[:, :k] for part in merge_top_k(best, items, task.axes[1]))
     return jnp.where(best > -jnp.inf, items, task.num_items)
 
 

@@ -53,12 +53,15 @@ class EvaluationTask:
         split: str,
         chunk_elements: int = CHUNK_ELEMENTS,
         users: np.ndarray | None = None,
+        items: np.ndarray | None = None,
     ) -> "EvaluationTask":
         """The task of ranking all items for every user with an item in `split` ('valid' or 'test'), on one device.
 
-        `users` are the numbers of the only ones that count; None: all.
+        `users` are the numbers of the only ones that count, None: all; `items` those of the only ones that are ranked.
         """
-        return jax.device_put(shard_evaluation_tasks(interactions, split, chunk_elements, users=users)[0][0])
+        owners = None if items is None else np.isin(np.arange(interactions.num_items), items, invert=True).astype(int)
+        ((task,),) = shard_evaluation_tasks(interactions, split, chunk_elements, owners=owners, users=users)
+        return jax.device_put(task)
 
 
 def evaluated_users(interactions: Interactions, split: str, users: np.ndarray | None = None) -> np.ndarray:
@@ -84,13 +87,14 @@ def shard_evaluation_tasks(
       split: 'valid' or 'test'.
       chunk_elements: the most scores of a chunk.
       data_shards: places on the axis `data`.
-      owners: int[num_items], the place on the axis `nodes` that ranks each item; None: one place ranks all.
+      owners: int[num_items], the place on the axis `nodes` that ranks each item; those of places from `node_shards` on
+        are not ranked. None: one place ranks all.
       node_shards: places on the axis `nodes`, of which some may have no item.
       axes: names of the axes, None for one with a single place.
       users: int[m], numbers of the only users that count; None: all.
     """
     users = evaluated_users(interactions, split, users)
-    ranked = interactions.num_items if owners is None else int(np.bincount(owners).max())
+    ranked = interactions.num_items if owners is None else int(np.bincount(owners)[:node_shards].max())
     size = int(np.clip(chunk_elements // ranked, 1, max(-(-len(users) // data_shards), 1)))
     chunks = -(-len(users) // (size * data_shards))
     padded = np.pad(users, (0, data_shards * chunks * size - len(users)), constant_values=-1).reshape(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from events_of import pairs
 
-from lgcn_jax.baselines.popularity import Popularity
+from lgcn_jax.baselines.popularity import Popularity, popularity_metrics
 from lgcn_jax.data import csr, datasets
 from lgcn_jax.data.interactions import assemble
 from lgcn_jax.data.settings import DataSettings
@@ -129,6 +129,31 @@ def test_the_validation_part_is_masked_when_the_test_part_is_ranked():
         for part in ("valid", "test")
     ]
     assert first == [1, 2]
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+@pytest.mark.parametrize("ks", [(1,), (5, 20), (150,)])
+def test_popularity_of_few_items_is_that_of_all(split, ks):
+    """Many items are equally popular; of one user's train items all are the most popular."""
+    world = {"num_users": 200, "num_items": 150, "num_interactions": 3000, "validation_fraction": 0.1}
+    data = datasets.load(DataSettings(dataset="synthetic", **world))
+    popular = np.argsort(-csr.column_counts(data.train, 150), kind="stable")[:40]
+    users, items = csr.row_of_entry(data.train), data.train.indices
+    users, items = (
+        np.concatenate(both) for both in ((users[users != 3], np.full(40, 3)), (items[users != 3], popular))
+    )
+    data = dataclasses.replace(data, train=csr.from_pairs(users, items, (200, 150)))
+    whole = ranking.evaluate(Popularity().fit(data), EvaluationTask.of(data, split), ks)
+    assert popularity_metrics(data, split, ks) == pytest.approx(whole, rel=1e-6)
+
+
+def test_popularity_of_few_items_breaks_ties_by_the_lowest_id():
+    """All items are equally popular, so everybody is recommended the first one that they do not have."""
+    count = 3000
+    train = pairs([(user, item % count) for user in range(count) for item in (user, user + 1)])
+    first = {0: 2, count - 1: 1}
+    data = assemble("equal", train, pairs([(user, first.get(user, 0)) for user in range(count)]))
+    assert popularity_metrics(data, "test", (1,))["recall@1"] == pytest.approx(1, rel=1e-6)
 
 
 @pytest.mark.parametrize(("name", "recall", "ndcg"), [("gowalla", 0.0416, 0.0317), ("yelp2018", 0.0125, 0.0101)])

@@ -42,7 +42,7 @@ class Baseline(Settings):
 
 
 def require_memory(setting: str, needed_bytes: float, what: str, advice: str) -> None:
-    """Raises an InputError where more bytes are needed than this machine has; `what` needs them, by a `setting`."""
+    """Raises an InputError that names `setting` where `what` needs more bytes than this machine has."""
     if needed_bytes > (limit := total_bytes()):
         expected = f"at most the {limit / 1e9:.1f} GB of this machine ({advice})"
         raise InputError(setting, f"{needed_bytes / 1e9:.1f} GB needed for {what}", expected)

@@ -57,7 +57,8 @@ class EvaluationTask:
     ) -> "EvaluationTask":
         """The task of ranking all items for every user with an item in `split` ('valid' or 'test'), on one device.
 
-        `users` are the numbers of the only users that count, `items` those of the only items that are ranked; None: all.
+        `users` are the numbers of the only users that count, `items` those of the only items that are ranked; None
+        stands for all.
         """
         owners = None if items is None else np.isin(np.arange(interactions.num_items), items, invert=True).astype(int)
         ((task,),) = shard_evaluation_tasks(interactions, split, chunk_elements, owners=owners, users=users)
